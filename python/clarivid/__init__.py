@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""clarivid: neural video filters for FFmpeg, and the Python around them.
+
+Importing the package costs next to nothing: the names below are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from clarivid.errors import BackendError, DigestError, Error, InputError, ModelError, ToolError
+
+if TYPE_CHECKING:
+    from clarivid.models import Model as Model
+    from clarivid.models import find_model as find_model
+    from clarivid.models import list_models as list_models
+    from clarivid.sr import SuperResolution as SuperResolution
+
+# Public name -> module that defines it.
+_LAZY = {
+    "Model": "clarivid.models",
+    "SuperResolution": "clarivid.sr",
+    "find_model": "clarivid.models",
+    "list_models": "clarivid.models",
+}
+
+
+def _version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version("clarivid")
+    except metadata.PackageNotFoundError:
+        return "0.0.0+uninstalled"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module 'clarivid' has no attribute {name!r}")
+    value = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY, "__version__"})
+
+
+__all__ = [
+    "BackendError",
+    "DigestError",
+    "Error",
+    "InputError",
+    "Model",
+    "ModelError",
+    "SuperResolution",
+    "ToolError",
+    "find_model",
+    "list_models",
+]

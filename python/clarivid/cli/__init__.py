@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The ``clarivid`` command: a table of subcommands, each loaded only when it is called.
+
+A subcommand is one module ``clarivid/cli/<name>.py`` with a ``command: click.Command``. Modules here parse and
+print; the work is done by library modules. Errors of the library reach the user as one line on stderr.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from typing import Any
+
+import click
+
+from clarivid.errors import Error
+
+# Name -> one line of help. Kept here so that `clarivid --help` imports no subcommand.
+COMMANDS: dict[str, str] = {
+    "ffmpeg": "Build FFmpeg with clarivid's filters; print where it is.",
+    "models": "List, show and verify model bundles.",
+    "doctor": "What this machine has, and what is missing for what.",
+    "train": "Train a net.",
+    "data": "Fetch and pack training pictures.",
+    "export": "Turn trained weights into a model bundle.",
+    "parity": "Check that PyTorch, the runtime and the filter give the same pixels.",
+    "score": "PSNR, SSIM and VMAF of one clip against another.",
+}
+
+EXAMPLES = """\b
+Examples:
+  clarivid ffmpeg build          get FFmpeg, add the filters, build it (once)
+  clarivid models list           the models that can be named in model=
+  clarivid doctor                what this machine can run, and why not
+  $(clarivid ffmpeg path) -i in.mp4 -vf dnn_sr=model=game_x2 out.mp4
+"""
+
+EXIT_ERROR = 1
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+def available() -> dict[str, str]:
+    """Return the subcommands whose module is there, with their line of help."""
+    return {name: text for name, text in COMMANDS.items() if importlib.util.find_spec(f"clarivid.cli.{name}")}
+
+
+class LazyGroup(click.Group):
+    """A click group that imports ``clarivid.cli.<name>`` when that subcommand is called, not before."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(available())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in available():
+            return None
+        command = importlib.import_module(f"clarivid.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(available().items()))
+
+
+def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if not value or ctx.resilient_parsing:
+        return
+    import clarivid
+
+    click.echo(f"clarivid {clarivid.__version__}")
+    ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=EXAMPLES,
+)
+@click.option("--debug", is_flag=True, help="Show the Python traceback of an error.")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Print the version and exit.",
+)
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """Neural video filters for FFmpeg.
+
+    `clarivid COMMAND --help` explains a command and gives examples.
+    """
+    ctx.obj = {"debug": debug}
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 an error, 2 wrong usage, 130 interrupted.
+
+    :param args: arguments without the program's name; None takes those of the process.
+    """
+    arguments = sys.argv[1:] if args is None else args
+    debug = "--debug" in arguments or bool(os.environ.get("CLARIVID_DEBUG"))
+    try:
+        result: Any = cli.main(args=arguments, prog_name="clarivid", standalone_mode=False)
+    except click.exceptions.Abort:  # click's name for Ctrl-C and for EOF at a prompt
+        if debug:
+            raise
+        click.echo("clarivid: interrupted", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        click.echo("clarivid: interrupted", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except click.ClickException as error:
+        if isinstance(error, click.UsageError):
+            error.show()
+        else:
+            click.echo(f"clarivid: error: {error.format_message()}", err=True)
+        sys.exit(error.exit_code)
+    except Error as error:
+        if debug:
+            raise
+        click.echo(f"clarivid: error: {error}", err=True)
+        sys.exit(EXIT_ERROR)
+    except BrokenPipeError:
+        # `clarivid models list | head`: the reader has gone; that is not our error. The interpreter would
+        # try to flush stdout once more at exit, so give it somewhere to flush to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_ERROR)
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+__all__ = ["COMMANDS", "available", "cli", "main"]

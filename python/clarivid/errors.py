@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The one family of exceptions that clarivid raises.
+
+Every message is a sentence for the person who has to act on it: what failed, with which value, what to do.
+The command line prints it as ``clarivid: error: <sentence>`` and exits with code 1.
+"""
+
+from __future__ import annotations
+
+
+class Error(Exception):
+    """Root of all errors that clarivid raises on purpose."""
+
+
+class InputError(Error):
+    """A picture, clip, option or argument that cannot be used."""
+
+
+class ModelError(Error):
+    """A model bundle that is missing, incomplete or contradicts itself."""
+
+
+class DigestError(ModelError):
+    """A file whose SHA-256 is not the one that was recorded for it."""
+
+
+class BackendError(Error):
+    """An inference runtime that is missing or refused to run."""
+
+
+class ToolError(Error):
+    """A program or download that clarivid drives (ffmpeg, make, apt, ...) failed."""
+
+
+__all__ = ["BackendError", "DigestError", "Error", "InputError", "ModelError", "ToolError"]
