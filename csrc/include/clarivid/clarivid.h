@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/**
+ * @file
+ * clarivid: neural video filters for hosts that own frames (FFmpeg filters, the Python module, other programs).
+ *
+ * The library takes planes, strides, a pixel format and a colour description; it knows no AVFrame, no container and
+ * no codec. One call sequence serves every host:
+ *
+ *     clv_context_create -> clv_model_open -> clv_session_create -> { clv_session_submit, clv_session_receive }*
+ *     -> clv_session_destroy -> clv_model_close -> clv_context_destroy
+ *
+ * Conventions that hold for every function:
+ *  - Functions that can fail return 0 (CLV_OK) or a negative clv_status; the sentence that says what failed, with
+ *    which value, and what to do about it is kept in the context: clv_last_error().
+ *  - After a failure every output argument is untouched, unless the function says otherwise.
+ *  - No global state: any number of contexts, models and sessions live side by side in one process.
+ *  - Threads: a clv_context and a clv_model may be used from several threads at once. A clv_session belongs to one
+ *    thread at a time; different sessions run in parallel.
+ *  - Nothing is ever printed. Messages go to the context's log callback, which may be called from any thread.
+ *  - Strings are UTF-8. No C++ exception crosses this interface.
+ */
+#ifndef CLARIVID_CLARIVID_H
+#define CLARIVID_CLARIVID_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__) && defined(CLV_BUILDING_LIBRARY)
+#define CLV_API __attribute__((visibility("default")))
+#else
+#define CLV_API
+#endif
+
+/** Version of this header. The ABI is compatible within one MAJOR (while MAJOR is 0: within one MINOR). */
+#define CLV_VERSION_MAJOR 0
+#define CLV_VERSION_MINOR 1
+#define CLV_VERSION_PATCH 0
+#define CLV_VERSION_INT ((CLV_VERSION_MAJOR << 16) | (CLV_VERSION_MINOR << 8) | CLV_VERSION_PATCH)
+
+/** Version of the library that was loaded, as CLV_VERSION_INT. Never fails; safe from any thread. */
+CLV_API uint32_t clv_version(void);
+
+/** Version of the library as text, "0.1.0". Static storage. */
+CLV_API const char *clv_version_string(void);
+
+/** Results. 0 is success; everything below is negative. */
+typedef enum clv_status {
+    CLV_OK = 0,
+    CLV_ERR_INVALID_ARGUMENT = -1, /**< an argument or an option has a value that makes no sense */
+    CLV_ERR_NOT_FOUND = -2,        /**< no such model, file or backend */
+    CLV_ERR_INVALID_MODEL = -3,    /**< truncated, not ONNX, digest differs, card is wrong */
+    CLV_ERR_UNSUPPORTED = -4,      /**< sane, but this model, backend or device cannot do it */
+    CLV_ERR_BACKEND = -5,          /**< a backend or its runtime could not be loaded or started */
+    CLV_ERR_INFERENCE = -6,        /**< the runtime failed on one picture; the session stays usable */
+    CLV_ERR_IO = -7,               /**< the operating system failed to read a file */
+    CLV_ERR_NO_MEMORY = -8,        /**< memory ran out */
+    CLV_ERR_INTERNAL = -9,         /**< a bug of clarivid; please report the sentence */
+    CLV_AGAIN = -100,              /**< not an error: nothing is ready yet, or every slot is taken */
+    CLV_EMPTY = -101               /**< not an error: nothing is in flight */
+} clv_status;
+
+/** Name of a status, such as "CLV_ERR_NOT_FOUND"; "unknown" for other numbers. Static storage. */
+CLV_API const char *clv_status_name(int status);
+
+/* ------------------------------------------------------------------------------------------------ context ---- */
+
+typedef enum clv_log_level {
+    CLV_LOG_ERROR = 0,
+    CLV_LOG_WARNING = 1,
+    CLV_LOG_INFO = 2, /**< what was chosen and why: once per session */
+    CLV_LOG_VERBOSE = 3,
+    CLV_LOG_DEBUG = 4
+} clv_log_level;
+
+/**
+ * Takes one message, without a line feed at its end. `message` is valid during the call only. Called from any
+ * thread, one call at a time for each context; must not call back into the context.
+ */
+typedef void (*clv_log_callback)(void *opaque, clv_log_level level, const char *message);
+
+/** Holds the log callback and the last error. */
+typedef struct clv_context clv_context;
+
+/**
+ * @param callback gets the messages; NULL for silence
+ * @param opaque   handed to the callback
+ * @return a context that the caller owns, or NULL when memory ran out
+ */
+CLV_API clv_context *clv_context_create(clv_log_callback callback, void *opaque);
+
+/** Destroys *context and sets it to NULL. Models and sessions made from it must be gone. NULL is allowed. */
+CLV_API void clv_context_destroy(clv_context **context);
+
+/**
+ * Copies the sentence of the last failure in this context, always NUL-terminated, cut to `size`; "" when nothing
+ * failed. With several threads on one context, the last failure of any of them.
+ * @return the length of the whole sentence in bytes, without NUL (as snprintf)
+ */
+CLV_API size_t clv_last_error(const clv_context *context, char *buffer, size_t size);
+
+/* ------------------------------------------------------------------------------------------------- models ---- */
+
+/** What a net takes and gives. Values are samples normalised as the layout says; tensors are NCHW. */
+typedef enum clv_layout {
+    CLV_LAYOUT_YUV420_S2D = 1, /**< [1,6,H/2,W/2]: 2x2 luma, U, V; out 6*s*s channels (docs/models.md) */
+    CLV_LAYOUT_Y = 2,          /**< [1,1,H,W]: luma in 0..1; chroma is scaled by a resampler */
+    CLV_LAYOUT_RGB = 3         /**< [1,3,H,W]: R'G'B' in 0..1 */
+} clv_layout;
+
+/** A model bundle (model.onnx, card.json, ...): immutable, reference-counted by the sessions that use it. */
+typedef struct clv_model clv_model;
+
+typedef struct clv_model_info {
+    const char *name; /**< owned by the model */
+    const char *path; /**< the folder or the .onnx file; owned by the model */
+    const char *task; /**< "sr", "lowrank", ...; "" when the file does not say */
+    clv_layout layout;
+    int scale;       /**< output size / input size: 1..4; 0 when only the runtime can tell */
+    int multiple_of; /**< width and height are padded to a multiple of this, in luma samples */
+    int min_width;   /**< smallest picture, in luma samples */
+    int min_height;
+    int has_card; /**< 1 when card.json was found and every digest in it was checked */
+} clv_model_info;
+
+/**
+ * Opens a bundle and checks the SHA-256 digests in its card.
+ * @param name a bundle's name ("game_x2"), looked up in CLARIVID_MODEL_PATH (folders, ':' between them), then in
+ *             ../share/clarivid/models beside the library; or a path to a bundle's folder or to an .onnx file.
+ *             An .onnx file without a card must have one input of 1, 3 or 6 channels, which gives the layout.
+ * @return CLV_OK and *model, which the caller closes; CLV_ERR_NOT_FOUND (the sentence lists where it looked),
+ *         CLV_ERR_INVALID_MODEL, CLV_ERR_UNSUPPORTED, CLV_ERR_IO, CLV_ERR_NO_MEMORY
+ */
+CLV_API int clv_model_open(clv_context *context, const char *name, clv_model **model);
+
+/** Closes *model and sets it to NULL. Sessions made from it go on working. NULL is allowed. */
+CLV_API void clv_model_close(clv_model **model);
+
+/** Fills *info; its strings live as long as the model. */
+CLV_API void clv_model_get_info(const clv_model *model, clv_model_info *info);
+
+/* ----------------------------------------------------------------------------------------------- pictures ---- */
+
+typedef enum clv_pixel_format {
+    CLV_PIXEL_YUV420P = 1,   /**< 8 bit, planes Y, U, V */
+    CLV_PIXEL_NV12 = 2,      /**< 8 bit, planes Y, UV interleaved */
+    CLV_PIXEL_YUV420P10 = 3, /**< 10 bit in the low bits of little-endian 16 bit, planes Y, U, V */
+    CLV_PIXEL_P010 = 4       /**< 10 bit in the high bits of little-endian 16 bit, planes Y, UV interleaved */
+} clv_pixel_format;
+
+typedef enum clv_memory {
+    CLV_MEMORY_HOST = 0,
+    CLV_MEMORY_CUDA = 1 /**< reserved: CLV_ERR_UNSUPPORTED in this version */
+} clv_memory;
+
+typedef enum clv_range {
+    CLV_RANGE_UNSPECIFIED = 0, /**< taken as limited */
+    CLV_RANGE_LIMITED = 1,
+    CLV_RANGE_FULL = 2
+} clv_range;
+
+/** Luma and chroma from R'G'B'; matters to layout rgb only (ITU-R BT.601-7, BT.709-6, BT.2020-2). */
+typedef enum clv_matrix {
+    CLV_MATRIX_UNSPECIFIED = 0, /**< BT.709 from 720 lines on, BT.601 below */
+    CLV_MATRIX_BT601 = 1,
+    CLV_MATRIX_BT709 = 2,
+    CLV_MATRIX_BT2020_NCL = 3
+} clv_matrix;
+
+/** Where chroma samples sit (ITU-T H.273, 8.7). */
+typedef enum clv_chroma_siting {
+    CLV_SITING_UNSPECIFIED = 0, /**< taken as left */
+    CLV_SITING_LEFT = 1,
+    CLV_SITING_CENTRE = 2,
+    CLV_SITING_TOP_LEFT = 3
+} clv_chroma_siting;
+
+/** What pictures look like. Zero is a sane value for every field but the first three. */
+typedef struct clv_format {
+    int width;  /**< luma samples, 1..32768; odd is allowed, chroma then has (width + 1) / 2 columns */
+    int height; /**< luma samples, 1..32768 */
+    clv_pixel_format pixel_format;
+    clv_memory memory;
+    clv_range range;
+    clv_matrix matrix;
+    clv_chroma_siting siting;
+} clv_format;
+
+/**
+ * A view of one picture's planes; owns nothing. Strides are in bytes and may be negative (bottom-up); any
+ * alignment works, 64 bytes is fastest. Planes beyond the format's are ignored.
+ */
+typedef struct clv_picture {
+    void *data[4];
+    ptrdiff_t stride[4];
+} clv_picture;
+
+/* ----------------------------------------------------------------------------------------------- sessions ---- */
+
+typedef enum clv_precision {
+    CLV_PRECISION_AUTO = 0, /**< the fastest that this processor has and that passed the bundle's parity gate */
+    CLV_PRECISION_FP32 = 1, /**< the reference's pixels */
+    CLV_PRECISION_FP16 = 2,
+    CLV_PRECISION_BF16 = 3,
+    CLV_PRECISION_INT8 = 4
+} clv_precision;
+
+typedef enum clv_dither {
+    CLV_DITHER_NONE = 0,   /**< round to nearest */
+    CLV_DITHER_ORDERED = 1 /**< 8x8 ordered dither, the same for every picture */
+} clv_dither;
+
+typedef struct clv_session_params {
+    uint32_t struct_size;    /**< sizeof(clv_session_params): lets an old host run with a newer library */
+    const char *backend;     /**< "auto", "openvino", "dummy", ...; NULL is "auto" */
+    const char *device;      /**< the backend's name of a device; NULL or "" for its default */
+    clv_precision precision;
+    int threads;             /**< CPU threads, 1..1024; 0 for all cores that the process may use */
+    int in_flight;           /**< pictures worked on at once, 1..64 */
+    clv_dither dither;
+} clv_session_params;
+
+/** Every field's default. */
+#define CLV_SESSION_PARAMS_DEFAULTS                                                                             \
+    {                                                                                                           \
+        sizeof(clv_session_params), NULL, NULL, CLV_PRECISION_AUTO, 0, 1, CLV_DITHER_NONE                       \
+    }
+
+/** A model made ready for pictures of one format on one backend. */
+typedef struct clv_session clv_session;
+
+typedef struct clv_session_info {
+    clv_format output;       /**< what the output pictures look like: scale times the input's size */
+    int scale;
+    const char *backend;     /**< the one that runs, such as "openvino"; owned by the session */
+    const char *runtime;     /**< the backend's runtime with its version; owned by the session */
+    clv_precision precision; /**< never CLV_PRECISION_AUTO */
+    int threads;
+    int in_flight;
+    uint64_t tensor_bytes; /**< memory of input and output tensors of all slots, without the runtime's own */
+} clv_session_info;
+
+/**
+ * Compiles `model` for pictures of `format`: this is the slow call (tens of milliseconds to seconds).
+ * backend="auto" takes what fits the pictures' memory and says at CLV_LOG_INFO what it took and why; a named
+ * backend that cannot run is an error with the reason, never another backend.
+ * @param params NULL for the defaults
+ * @return CLV_OK and *session, which the caller destroys; CLV_ERR_INVALID_ARGUMENT, CLV_ERR_UNSUPPORTED (picture
+ *         too small, precision not on this processor, ...), CLV_ERR_BACKEND, CLV_ERR_INVALID_MODEL,
+ *         CLV_ERR_NO_MEMORY
+ */
+CLV_API int clv_session_create(clv_context *context, clv_model *model, const clv_format *format,
+                               const clv_session_params *params, clv_session **session);
+
+/** Waits for what is in flight, destroys *session and sets it to NULL. NULL is allowed. */
+CLV_API void clv_session_destroy(clv_session **session);
+
+/** Fills *info; its strings live as long as the session. */
+CLV_API void clv_session_get_info(const clv_session *session, clv_session_info *info);
+
+/**
+ * Starts work on one picture and returns without waiting for the net.
+ * `input` is read before this returns; `output` is written up to the matching clv_session_receive(): the caller
+ * keeps its planes alive and untouched until then.
+ * @param opaque handed back by clv_session_receive()
+ * @return CLV_OK; CLV_AGAIN when in_flight pictures are under way (receive one first; nothing was read);
+ *         CLV_ERR_INVALID_ARGUMENT; CLV_ERR_INFERENCE, after which this picture is not in flight
+ */
+CLV_API int clv_session_submit(clv_session *session, const clv_picture *input, const clv_picture *output,
+                               void *opaque);
+
+/**
+ * Ends work on the oldest picture in flight: pictures come back in the order of clv_session_submit().
+ * @param wait   0: return CLV_AGAIN when the oldest is not ready; else wait for it
+ * @param opaque set to the picture's on CLV_OK and on CLV_ERR_INFERENCE; may be NULL
+ * @return CLV_OK: the output planes are written; CLV_AGAIN; CLV_EMPTY; CLV_ERR_INFERENCE: the picture failed and
+ *         is no longer in flight, its output planes hold nothing of use, the session goes on
+ */
+CLV_API int clv_session_receive(clv_session *session, int wait, void **opaque);
+
+/** Number of pictures in flight. */
+CLV_API int clv_session_pending(const clv_session *session);
+
+/* ----------------------------------------------------------------------------------------------- backends ---- */
+
+/**
+ * Loads a backend and asks its runtime who it is: for a `doctor` command or a start-up check.
+ * @param buffer gets the runtime's name and version, cut to `size`; may be NULL with size 0
+ * @return CLV_OK; CLV_ERR_NOT_FOUND when there is no such backend; CLV_ERR_BACKEND when it cannot be loaded
+ */
+CLV_API int clv_backend_probe(clv_context *context, const char *name, char *buffer, size_t size);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* CLARIVID_CLARIVID_H */
