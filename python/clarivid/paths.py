@@ -34,7 +34,7 @@ def package_dir() -> Path:
 
 
 def checkout_dir() -> Path | None:
-    """Return the root of the checkout that this package runs from, or None when it was installed as a wheel."""
+    """Return the root of the checkout that this package runs from, None when it was installed as a wheel."""
     root = package_dir().parent.parent
     if (root / "pyproject.toml").is_file() and (root / "csrc").is_dir():
         return root

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The ``clarivid`` command: a table of subcommands, each loaded only when it is called.
 
-A subcommand is one module ``clarivid/cli/<name>.py`` with a ``command: click.Command``. Modules here parse and
-print; the work is done by library modules. Errors of the library reach the user as one line on stderr.
+A subcommand is one module ``clarivid/cli/<name>.py`` with a ``command: click.Command``. Modules here parse
+and print; the work is done by library modules. Errors of the library reach the user as one line on stderr.
 """
 
 from __future__ import annotations
@@ -60,8 +60,10 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(available().items()))
+        rows = list(available().items())
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
 
 
 def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
