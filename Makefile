@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Every target sets up what it needs (tools/setup.sh) and leaves `git status` clean.
+# Built things lie in the cache: CLARIVID_CACHE, else $XDG_CACHE_HOME/clarivid, else ~/.cache/clarivid.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+BUILD := .venv/build# a link that setup makes to the CMake build in the cache
+SHELL_SCRIPTS := tools/setup.sh .ci/run
+C_SOURCES := git ls-files -z -- 'csrc/*.c' 'csrc/*.cpp' 'csrc/*.h' 'csrc/*.hpp' 'csrc/*.cu' 'csrc/*.cuh'
+
+.PHONY: help setup demo test bench lint lint-format lint-tidy lint-python format clean
+
+help: ## Show this
+	@echo 'clarivid: neural video filters for FFmpeg'
+	@echo
+	@echo 'On a new machine:   make demo    sets everything up, doubles a real clip, writes out/demo/'
+	@echo 'Before a commit:    make test lint'
+	@echo
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@echo
+	@echo 'FFmpeg with the filters, once set up:'
+	@echo '  $$($(BIN)/clarivid ffmpeg path) -i in.mp4 -vf dnn_sr=model=game_x2 out.mp4'
+
+setup: ## Debian packages, .venv, the library, FFmpeg; a second run has nothing to do
+	@tools/setup.sh
+
+demo: setup ## Double a real clip; compare with Lanczos in out/demo/
+	@$(BIN)/python -m clarivid.demo
+
+test: setup ## All tests that need no GPU (ARGS="-k name" goes to pytest)
+	@ctest --test-dir $(BUILD) --output-on-failure
+	@$(BIN)/python -m pytest -m 'not gpu' $(ARGS)
+
+bench: setup ## Measure speed and memory; prints tables
+	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+lint: lint-format lint-python lint-tidy ## Formats, types and static checks; warnings are errors
+
+lint-format:
+	@$(C_SOURCES) | xargs -0 -r clang-format-14 --dry-run -Werror
+	@if command -v shellcheck >/dev/null; then shellcheck $(SHELL_SCRIPTS); else echo 'lint: shellcheck is not installed; skipped'; fi
+
+lint-python:
+	@tools/setup.sh debian venv packages
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+lint-tidy:
+	@tools/setup.sh debian venv packages native
+	@run-clang-tidy-14 -quiet -p $(BUILD) '^$(CURDIR)/csrc/.*\.(c|cpp)$$'
+
+format: ## Rewrite the sources in the house's format
+	@tools/setup.sh debian venv packages
+	@$(C_SOURCES) | xargs -0 -r clang-format-14 -i
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+clean: ## Remove .venv and out/; the cache stays (`clarivid doctor` says where it is)
+	rm -rf .venv out .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
