@@ -150,7 +150,8 @@ native_run() {
     "$python" -m pip install --no-input --no-build-isolation --no-deps --verbose --editable "$root" \
         --config-settings=build-dir="$build" \
         --config-settings=cmake.define.OpenVINO_DIR="$openvino/cmake" \
-        --config-settings=cmake.define.CLARIVID_TESTS=ON
+        --config-settings=cmake.define.CLARIVID_BUILD_TESTS=ON \
+        --config-settings=cmake.define.CLARIVID_WERROR=ON
     ln -sfn "$build" "$venv/build" # where the Makefile finds the test programs and compile_commands.json
     printf '%s\n' "$state" >"$venv/.clarivid-native"
 }
