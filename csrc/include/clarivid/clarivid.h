@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /**
  * @file
- * clarivid: neural video filters for hosts that own frames (FFmpeg filters, the Python module, other programs).
+ * clarivid: neural video filters for hosts that own frames (FFmpeg filters, the Python module, other
+ * programs).
  *
- * The library takes planes, strides, a pixel format and a colour description; it knows no AVFrame, no container and
- * no codec. One call sequence serves every host:
+ * The library takes planes, strides, a pixel format and a colour description; it knows no AVFrame, no
+ * container and no codec. One call sequence serves every host:
  *
- *     clv_context_create -> clv_model_open -> clv_session_create -> { clv_session_submit, clv_session_receive }*
+ *     clv_context_create -> clv_model_open -> clv_session_create -> { clv_session_submit, clv_session_receive
+ * }*
  *     -> clv_session_destroy -> clv_model_close -> clv_context_destroy
  *
  * Conventions that hold for every function:
- *  - Functions that can fail return 0 (CLV_OK) or a negative clv_status; the sentence that says what failed, with
- *    which value, and what to do about it is kept in the context: clv_last_error().
+ *  - Functions that can fail return 0 (CLV_OK) or a negative clv_status; the sentence that says what failed,
+ * with which value, and what to do about it is kept in the context: clv_last_error().
  *  - After a failure every output argument is untouched, unless the function says otherwise.
  *  - No global state: any number of contexts, models and sessions live side by side in one process.
- *  - Threads: a clv_context and a clv_model may be used from several threads at once. A clv_session belongs to one
- *    thread at a time; different sessions run in parallel.
+ *  - Threads: a clv_context and a clv_model may be used from several threads at once. A clv_session belongs
+ * to one thread at a time; different sessions run in parallel.
  *  - Nothing is ever printed. Messages go to the context's log callback, which may be called from any thread.
  *  - Strings are UTF-8. No C++ exception crosses this interface.
  */
@@ -66,7 +68,8 @@ typedef enum clv_status {
 /** Name of a status, such as "CLV_ERR_NOT_FOUND"; "unknown" for other numbers. Static storage. */
 CLV_API const char *clv_status_name(int status);
 
-/* ------------------------------------------------------------------------------------------------ context ---- */
+/* ------------------------------------------------------------------------------------------------ context
+ * ---- */
 
 typedef enum clv_log_level {
     CLV_LOG_ERROR = 0,
@@ -96,13 +99,14 @@ CLV_API clv_context *clv_context_create(clv_log_callback callback, void *opaque)
 CLV_API void clv_context_destroy(clv_context **context);
 
 /**
- * Copies the sentence of the last failure in this context, always NUL-terminated, cut to `size`; "" when nothing
- * failed. With several threads on one context, the last failure of any of them.
+ * Copies the sentence of the last failure in this context, always NUL-terminated, cut to `size`; "" when
+ * nothing failed. With several threads on one context, the last failure of any of them.
  * @return the length of the whole sentence in bytes, without NUL (as snprintf)
  */
 CLV_API size_t clv_last_error(const clv_context *context, char *buffer, size_t size);
 
-/* ------------------------------------------------------------------------------------------------- models ---- */
+/* ------------------------------------------------------------------------------------------------- models
+ * ---- */
 
 /** What a net takes and gives. Values are samples normalised as the layout says; tensors are NCHW. */
 typedef enum clv_layout {
@@ -128,9 +132,10 @@ typedef struct clv_model_info {
 
 /**
  * Opens a bundle and checks the SHA-256 digests in its card.
- * @param name a bundle's name ("game_x2"), looked up in CLARIVID_MODEL_PATH (folders, ':' between them), then in
- *             ../share/clarivid/models beside the library; or a path to a bundle's folder or to an .onnx file.
- *             An .onnx file without a card must have one input of 1, 3 or 6 channels, which gives the layout.
+ * @param name a bundle's name ("game_x2"), looked up in CLARIVID_MODEL_PATH (folders, ':' between them), then
+ * in
+ *             ../share/clarivid/models beside the library; or a path to a bundle's folder or to an .onnx
+ * file. An .onnx file without a card must have one input of 1, 3 or 6 channels, which gives the layout.
  * @return CLV_OK and *model, which the caller closes; CLV_ERR_NOT_FOUND (the sentence lists where it looked),
  *         CLV_ERR_INVALID_MODEL, CLV_ERR_UNSUPPORTED, CLV_ERR_IO, CLV_ERR_NO_MEMORY
  */
@@ -142,7 +147,8 @@ CLV_API void clv_model_close(clv_model **model);
 /** Fills *info; its strings live as long as the model. */
 CLV_API void clv_model_get_info(const clv_model *model, clv_model_info *info);
 
-/* ----------------------------------------------------------------------------------------------- pictures ---- */
+/* ----------------------------------------------------------------------------------------------- pictures
+ * ---- */
 
 typedef enum clv_pixel_format {
     CLV_PIXEL_YUV420P = 1,   /**< 8 bit, planes Y, U, V */
@@ -198,10 +204,12 @@ typedef struct clv_picture {
     ptrdiff_t stride[4];
 } clv_picture;
 
-/* ----------------------------------------------------------------------------------------------- sessions ---- */
+/* ----------------------------------------------------------------------------------------------- sessions
+ * ---- */
 
 typedef enum clv_precision {
-    CLV_PRECISION_AUTO = 0, /**< the fastest that this processor has and that passed the bundle's parity gate */
+    CLV_PRECISION_AUTO =
+        0, /**< the fastest that this processor has and that passed the bundle's parity gate */
     CLV_PRECISION_FP32 = 1, /**< the reference's pixels */
     CLV_PRECISION_FP16 = 2,
     CLV_PRECISION_BF16 = 3,
@@ -214,26 +222,24 @@ typedef enum clv_dither {
 } clv_dither;
 
 typedef struct clv_session_params {
-    uint32_t struct_size;    /**< sizeof(clv_session_params): lets an old host run with a newer library */
-    const char *backend;     /**< "auto", "openvino", "dummy", ...; NULL is "auto" */
-    const char *device;      /**< the backend's name of a device; NULL or "" for its default */
+    uint32_t struct_size; /**< sizeof(clv_session_params): lets an old host run with a newer library */
+    const char *backend;  /**< "auto", "openvino", "dummy", ...; NULL is "auto" */
+    const char *device;   /**< the backend's name of a device; NULL or "" for its default */
     clv_precision precision;
-    int threads;             /**< CPU threads, 1..1024; 0 for all cores that the process may use */
-    int in_flight;           /**< pictures worked on at once, 1..64 */
+    int threads;   /**< CPU threads, 1..1024; 0 for all cores that the process may use */
+    int in_flight; /**< pictures worked on at once, 1..64 */
     clv_dither dither;
 } clv_session_params;
 
 /** Every field's default. */
-#define CLV_SESSION_PARAMS_DEFAULTS                                                                             \
-    {                                                                                                           \
-        sizeof(clv_session_params), NULL, NULL, CLV_PRECISION_AUTO, 0, 1, CLV_DITHER_NONE                       \
-    }
+#define CLV_SESSION_PARAMS_DEFAULTS                                                                          \
+    { sizeof(clv_session_params), NULL, NULL, CLV_PRECISION_AUTO, 0, 1, CLV_DITHER_NONE }
 
 /** A model made ready for pictures of one format on one backend. */
 typedef struct clv_session clv_session;
 
 typedef struct clv_session_info {
-    clv_format output;       /**< what the output pictures look like: scale times the input's size */
+    clv_format output; /**< what the output pictures look like: scale times the input's size */
     int scale;
     const char *backend;     /**< the one that runs, such as "openvino"; owned by the session */
     const char *runtime;     /**< the backend's runtime with its version; owned by the session */
@@ -248,8 +254,8 @@ typedef struct clv_session_info {
  * backend="auto" takes what fits the pictures' memory and says at CLV_LOG_INFO what it took and why; a named
  * backend that cannot run is an error with the reason, never another backend.
  * @param params NULL for the defaults
- * @return CLV_OK and *session, which the caller destroys; CLV_ERR_INVALID_ARGUMENT, CLV_ERR_UNSUPPORTED (picture
- *         too small, precision not on this processor, ...), CLV_ERR_BACKEND, CLV_ERR_INVALID_MODEL,
+ * @return CLV_OK and *session, which the caller destroys; CLV_ERR_INVALID_ARGUMENT, CLV_ERR_UNSUPPORTED
+ * (picture too small, precision not on this processor, ...), CLV_ERR_BACKEND, CLV_ERR_INVALID_MODEL,
  *         CLV_ERR_NO_MEMORY
  */
 CLV_API int clv_session_create(clv_context *context, clv_model *model, const clv_format *format,
@@ -263,8 +269,8 @@ CLV_API void clv_session_get_info(const clv_session *session, clv_session_info *
 
 /**
  * Starts work on one picture and returns without waiting for the net.
- * `input` is read before this returns; `output` is written up to the matching clv_session_receive(): the caller
- * keeps its planes alive and untouched until then.
+ * `input` is read before this returns; `output` is written up to the matching clv_session_receive(): the
+ * caller keeps its planes alive and untouched until then.
  * @param opaque handed back by clv_session_receive()
  * @return CLV_OK; CLV_AGAIN when in_flight pictures are under way (receive one first; nothing was read);
  *         CLV_ERR_INVALID_ARGUMENT; CLV_ERR_INFERENCE, after which this picture is not in flight
@@ -276,15 +282,16 @@ CLV_API int clv_session_submit(clv_session *session, const clv_picture *input, c
  * Ends work on the oldest picture in flight: pictures come back in the order of clv_session_submit().
  * @param wait   0: return CLV_AGAIN when the oldest is not ready; else wait for it
  * @param opaque set to the picture's on CLV_OK and on CLV_ERR_INFERENCE; may be NULL
- * @return CLV_OK: the output planes are written; CLV_AGAIN; CLV_EMPTY; CLV_ERR_INFERENCE: the picture failed and
- *         is no longer in flight, its output planes hold nothing of use, the session goes on
+ * @return CLV_OK: the output planes are written; CLV_AGAIN; CLV_EMPTY; CLV_ERR_INFERENCE: the picture failed
+ * and is no longer in flight, its output planes hold nothing of use, the session goes on
  */
 CLV_API int clv_session_receive(clv_session *session, int wait, void **opaque);
 
 /** Number of pictures in flight. */
 CLV_API int clv_session_pending(const clv_session *session);
 
-/* ----------------------------------------------------------------------------------------------- backends ---- */
+/* ----------------------------------------------------------------------------------------------- backends
+ * ---- */
 
 /**
  * Loads a backend and asks its runtime who it is: for a `doctor` command or a start-up check.

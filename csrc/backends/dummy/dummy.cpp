@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The dummy backend: every output value is the nearest input value, so that everything above inference can be
+// tested to the bit, without a runtime. The picture comes out as its nearest-neighbour upscale in every
+// layout.
+//
+// device="" or a ','-separated list of
+//   delay=MS   each inference takes MS milliseconds on a thread of its own (the order of results is put to
+//   the test) fail=N     the N-th inference of each session, counted from 1, fails
+#include <atomic>
+#include <charconv>
+#include <chrono>
+#include <future>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/backend.h"
+
+namespace {
+
+using clv::Error;
+using clv::TensorShape;
+
+struct Options {
+    int delay_ms = 0;
+    int fail_at = 0;
+};
+
+int parse_count(const std::string &text, const std::string &item) {
+    int value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size() || value < 0)
+        throw Error(CLV_ERR_INVALID_ARGUMENT,
+                    "device \"" + item + "\" of backend dummy is not delay=MS or fail=N");
+    return value;
+}
+
+Options parse_device(std::string text) {
+    Options options;
+    while (!text.empty()) {
+        const size_t comma = text.find(',');
+        const std::string item = text.substr(0, comma);
+        text = comma == std::string::npos ? "" : text.substr(comma + 1);
+        const size_t equals = item.find('=');
+        const std::string key = item.substr(0, equals);
+        const std::string value = equals == std::string::npos ? "" : item.substr(equals + 1);
+        if (key == "delay")
+            options.delay_ms = parse_count(value, item);
+        else if (key == "fail")
+            options.fail_at = parse_count(value, item);
+        else
+            throw Error(CLV_ERR_UNSUPPORTED, "backend dummy has no device \"" + item +
+                                                 "\": leave it empty, or use "
+                                                 "delay=MS, fail=N");
+    }
+    return options;
+}
+
+/// [c, h, w] -> [c, h*s, w*s], every value repeated s x s times.
+void replicate(const float *in, float *out, const TensorShape &shape, int64_t scale) {
+    for (int64_t y = 0; y < shape.channels * shape.height * scale; y++) {
+        const float *row = in + y / scale * shape.width;
+        for (int64_t x = 0; x < shape.width * scale; x++)
+            *out++ = row[x / scale];
+    }
+}
+
+/// Channels of a plane that was taken apart into b x b blocks -> the same for (b*s) x (b*s) blocks.
+void replicate_block(const float *in, float *out, size_t plane, int64_t block, int64_t scale) {
+    for (int64_t r = 0; r < block * scale; r++)
+        for (int64_t c = 0; c < block * scale; c++, out += plane) {
+            const float *from = in + static_cast<size_t>(r / scale * block + c / scale) * plane;
+            std::copy(from, from + plane, out);
+        }
+}
+
+class DummyRequest final : public clv::InferRequest {
+public:
+    DummyRequest(const TensorShape &shape, size_t output, clv_layout layout, int scale,
+                 const Options &options, std::atomic<int> &counter)
+        : shape_(shape), layout_(layout), scale_(scale), options_(options), counter_(counter),
+          input_(shape.count()), output_(output) {}
+
+    std::span<float> input() override { return input_; }
+    std::span<const float> output() override { return output_; }
+    void start() override {
+        const int number = ++counter_;
+        const auto launch = options_.delay_ms ? std::launch::async : std::launch::deferred;
+        done_ = std::async(launch, [this, number] { run(number); });
+    }
+    bool ready() override {
+        return !options_.delay_ms || done_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+    }
+    void wait() override { done_.get(); }
+
+private:
+    void run(int number) {
+        if (options_.delay_ms)
+            std::this_thread::sleep_for(std::chrono::milliseconds(options_.delay_ms));
+        if (number == options_.fail_at)
+            throw Error(CLV_ERR_INFERENCE, "inference " + std::to_string(number) + " failed as device=fail=" +
+                                               std::to_string(number) + " of backend dummy asks");
+        if (layout_ != CLV_LAYOUT_YUV420_S2D) {
+            replicate(input_.data(), output_.data(), shape_, scale_);
+            return;
+        }
+        const size_t plane = static_cast<size_t>(shape_.height * shape_.width);
+        const auto s2 = static_cast<size_t>(scale_) * static_cast<size_t>(scale_);
+        replicate_block(input_.data(), output_.data(), plane, 2, scale_);
+        replicate_block(input_.data() + 4 * plane, output_.data() + 4 * s2 * plane, plane, 1, scale_);
+        replicate_block(input_.data() + 5 * plane, output_.data() + 5 * s2 * plane, plane, 1, scale_);
+    }
+
+    const TensorShape shape_;
+    const clv_layout layout_;
+    const int scale_;
+    const Options options_;
+    std::atomic<int> &counter_;
+    std::vector<float> input_;
+    std::vector<float> output_;
+    std::future<void> done_; // last: its destructor waits for the thread that uses the rest
+};
+
+class DummyModel final : public clv::CompiledModel {
+public:
+    explicit DummyModel(const clv::CompileRequest &request)
+        : input_(request.input), layout_(request.layout), scale_(request.scale ? request.scale : 2),
+          threads_(request.threads ? request.threads : 1), options_(parse_device(request.device)) {
+        if (request.precision != CLV_PRECISION_AUTO && request.precision != CLV_PRECISION_FP32)
+            throw Error(CLV_ERR_UNSUPPORTED, "backend dummy has precision=fp32 only");
+    }
+    TensorShape output() const override {
+        if (layout_ == CLV_LAYOUT_YUV420_S2D)
+            return {input_.channels * scale_ * scale_, input_.height, input_.width};
+        return {input_.channels, input_.height * scale_, input_.width * scale_};
+    }
+    clv_precision precision() const override { return CLV_PRECISION_FP32; }
+    int threads() const override { return threads_; }
+    std::unique_ptr<clv::InferRequest> create_request() override {
+        return std::make_unique<DummyRequest>(input_, output().count(), layout_, scale_, options_, counter_);
+    }
+
+private:
+    const TensorShape input_;
+    const clv_layout layout_;
+    const int scale_;
+    const int threads_;
+    const Options options_;
+    std::atomic<int> counter_ = 0;
+};
+
+class DummyBackend final : public clv::Backend {
+public:
+    std::string runtime() const override { return "dummy (nearest neighbour, for tests)"; }
+    std::unique_ptr<clv::CompiledModel> compile(const clv::CompileRequest &request) override {
+        return std::make_unique<DummyModel>(request);
+    }
+};
+
+} // namespace
+
+clv::Backend *clarivid_backend_create(uint32_t abi) {
+    return abi == clv::kBackendAbi ? new DummyBackend : nullptr;
+}

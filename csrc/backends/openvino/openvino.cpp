@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The OpenVINO backend: any ONNX model on CPUs (and on the other devices that OpenVINO knows, by device=).
+#include <algorithm>
+#include <exception>
+#include <mutex>
+#include <sched.h>
+#include <string>
+#include <vector>
+
+#include <openvino/openvino.hpp>
+
+#include "core/backend.h"
+
+namespace {
+
+using clv::Error;
+using clv::TensorShape;
+
+/// OpenVINO's messages carry source lines and stack-like context; the first line that says something is
+/// enough.
+std::string first_sentence(const std::string &message) {
+    size_t at = 0;
+    while (at < message.size()) {
+        const size_t end = std::min(message.find('\n', at), message.size());
+        const std::string line = message.substr(at, end - at);
+        at = end + 1;
+        const bool is_location = line.starts_with("Exception from ") || line.starts_with("Check '");
+        if (!line.empty() && !is_location)
+            return line;
+    }
+    return message.substr(0, message.find('\n'));
+}
+
+int usable_cores() {
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof(set), &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
+}
+
+class OpenVinoRequest final : public clv::InferRequest {
+public:
+    OpenVinoRequest(ov::InferRequest request, const TensorShape &input, const TensorShape &output)
+        : request_(std::move(request)), input_count_(input.count()), output_count_(output.count()) {
+        input_ = request_.get_input_tensor().data<float>();
+    }
+
+    std::span<float> input() override { return {input_, input_count_}; }
+
+    void start() override {
+        guarded([&] { request_.start_async(); });
+    }
+
+    bool ready() override {
+        try {
+            return request_.wait_for(std::chrono::milliseconds(0));
+        } catch (const std::exception &) {
+            return true; // it failed: wait() tells why
+        }
+    }
+
+    void wait() override {
+        guarded([&] { request_.wait(); });
+    }
+
+    std::span<const float> output() override {
+        return {request_.get_output_tensor().data<float>(), output_count_};
+    }
+
+private:
+    template <class Body>
+    void guarded(Body body) {
+        try {
+            body();
+        } catch (const std::exception &error) {
+            throw Error(CLV_ERR_INFERENCE, "OpenVINO failed on a picture: " + first_sentence(error.what()));
+        }
+    }
+
+    ov::InferRequest request_;
+    float *input_ = nullptr;
+    const size_t input_count_;
+    const size_t output_count_;
+};
+
+class OpenVinoModel final : public clv::CompiledModel {
+public:
+    OpenVinoModel(ov::Core &core, const clv::CompileRequest &request) : input_(request.input) {
+        const std::string what = "model " + request.model_name;
+        const std::string device = request.device.empty() ? "CPU" : request.device;
+        check_device(core, device);
+        threads_ = request.threads ? request.threads : usable_cores();
+        precision_ = choose_precision(core, device, request);
+        const auto model = read(core, request, what);
+        try {
+            compiled_ = core.compile_model(model, device, properties(device, request.in_flight));
+        } catch (const std::exception &error) {
+            throw Error(CLV_ERR_UNSUPPORTED, "OpenVINO cannot compile " + what + " for " + input_.text() +
+                                                 " on " + device + ": " + first_sentence(error.what()));
+        }
+        const auto shape = compiled_.output().get_shape();
+        output_ = {static_cast<int64_t>(shape[1]), static_cast<int64_t>(shape[2]),
+                   static_cast<int64_t>(shape[3])};
+    }
+
+    TensorShape output() const override { return output_; }
+    clv_precision precision() const override { return precision_; }
+    int threads() const override { return threads_; }
+    std::unique_ptr<clv::InferRequest> create_request() override {
+        return std::make_unique<OpenVinoRequest>(compiled_.create_infer_request(), input_, output_);
+    }
+
+private:
+    static void check_device(ov::Core &core, const std::string &device) {
+        const auto devices = core.get_available_devices();
+        const std::string family = device.substr(0, device.find_first_of(".:"));
+        std::string known;
+        for (const auto &name : devices) {
+            if (name.starts_with(family))
+                return;
+            known += (known.empty() ? "" : ", ") + name;
+        }
+        throw Error(CLV_ERR_UNSUPPORTED,
+                    "OpenVINO has no device \"" + device + "\" on this machine; it has: " + known);
+    }
+
+    static bool has(const std::vector<std::string> &capabilities, const std::string &name) {
+        return std::find(capabilities.begin(), capabilities.end(), name) != capabilities.end();
+    }
+
+    /// AUTO: what OpenVINO prefers on this device (bf16 or fp16 where the processor computes in it), when the
+    /// bundle's parity gate passed in it; else fp32, which gives the reference's pixels.
+    static clv_precision choose_precision(ov::Core &core, const std::string &device,
+                                          const clv::CompileRequest &request) {
+        const auto capabilities = core.get_property(device, ov::device::capabilities);
+        const auto need = [&](const char *capability, const char *option) {
+            if (!has(capabilities, capability))
+                throw Error(CLV_ERR_UNSUPPORTED, std::string("precision=") + option +
+                                                     " is not computed by device " + device +
+                                                     " of this machine: use precision=fp32 or auto");
+        };
+        switch (request.precision) {
+        case CLV_PRECISION_BF16:
+            need("BF16", "bf16");
+            return CLV_PRECISION_BF16;
+        case CLV_PRECISION_FP16:
+            need("FP16", "fp16");
+            return CLV_PRECISION_FP16;
+        case CLV_PRECISION_INT8:
+            throw Error(CLV_ERR_UNSUPPORTED,
+                        "precision=int8 needs a quantised model: backend openvino runs the "
+                        "precision that is in the ONNX file");
+        case CLV_PRECISION_AUTO: {
+            const auto preferred = core.get_property(device, ov::hint::inference_precision);
+            if (preferred == ov::element::bf16 && request.bf16_passed)
+                return CLV_PRECISION_BF16;
+            if (preferred == ov::element::f16 && request.fp16_passed)
+                return CLV_PRECISION_FP16;
+            return CLV_PRECISION_FP32;
+        }
+        case CLV_PRECISION_FP32:
+            break;
+        }
+        return CLV_PRECISION_FP32;
+    }
+
+    std::shared_ptr<ov::Model> read(ov::Core &core, const clv::CompileRequest &request,
+                                    const std::string &what) {
+        std::shared_ptr<ov::Model> model;
+        try {
+            const auto *text = reinterpret_cast<const char *>(request.onnx.data());
+            model = core.read_model(std::string(text, request.onnx.size()), ov::Tensor());
+        } catch (const std::exception &error) {
+            throw Error(CLV_ERR_INVALID_MODEL,
+                        "OpenVINO cannot read " + what + ": " + first_sentence(error.what()));
+        }
+        try {
+            ov::preprocess::PrePostProcessor ports(model);
+            ports.input().tensor().set_element_type(ov::element::f32);
+            ports.output().tensor().set_element_type(ov::element::f32);
+            model = ports.build();
+            model->reshape(ov::PartialShape{1, input_.channels, input_.height, input_.width});
+        } catch (const std::exception &error) {
+            throw Error(CLV_ERR_UNSUPPORTED, what + " cannot take a picture as " + input_.text() +
+                                                 ", its shape is fixed or it was exported for other sizes: " +
+                                                 first_sentence(error.what()));
+        }
+        const auto shape = model->output().get_partial_shape();
+        if (shape.is_dynamic() || shape.size() != 4 || shape[0].get_length() != 1)
+            throw Error(CLV_ERR_UNSUPPORTED, what + " gives a tensor of shape " + shape.to_string() +
+                                                 " for " + input_.text() +
+                                                 ": one picture of four dimensions is needed");
+        return model;
+    }
+
+    ov::AnyMap properties(const std::string &device, int in_flight) const {
+        const auto type = precision_ == CLV_PRECISION_BF16   ? ov::element::bf16
+                          : precision_ == CLV_PRECISION_FP16 ? ov::element::f16
+                                                             : ov::element::f32;
+        ov::AnyMap map = {ov::hint::inference_precision(type)};
+        if (device.starts_with("CPU")) {
+            // A stream works on one picture with threads/streams threads: streams do not wait for each other,
+            // threads within one do. Pinning to cores hurts on shared machines.
+            map.insert(ov::inference_num_threads(threads_));
+            map.insert(ov::num_streams(std::clamp(in_flight, 1, threads_)));
+            map.insert(ov::hint::enable_cpu_pinning(false));
+        }
+        return map;
+    }
+
+    const TensorShape input_;
+    TensorShape output_;
+    int threads_ = 0;
+    clv_precision precision_ = CLV_PRECISION_FP32;
+    ov::CompiledModel compiled_;
+};
+
+class OpenVinoBackend final : public clv::Backend {
+public:
+    std::string runtime() const override {
+        const std::string build = ov::get_openvino_version().buildNumber; // "2026.4.1-22982-..."
+        return "OpenVINO " + build.substr(0, build.find('-'));
+    }
+    std::unique_ptr<clv::CompiledModel> compile(const clv::CompileRequest &request) override {
+        return std::make_unique<OpenVinoModel>(core_, request);
+    }
+
+private:
+    ov::Core core_;
+};
+
+} // namespace
+
+clv::Backend *clarivid_backend_create(uint32_t abi) {
+    if (abi != clv::kBackendAbi)
+        return nullptr;
+    try {
+        return new OpenVinoBackend;
+    } catch (const std::exception &error) {
+        throw Error(CLV_ERR_BACKEND, "OpenVINO does not start: " + first_sentence(error.what()));
+    }
+}

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "core/adapter.h"
+
+#include <string>
+
+#include "core/error.h"
+#include "pixels/colour.h"
+#include "pixels/pixels.h"
+
+namespace clv {
+namespace {
+
+using pixels::ConstPicture;
+using pixels::ConstTensor;
+using pixels::Dither;
+using pixels::Element;
+using pixels::Picture;
+using pixels::PictureFormat;
+
+// Rows of a tensor that one task converts: large enough to hide the hand-over, small enough to share the
+// work.
+constexpr int kGrain = 16;
+
+int round_up(int value, int multiple) {
+    return (value + multiple - 1) / multiple * multiple;
+}
+
+pixels::Matrix matrix_of(const clv_format &format) {
+    switch (format.matrix) {
+    case CLV_MATRIX_BT601:
+        return pixels::Matrix::bt601;
+    case CLV_MATRIX_BT2020_NCL:
+        return pixels::Matrix::bt2020ncl;
+    case CLV_MATRIX_BT709:
+        return pixels::Matrix::bt709;
+    case CLV_MATRIX_UNSPECIFIED:
+        break;
+    }
+    return format.height >= 720 ? pixels::Matrix::bt709 : pixels::Matrix::bt601;
+}
+
+pixels::ChromaSite site_of(clv_chroma_siting siting) {
+    switch (siting) {
+    case CLV_SITING_CENTRE:
+        return pixels::ChromaSite::centre;
+    case CLV_SITING_TOP_LEFT:
+        return pixels::ChromaSite::top_left;
+    case CLV_SITING_LEFT:
+    case CLV_SITING_UNSPECIFIED:
+        break;
+    }
+    return pixels::ChromaSite::left;
+}
+
+PictureFormat picture_format(const clv_format &format) {
+    PictureFormat out;
+    out.width = format.width;
+    out.height = format.height;
+    out.semi_planar = format.pixel_format == CLV_PIXEL_NV12 || format.pixel_format == CLV_PIXEL_P010;
+    out.msb_aligned = format.pixel_format == CLV_PIXEL_P010;
+    out.bit_depth =
+        format.pixel_format == CLV_PIXEL_YUV420P10 || format.pixel_format == CLV_PIXEL_P010 ? 10 : 8;
+    out.full_range = format.range == CLV_RANGE_FULL;
+    out.matrix = matrix_of(format);
+    out.chroma_site = site_of(format.siting);
+    return out;
+}
+
+PictureFormat scaled(PictureFormat format, int scale) {
+    format.width *= scale;
+    format.height *= scale;
+    return format;
+}
+
+Picture writable(const clv_picture &picture) {
+    Picture out;
+    for (int i = 0; i < 3; i++) {
+        out.data[i] = static_cast<uint8_t *>(picture.data[i]);
+        out.stride[i] = picture.stride[i];
+    }
+    return out;
+}
+
+ConstPicture readable(const clv_picture &picture) {
+    return writable(picture);
+}
+
+struct Padded {
+    int width;
+    int height;
+};
+
+Padded pad(const PictureFormat &format, const Bundle &bundle) {
+    return {round_up(format.width, bundle.multiple_of), round_up(format.height, bundle.multiple_of)};
+}
+
+/// The scale of nets whose output is a picture like their input (layouts y and rgb).
+int picture_scale(const TensorShape &input, const TensorShape &output, const std::string &model) {
+    for (int scale = 1; scale <= 4; scale++)
+        if (output == TensorShape{input.channels, input.height * scale, input.width * scale})
+            return scale;
+    throw Error(CLV_ERR_UNSUPPORTED, "model " + model + " gives " + output.text() + " for " + input.text() +
+                                         ": the filter needs as many channels and 1 to 4 times the size");
+}
+
+/// Layout yuv420_s2d: the picture's own samples, rearranged (pixels.h).
+class S2dAdapter final : public Adapter {
+public:
+    S2dAdapter(const Bundle &bundle, const PictureFormat &format, Dither dither, pixels::ThreadPool &pool)
+        : model_(bundle.name), format_(format), dither_(dither), pool_(pool) {
+        const Padded padded = pad(format, bundle);
+        input_ = {6, round_up(padded.height, 2) / 2, round_up(padded.width, 2) / 2};
+    }
+
+    TensorShape input_shape() const override { return input_; }
+
+    int set_output_shape(const TensorShape &output) override {
+        for (int scale = 1; scale <= 4; scale++)
+            if (output == TensorShape{6 * scale * scale, input_.height, input_.width}) {
+                output_ = output;
+                scale_ = scale;
+                return scale;
+            }
+        throw Error(CLV_ERR_UNSUPPORTED,
+                    "model " + model_ + " gives " + output.text() + " for " + input_.text() +
+                        ": layout yuv420_s2d needs 6, 24, 54 or 96 channels of the same size");
+    }
+
+    void prepare(const clv_picture &input, const clv_picture &, std::span<float> tensor) override {
+        const auto to = pixels::contiguous(static_cast<void *>(tensor.data()), Element::f32, 6, rows(input_),
+                                           columns(input_));
+        const ConstPicture from = readable(input);
+        pool_.parallel_for(0, to.height, kGrain, [&](int first, int last) {
+            pixels::space_to_depth(format_, from, to, first, last);
+        });
+    }
+
+    void finish(std::span<const float> tensor, const clv_picture &output) override {
+        const ConstTensor from =
+            pixels::contiguous(static_cast<const void *>(tensor.data()), Element::f32,
+                               static_cast<int>(output_.channels), rows(output_), columns(output_));
+        const PictureFormat format = scaled(format_, scale_);
+        const Picture to = writable(output);
+        pool_.parallel_for(0, from.height, kGrain, [&](int first, int last) {
+            pixels::depth_to_space(from, scale_, format, to, dither_, first, last);
+        });
+    }
+
+private:
+    static int rows(const TensorShape &shape) { return static_cast<int>(shape.height); }
+    static int columns(const TensorShape &shape) { return static_cast<int>(shape.width); }
+
+    const std::string model_;
+    const PictureFormat format_;
+    const Dither dither_;
+    pixels::ThreadPool &pool_;
+    TensorShape input_;
+    TensorShape output_;
+    int scale_ = 0;
+};
+
+/// Layout y: the net takes luma, a Lanczos resampler takes chroma.
+class LumaAdapter final : public Adapter {
+public:
+    LumaAdapter(const Bundle &bundle, const PictureFormat &format, Dither dither, pixels::ThreadPool &pool)
+        : model_(bundle.name), format_(format), dither_(dither), pool_(pool) {
+        const Padded padded = pad(format, bundle);
+        input_ = {1, padded.height, padded.width};
+    }
+
+    TensorShape input_shape() const override { return input_; }
+
+    int set_output_shape(const TensorShape &output) override {
+        scale_ = picture_scale(input_, output, model_);
+        chroma_ = std::make_unique<pixels::ChromaScaler>(format_, scale_);
+        return scale_;
+    }
+
+    void prepare(const clv_picture &input, const clv_picture &output, std::span<float> tensor) override {
+        const auto to = pixels::contiguous(static_cast<void *>(tensor.data()), Element::f32, 1,
+                                           static_cast<int>(input_.height), static_cast<int>(input_.width));
+        const ConstPicture from = readable(input);
+        pool_.parallel_for(0, to.height, kGrain, [&](int first, int last) {
+            pixels::luma_to_tensor(format_, from, to, first, last);
+        });
+        chroma_->scale(from, writable(output));
+    }
+
+    void finish(std::span<const float> tensor, const clv_picture &output) override {
+        const ConstTensor from = pixels::contiguous(static_cast<const void *>(tensor.data()), Element::f32, 1,
+                                                    static_cast<int>(input_.height) * scale_,
+                                                    static_cast<int>(input_.width) * scale_);
+        const PictureFormat format = scaled(format_, scale_);
+        const Picture to = writable(output);
+        pool_.parallel_for(0, format.height, kGrain, [&](int first, int last) {
+            pixels::tensor_to_luma(from, format, to, dither_, first, last);
+        });
+    }
+
+private:
+    const std::string model_;
+    const PictureFormat format_;
+    const Dither dither_;
+    pixels::ThreadPool &pool_;
+    TensorShape input_;
+    int scale_ = 0;
+    std::unique_ptr<pixels::ChromaScaler> chroma_;
+};
+
+/// Layout rgb: matrix and range honoured on the way in and out.
+class RgbAdapter final : public Adapter {
+public:
+    RgbAdapter(const Bundle &bundle, const PictureFormat &format, Dither dither)
+        : model_(bundle.name), format_(format), dither_(dither) {
+        const Padded padded = pad(format, bundle);
+        input_ = {3, padded.height, padded.width};
+    }
+
+    TensorShape input_shape() const override { return input_; }
+
+    int set_output_shape(const TensorShape &output) override {
+        const int scale = picture_scale(input_, output, model_);
+        converter_ = std::make_unique<pixels::RgbConverter>(format_, static_cast<int>(input_.width),
+                                                            static_cast<int>(input_.height), scale, dither_);
+        return scale;
+    }
+
+    void prepare(const clv_picture &input, const clv_picture &, std::span<float> tensor) override {
+        converter_->to_tensor(readable(input), tensor.data());
+    }
+
+    void finish(std::span<const float> tensor, const clv_picture &output) override {
+        converter_->from_tensor(tensor.data(), writable(output));
+    }
+
+private:
+    const std::string model_;
+    const PictureFormat format_;
+    const Dither dither_;
+    TensorShape input_;
+    std::unique_ptr<pixels::RgbConverter> converter_;
+};
+
+} // namespace
+
+std::unique_ptr<Adapter> make_adapter(const Bundle &bundle, const clv_format &format, clv_dither dither,
+                                      pixels::ThreadPool &pool) {
+    const PictureFormat picture = picture_format(format);
+    const Dither rounding = dither == CLV_DITHER_ORDERED ? Dither::ordered : Dither::round;
+    switch (bundle.layout) {
+    case CLV_LAYOUT_YUV420_S2D:
+        return std::make_unique<S2dAdapter>(bundle, picture, rounding, pool);
+    case CLV_LAYOUT_Y:
+        return std::make_unique<LumaAdapter>(bundle, picture, rounding, pool);
+    case CLV_LAYOUT_RGB:
+        return std::make_unique<RgbAdapter>(bundle, picture, rounding);
+    }
+    throw Error(CLV_ERR_INTERNAL, "model " + bundle.name + " has a layout without an adapter");
+}
+
+} // namespace clv

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What core asks of a backend. A backend is a shared library libclarivid_<name>.so that exports
+// clarivid_backend_create(); it knows tensors and runtimes, no pictures and no filters.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "clarivid/clarivid.h"
+#include "core/error.h"
+
+namespace clv {
+
+/// Changes whenever anything in this header does; core refuses a backend with another number.
+inline constexpr uint32_t kBackendAbi = 1;
+
+/// N is always 1: pictures are not batched, slots in flight are.
+struct TensorShape {
+    int64_t channels = 0;
+    int64_t height = 0;
+    int64_t width = 0;
+
+    size_t count() const { return static_cast<size_t>(channels * height * width); }
+    bool operator==(const TensorShape &) const = default;
+    std::string text() const {
+        return "1x" + std::to_string(channels) + "x" + std::to_string(height) + "x" + std::to_string(width);
+    }
+};
+
+struct CompileRequest {
+    std::span<const std::byte> onnx; ///< the whole model; valid during compile() only
+    std::string model_name;          ///< for messages
+    TensorShape input;
+    int scale = 0; ///< of the picture, 0 when unknown; the dummy backend needs it
+    clv_layout layout = CLV_LAYOUT_RGB;
+    std::string device; ///< "" is the backend's default
+    clv_precision precision = CLV_PRECISION_AUTO;
+    bool bf16_passed = false; ///< what the bundle's parity gate recorded: AUTO may take it
+    bool fp16_passed = false;
+    int threads = 0; ///< 0: all that the process may use
+    int in_flight = 1;
+};
+
+/// One slot: an input tensor, an output tensor, and work on them. Used by one thread at a time.
+class InferRequest {
+public:
+    virtual ~InferRequest() = default;
+    /// Contiguous f32 NCHW; the caller writes it before start() and leaves it alone until wait() returned.
+    virtual std::span<float> input() = 0;
+    /// Throws Error(CLV_ERR_INFERENCE).
+    virtual void start() = 0;
+    virtual bool ready() = 0;
+    /// Returns when output() holds the result; throws Error(CLV_ERR_INFERENCE) when the runtime failed.
+    virtual void wait() = 0;
+    /// Contiguous f32 NCHW, valid until the next start().
+    virtual std::span<const float> output() = 0;
+};
+
+/// A net made ready for one input shape. create_request() is called by one thread at a time.
+class CompiledModel {
+public:
+    virtual ~CompiledModel() = default;
+    virtual TensorShape output() const = 0;
+    virtual clv_precision precision() const = 0; ///< what it took, never AUTO
+    virtual int threads() const = 0;
+    virtual std::unique_ptr<InferRequest> create_request() = 0;
+};
+
+/// Outlives every CompiledModel it made.
+class Backend {
+public:
+    virtual ~Backend() = default;
+    /// The runtime's name and version, such as "OpenVINO 2026.4.1".
+    virtual std::string runtime() const = 0;
+    /// Throws Error: CLV_ERR_UNSUPPORTED, CLV_ERR_INVALID_MODEL, CLV_ERR_BACKEND.
+    virtual std::unique_ptr<CompiledModel> compile(const CompileRequest &request) = 0;
+};
+
+} // namespace clv
+
+/// The one symbol of a backend. Returns NULL when `abi` is not its kBackendAbi. Throws Error(CLV_ERR_BACKEND)
+/// when the runtime cannot start. The caller owns the result.
+extern "C" __attribute__((visibility("default"))) clv::Backend *clarivid_backend_create(uint32_t abi);

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "core/backend_loader.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <dlfcn.h>
+#include <filesystem>
+#include <string_view>
+
+#include "core/files.h"
+
+namespace clv {
+namespace {
+
+struct KnownBackend {
+    std::string_view name;
+    std::string_view remedy; ///< when its library is not there
+};
+
+// Every backend of the design, so that a missing one is told from a misspelt one.
+constexpr std::array kBackends = {
+    KnownBackend{"openvino", "build clarivid with OpenVINO (pip install openvino, then build again)"},
+    KnownBackend{"dummy", "install libclarivid_dummy.so beside libclarivid.so"},
+    KnownBackend{"tensorrt", "this build of clarivid has no TensorRT backend; on software frames use "
+                             "backend=openvino"},
+    KnownBackend{"cuda",
+                 "this build of clarivid has no CUDA backend; on software frames use backend=openvino"}};
+
+std::string known_names() {
+    std::string names;
+    for (const auto &known : kBackends)
+        names += (names.empty() ? "" : ", ") + std::string(known.name);
+    return names;
+}
+
+bool is_plain_name(const std::string &name) {
+    return !name.empty() && std::all_of(name.begin(), name.end(), [](unsigned char c) {
+        return std::islower(c) || std::isdigit(c) || c == '_';
+    });
+}
+
+} // namespace
+
+std::unique_ptr<Backend> load_backend(const std::string &name) {
+    namespace fs = std::filesystem;
+    auto folders = folders_from_environment("CLARIVID_BACKEND_PATH");
+    folders.push_back(library_folder());
+    const std::string file = "libclarivid_" + name + ".so";
+
+    std::error_code ignored;
+    const auto folder = std::find_if(folders.begin(), folders.end(), [&](const fs::path &candidate) {
+        return is_plain_name(name) && fs::exists(candidate / file, ignored);
+    });
+    if (folder == folders.end()) {
+        const auto known = std::find_if(kBackends.begin(), kBackends.end(),
+                                        [&](const KnownBackend &backend) { return backend.name == name; });
+        if (known == kBackends.end())
+            throw Error(CLV_ERR_NOT_FOUND,
+                        "backend \"" + name + "\" is unknown: it is one of auto, " + known_names());
+        throw Error(CLV_ERR_BACKEND, "backend " + name + " is not installed (no " + file + " in " +
+                                         folders.back().string() + "): " + std::string(known->remedy));
+    }
+
+    const fs::path path = *folder / file;
+    void *library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    if (!library) {
+        const char *why = dlerror(); // NOLINT(concurrency-mt-unsafe): glibc keeps it per thread
+        throw Error(CLV_ERR_BACKEND, "backend " + name +
+                                         " cannot be loaded, its runtime is missing or does not fit: " +
+                                         (why ? why : path.string()));
+    }
+    const auto create =
+        reinterpret_cast<decltype(&clarivid_backend_create)>(dlsym(library, "clarivid_backend_create"));
+    if (!create)
+        throw Error(CLV_ERR_BACKEND,
+                    path.string() + " is no clarivid backend: remove it from CLARIVID_BACKEND_PATH");
+    std::unique_ptr<Backend> backend(create(kBackendAbi));
+    if (!backend)
+        throw Error(CLV_ERR_BACKEND,
+                    path.string() + " belongs to another release of clarivid: install both from one build");
+    return backend;
+}
+
+} // namespace clv

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "clarivid/clarivid.h"
+
+namespace clv {
+
+/// A model bundle, read and checked (docs/models.md). Immutable.
+struct Bundle {
+    std::string name;
+    std::filesystem::path path; ///< what was opened: a folder or an .onnx file
+    std::string task;
+    clv_layout layout = CLV_LAYOUT_RGB;
+    int scale = 0; ///< 0: the file does not say
+    int multiple_of = 1;
+    int min_width = 1;
+    int min_height = 1;
+    bool has_card = false;
+    bool bf16_passed = false; ///< the parity gate's record in the card
+    bool fp16_passed = false;
+    std::vector<std::byte> onnx; ///< model.onnx, digest checked when there is a card
+
+    /// `name` as clv_model_open() takes it. Throws Error.
+    static Bundle open(const std::string &name);
+};
+
+} // namespace clv

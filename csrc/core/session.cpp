@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "core/session.h"
+
+#include <algorithm>
+#include <sched.h>
+
+#include "core/backend_loader.h"
+#include "core/error.h"
+
+namespace {
+
+using clv::Error;
+
+constexpr int kMaxSize = 32768;
+constexpr int kMaxThreads = 1024;
+constexpr int kMaxInFlight = 64;
+constexpr int kMaxConversionThreads = 8; // conversions are bound by memory: more threads give nothing
+
+const char *precision_name(clv_precision precision) {
+    switch (precision) {
+    case CLV_PRECISION_AUTO:
+        return "auto";
+    case CLV_PRECISION_FP32:
+        return "fp32";
+    case CLV_PRECISION_FP16:
+        return "fp16";
+    case CLV_PRECISION_BF16:
+        return "bf16";
+    case CLV_PRECISION_INT8:
+        return "int8";
+    }
+    return "unknown";
+}
+
+void check_range(const char *name, int value, int low, int high) {
+    if (value < low || value > high)
+        throw Error(CLV_ERR_INVALID_ARGUMENT, std::string(name) + "=" + std::to_string(value) +
+                                                  " is not in " + std::to_string(low) + ".." +
+                                                  std::to_string(high));
+}
+
+template <class Enum>
+void check_enum(const char *name, Enum value, int low, int high) {
+    check_range(name, static_cast<int>(value), low, high);
+}
+
+std::string size_text(int width, int height) {
+    return std::to_string(width) + "x" + std::to_string(height);
+}
+
+void check_format(const clv_format &format, const clv::Bundle &bundle) {
+    check_range("width", format.width, 1, kMaxSize);
+    check_range("height", format.height, 1, kMaxSize);
+    check_enum("pixel_format", format.pixel_format, CLV_PIXEL_YUV420P, CLV_PIXEL_P010);
+    check_enum("memory", format.memory, CLV_MEMORY_HOST, CLV_MEMORY_CUDA);
+    check_enum("range", format.range, CLV_RANGE_UNSPECIFIED, CLV_RANGE_FULL);
+    check_enum("matrix", format.matrix, CLV_MATRIX_UNSPECIFIED, CLV_MATRIX_BT2020_NCL);
+    check_enum("siting", format.siting, CLV_SITING_UNSPECIFIED, CLV_SITING_TOP_LEFT);
+    if (format.memory != CLV_MEMORY_HOST)
+        throw Error(CLV_ERR_UNSUPPORTED,
+                    "pictures in CUDA memory are not supported by this release: download them "
+                    "first (in ffmpeg: hwdownload,format=nv12)");
+    if (format.width < bundle.min_width || format.height < bundle.min_height)
+        throw Error(CLV_ERR_UNSUPPORTED, "a picture of " + size_text(format.width, format.height) +
+                                             " is smaller than model " + bundle.name + " needs (" +
+                                             size_text(bundle.min_width, bundle.min_height) +
+                                             "): scale or pad it first");
+}
+
+/// Cores that this process may use: the affinity mask, which containers and taskset set.
+int usable_cores() {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof(set), &set) != 0)
+        return 1;
+    return std::max(1, CPU_COUNT(&set));
+}
+
+bool is_semi_planar(clv_pixel_format format) {
+    return format == CLV_PIXEL_NV12 || format == CLV_PIXEL_P010;
+}
+
+void check_picture(const char *which, const clv_picture &picture, const clv_format &format) {
+    const int planes = is_semi_planar(format.pixel_format) ? 2 : 3;
+    const int bytes =
+        format.pixel_format == CLV_PIXEL_YUV420P10 || format.pixel_format == CLV_PIXEL_P010 ? 2 : 1;
+    for (int i = 0; i < planes; i++) {
+        const int samples = i == 0 ? format.width : (format.width + 1) / 2 * (planes == 2 ? 2 : 1);
+        const ptrdiff_t row = ptrdiff_t{samples} * bytes;
+        const ptrdiff_t stride = picture.stride[i];
+        if (!picture.data[i])
+            throw Error(CLV_ERR_INVALID_ARGUMENT,
+                        std::string(which) + " plane " + std::to_string(i) + " is NULL");
+        if ((stride < 0 ? -stride : stride) < row)
+            throw Error(CLV_ERR_INVALID_ARGUMENT, std::string(which) + " plane " + std::to_string(i) +
+                                                      " has a stride of " + std::to_string(stride) +
+                                                      " bytes, a row has " + std::to_string(row));
+    }
+}
+
+} // namespace
+
+clv_session::clv_session(clv_context &context, std::shared_ptr<const clv::Bundle> bundle,
+                         const clv_format &format, const clv_session_params &params)
+    : context_(context), bundle_(std::move(bundle)), input_format_(format), output_format_(format) {
+    check_format(format, *bundle_);
+    check_enum("precision", params.precision, CLV_PRECISION_AUTO, CLV_PRECISION_INT8);
+    check_enum("dither", params.dither, CLV_DITHER_NONE, CLV_DITHER_ORDERED);
+    check_range("threads", params.threads, 0, kMaxThreads);
+    check_range("in_flight", params.in_flight, 1, kMaxInFlight);
+
+    const std::string wanted = params.backend && *params.backend ? params.backend : "auto";
+    backend_name_ = wanted == "auto" ? "openvino" : wanted;
+    backend_ = clv::load_backend(backend_name_);
+    runtime_ = backend_->runtime();
+
+    const int cores = params.threads ? params.threads : usable_cores();
+    pool_ = std::make_unique<clv::pixels::ThreadPool>(std::min(cores, kMaxConversionThreads));
+    adapter_ = clv::make_adapter(*bundle_, format, params.dither, *pool_);
+
+    clv::CompileRequest request;
+    request.onnx = bundle_->onnx;
+    request.model_name = bundle_->name;
+    request.input = adapter_->input_shape();
+    request.scale = bundle_->scale;
+    request.layout = bundle_->layout;
+    request.device = params.device ? params.device : "";
+    request.precision = params.precision;
+    request.bf16_passed = bundle_->bf16_passed;
+    request.fp16_passed = bundle_->fp16_passed;
+    request.threads = params.threads;
+    request.in_flight = params.in_flight;
+    compiled_ = backend_->compile(request);
+
+    scale_ = adapter_->set_output_shape(compiled_->output());
+    if (bundle_->scale && scale_ != bundle_->scale)
+        throw Error(CLV_ERR_INVALID_MODEL, "model " + bundle_->name + " says scale " +
+                                               std::to_string(bundle_->scale) + " but its net scales by " +
+                                               std::to_string(scale_) + ": the bundle is inconsistent");
+    if (format.width > kMaxSize / scale_ || format.height > kMaxSize / scale_)
+        throw Error(CLV_ERR_UNSUPPORTED, "a picture of " + size_text(format.width, format.height) +
+                                             " times " + std::to_string(scale_) + " is larger than " +
+                                             size_text(kMaxSize, kMaxSize));
+    output_format_.width = format.width * scale_;
+    output_format_.height = format.height * scale_;
+
+    slots_.resize(static_cast<size_t>(params.in_flight));
+    for (size_t i = 0; i < slots_.size(); i++) {
+        slots_[i].request = compiled_->create_request();
+        free_.push_back(slots_.size() - 1 - i);
+    }
+
+    clv_session_info chosen;
+    info(chosen);
+    context_.log(CLV_LOG_INFO,
+                 "model " + bundle_->name + ": " + size_text(format.width, format.height) + " -> " +
+                     size_text(output_format_.width, output_format_.height) + " on " + runtime_ +
+                     " (backend=" + backend_name_ +
+                     (wanted == "auto" ? ", chosen because the pictures are in host memory" : ", as asked") +
+                     "), precision=" + precision_name(chosen.precision) +
+                     ", threads=" + std::to_string(chosen.threads) + ", " + std::to_string(chosen.in_flight) +
+                     " in flight, tensors " + std::to_string(chosen.tensor_bytes >> 20) + " MiB");
+}
+
+clv_session::~clv_session() {
+    for (const size_t index : busy_) {
+        try {
+            slots_[index].request->wait();
+        } catch (const std::exception &error) {
+            context_.log(CLV_LOG_WARNING,
+                         std::string("a picture in flight failed at the end: ") + error.what());
+        }
+    }
+}
+
+int clv_session::submit(const clv_picture &input, const clv_picture &output, void *opaque) {
+    check_picture("input", input, input_format_);
+    check_picture("output", output, output_format_);
+    if (free_.empty())
+        return CLV_AGAIN;
+    const size_t index = free_.back();
+    Slot &slot = slots_[index];
+    adapter_->prepare(input, output, slot.request->input());
+    slot.request->start();
+    slot.output = output;
+    slot.opaque = opaque;
+    free_.pop_back();
+    busy_.push_back(index);
+    return CLV_OK;
+}
+
+int clv_session::receive(bool wait, void **opaque) {
+    if (busy_.empty())
+        return CLV_EMPTY;
+    const size_t index = busy_.front();
+    Slot &slot = slots_[index];
+    if (!wait && !slot.request->ready())
+        return CLV_AGAIN;
+    busy_.pop_front();
+    free_.push_back(index);
+    if (opaque)
+        *opaque = slot.opaque;
+    slot.request->wait();
+    adapter_->finish(slot.request->output(), slot.output);
+    return CLV_OK;
+}
+
+void clv_session::info(clv_session_info &info) const {
+    const size_t values = adapter_->input_shape().count() + compiled_->output().count();
+    info.output = output_format_;
+    info.scale = scale_;
+    info.backend = backend_name_.c_str();
+    info.runtime = runtime_.c_str();
+    info.precision = compiled_->precision();
+    info.threads = compiled_->threads();
+    info.in_flight = static_cast<int>(slots_.size());
+    info.tensor_bytes = uint64_t{values} * sizeof(float) * slots_.size();
+}

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// clarivid._core: the C ABI for Python, a thin one. Names, defaults and types that users see live in
+// clarivid.sr.
+#include <pybind11/functional.h>
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "clarivid/clarivid.h"
+
+namespace py = pybind11;
+
+namespace {
+
+/// Becomes the subclass of clarivid.errors.Error that fits the status.
+struct CoreError {
+    int status;
+    std::string sentence;
+};
+
+using Log = std::function<void(int, std::string)>;
+
+/// A clv_context whose messages go to a Python callable.
+class Context {
+public:
+    explicit Context(Log log) : log_(std::move(log)), context_(clv_context_create(&Context::forward, this)) {
+        if (!context_)
+            throw std::bad_alloc();
+    }
+    ~Context() { clv_context_destroy(&context_); }
+    Context(const Context &) = delete;
+    Context &operator=(const Context &) = delete;
+
+    clv_context *get() const { return context_; }
+    void check(int status) const {
+        if (status == CLV_OK)
+            return;
+        std::string sentence(clv_last_error(context_, nullptr, 0) + 1, '\0');
+        clv_last_error(context_, sentence.data(), sentence.size());
+        sentence.pop_back();
+        throw CoreError{status, sentence};
+    }
+
+private:
+    static void forward(void *opaque, clv_log_level level, const char *message) {
+        const auto *self = static_cast<const Context *>(opaque);
+        const py::gil_scoped_acquire gil;
+        if (!self->log_)
+            return;
+        try {
+            self->log_(level, message);
+        } catch (py::error_already_set &error) {
+            error.discard_as_unraisable("clarivid log callback");
+        }
+    }
+
+    Log log_;
+    clv_context *context_;
+};
+
+struct ModelDeleter {
+    void operator()(clv_model *model) const { clv_model_close(&model); }
+};
+struct SessionDeleter {
+    void operator()(clv_session *session) const {
+        const py::gil_scoped_release release; // it waits for pictures in flight, which may log
+        clv_session_destroy(&session);
+    }
+};
+
+class Model {
+public:
+    Model(const std::string &name, Log log) : context_(std::make_shared<Context>(std::move(log))) {
+        clv_model *model = nullptr;
+        int status;
+        {
+            const py::gil_scoped_release release;
+            status = clv_model_open(context_->get(), name.c_str(), &model);
+        }
+        context_->check(status);
+        model_.reset(model);
+    }
+    clv_model_info info() const {
+        clv_model_info info;
+        clv_model_get_info(model_.get(), &info);
+        return info;
+    }
+    clv_model *get() const { return model_.get(); }
+    const std::shared_ptr<Context> &context() const { return context_; }
+
+private:
+    std::shared_ptr<Context> context_; // before model_: destroyed after it
+    std::unique_ptr<clv_model, ModelDeleter> model_;
+};
+
+clv_picture view(const std::vector<py::array> &planes, bool writeable) {
+    clv_picture picture = {};
+    if (planes.size() < 2 || planes.size() > 3)
+        throw py::value_error("a picture has two or three planes, not " + std::to_string(planes.size()));
+    for (size_t i = 0; i < planes.size(); i++) {
+        if (writeable && !planes[i].writeable())
+            throw py::value_error("plane " + std::to_string(i) + " of the output is read-only");
+        picture.data[i] = const_cast<void *>(planes[i].data());
+        picture.stride[i] = planes[i].strides(0);
+    }
+    return picture;
+}
+
+class Session {
+public:
+    Session(const Model &model, const clv_format &format, const std::string &backend,
+            const std::string &device, int precision, int threads, int in_flight, int dither)
+        : context_(model.context()) {
+        clv_session_params params = CLV_SESSION_PARAMS_DEFAULTS;
+        params.backend = backend.c_str();
+        params.device = device.c_str();
+        params.precision = static_cast<clv_precision>(precision);
+        params.threads = threads;
+        params.in_flight = in_flight;
+        params.dither = static_cast<clv_dither>(dither);
+        clv_session *session = nullptr;
+        int status;
+        {
+            const py::gil_scoped_release release;
+            status = clv_session_create(context_->get(), model.get(), &format, &params, &session);
+        }
+        context_->check(status);
+        session_.reset(session);
+    }
+
+    clv_session_info info() const {
+        clv_session_info info;
+        clv_session_get_info(session_.get(), &info);
+        return info;
+    }
+
+    void process(const std::vector<py::array> &input, const std::vector<py::array> &output) {
+        const clv_picture in = view(input, false);
+        const clv_picture out = view(output, true);
+        int status;
+        {
+            const py::gil_scoped_release release;
+            status = clv_session_submit(session_.get(), &in, &out, nullptr);
+            if (status == CLV_OK)
+                status = clv_session_receive(session_.get(), 1, nullptr);
+        }
+        context_->check(status);
+    }
+
+private:
+    std::shared_ptr<Context> context_;
+    std::unique_ptr<clv_session, SessionDeleter> session_;
+};
+
+std::string probe(const std::string &name) {
+    const Context context(nullptr);
+    char buffer[256];
+    int status;
+    {
+        const py::gil_scoped_release release;
+        status = clv_backend_probe(context.get(), name.c_str(), buffer, sizeof(buffer));
+    }
+    context.check(status);
+    return buffer;
+}
+
+void translate(const CoreError &error) {
+    const py::module_ errors = py::module_::import("clarivid.errors");
+    const char *name = "Error";
+    switch (error.status) {
+    case CLV_ERR_INVALID_ARGUMENT:
+        name = "InputError";
+        break;
+    case CLV_ERR_NOT_FOUND:
+    case CLV_ERR_INVALID_MODEL:
+    case CLV_ERR_IO:
+        name = "ModelError";
+        break;
+    case CLV_ERR_UNSUPPORTED:
+    case CLV_ERR_BACKEND:
+    case CLV_ERR_INFERENCE:
+        name = "BackendError";
+        break;
+    default:
+        break;
+    }
+    py::set_error(errors.attr(name), error.sentence.c_str());
+}
+
+} // namespace
+
+PYBIND11_MODULE(_core, module) {
+    module.doc() = "The C ABI of libclarivid (clarivid.h). Use clarivid.SuperResolution instead.";
+    py::register_exception_translator([](std::exception_ptr pointer) {
+        try {
+            if (pointer)
+                std::rethrow_exception(pointer);
+        } catch (const CoreError &error) {
+            translate(error);
+        }
+    });
+
+    module.def("version", &clv_version_string, "Version of the loaded libclarivid.");
+    module.def("probe", &probe, py::arg("backend"),
+               "Name and version of a backend's runtime; raises when it is missing.");
+
+    py::class_<clv_format>(module, "Format")
+        .def(py::init([](int width, int height, int pixel_format, int range, int matrix, int siting) {
+                 return clv_format{width,
+                                   height,
+                                   static_cast<clv_pixel_format>(pixel_format),
+                                   CLV_MEMORY_HOST,
+                                   static_cast<clv_range>(range),
+                                   static_cast<clv_matrix>(matrix),
+                                   static_cast<clv_chroma_siting>(siting)};
+             }),
+             py::arg("width"), py::arg("height"), py::arg("pixel_format"), py::arg("range") = 0,
+             py::arg("matrix") = 0, py::arg("siting") = 0)
+        .def_readonly("width", &clv_format::width)
+        .def_readonly("height", &clv_format::height);
+
+    py::class_<Model>(module, "Model")
+        .def(py::init<const std::string &, Log>(), py::arg("name"), py::arg("log") = Log())
+        .def_property_readonly("name", [](const Model &model) { return std::string(model.info().name); })
+        .def_property_readonly("path", [](const Model &model) { return std::string(model.info().path); })
+        .def_property_readonly("task", [](const Model &model) { return std::string(model.info().task); })
+        .def_property_readonly("layout",
+                               [](const Model &model) { return static_cast<int>(model.info().layout); })
+        .def_property_readonly("scale", [](const Model &model) { return model.info().scale; })
+        .def_property_readonly("has_card", [](const Model &model) { return model.info().has_card != 0; });
+
+    py::class_<Session>(module, "Session")
+        .def(py::init<const Model &, const clv_format &, const std::string &, const std::string &, int, int,
+                      int, int>(),
+             py::arg("model"), py::arg("format"), py::arg("backend") = "auto", py::arg("device") = "",
+             py::arg("precision") = 0, py::arg("threads") = 0, py::arg("in_flight") = 1,
+             py::arg("dither") = 0)
+        .def("process", &Session::process, py::arg("input"), py::arg("output"),
+             "Runs one picture; the planes' last axis must be contiguous and their sizes those of the "
+             "formats.")
+        .def_property_readonly("scale", [](const Session &session) { return session.info().scale; })
+        .def_property_readonly("backend",
+                               [](const Session &session) { return std::string(session.info().backend); })
+        .def_property_readonly("runtime",
+                               [](const Session &session) { return std::string(session.info().runtime); })
+        .def_property_readonly(
+            "precision", [](const Session &session) { return static_cast<int>(session.info().precision); })
+        .def_property_readonly("threads", [](const Session &session) { return session.info().threads; })
+        .def_property_readonly("output", [](const Session &session) { return session.info().output; });
+}
