@@ -205,7 +205,8 @@ run_step() {
     printf ' failed after %d s\n' $((SECONDS - start))
     {
         printf 'setup: step "%s" failed. The last lines it wrote:\n' "${title[$3]}"
-        tail -n 15 "$log" | sed 's/^/  | /'
+        # What pip says after a build's own error only hides it.
+        sed '/error: subprocess-exited-with-error/,$d' "$log" | tail -n 15 | sed 's/^/  | /'
         printf 'The whole log: %s\n' "$log"
     } >&2
     exit 1

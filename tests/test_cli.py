@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The command line: teaches by --help, fails in one line, loads nothing that it does not need."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import click
+import pytest
+
+import clarivid as package
+from clarivid import cli
+from clarivid.errors import Error, ModelError
+
+
+def walk(command: click.Command, name: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command and subcommand with its full name."""
+    yield name, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for sub in command.list_commands(context):
+            found = command.get_command(context, sub)
+            assert found is not None
+            yield from walk(found, f"{name} {sub}".strip())
+
+
+ALL = dict(walk(cli.cli))
+
+
+@pytest.mark.parametrize("name", ALL, ids=lambda name: name or "clarivid")
+def test_help_of_every_command_explains_and_gives_an_example(name: str) -> None:
+    command = ALL[name]
+    with click.Context(command, info_name=f"clarivid {name}".strip()) as context:
+        text = command.get_help(context)
+    assert command.help, f"clarivid {name} says not what it does"
+    assert "Example" in text, f"clarivid {name} --help shows no example"
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"clarivid {name} {parameter.opts[-1]} says not what it does"
+
+
+def test_help_lists_exactly_the_commands_that_are_there(clarivid: Any) -> None:
+    done = clarivid("--help")
+    assert done.returncode == 0
+    for name in cli.available():
+        assert f"\n  {name} " in done.stdout
+    assert "dnn_sr=model=game_x2" in done.stdout
+
+
+def test_version_is_printed(clarivid: Any) -> None:
+    done = clarivid("--version")
+    assert done.returncode == 0
+    assert done.stdout.strip() == f"clarivid {package.__version__}"
+
+
+def test_an_error_is_one_line_on_stderr_and_exit_code_1(clarivid: Any) -> None:
+    done = clarivid("models", "show", "no_such_model")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith('clarivid: error: Model "no_such_model" is not in ')
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_debug_shows_the_traceback(clarivid: Any) -> None:
+    done = clarivid("--debug", "models", "show", "no_such_model")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "ModelError" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [("nonsense",), ("models", "nonsense"), ("models", "show"), ("--nonsense",)]
+)
+def test_wrong_usage_exits_with_2_and_points_at_help(clarivid: Any, arguments: tuple[str, ...]) -> None:
+    done = clarivid(*arguments)
+    assert done.returncode == 2
+    assert "--help" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_interrupt_exits_with_130_and_no_traceback() -> None:
+    code = (
+        "import time, click\n"
+        "from clarivid import cli\n"
+        "@click.command()\n"
+        "def wait():\n"
+        "    print('ready', flush=True); time.sleep(60)\n"
+        "cli.cli.add_command(wait)\n"
+        "cli.LazyGroup.get_command = lambda self, ctx, name: wait\n"
+        "cli.main(['wait'])\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors.strip() == "clarivid: interrupted"
+
+
+def test_a_reader_that_leaves_early_is_no_traceback() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "clarivid", "models", "list", "--json"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writing)
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["import clarivid", "from clarivid.cli import cli; cli.get_help(__import__('click').Context(cli))"],
+)
+def test_importing_the_package_and_asking_for_help_load_nothing_heavy(statement: str) -> None:
+    heavy = "{'torch', 'numpy', 'openvino', 'rich'} & set(sys.modules)"
+    code = f"import sys\n{statement}\nassert not {heavy}, {heavy}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_public_name_can_be_had() -> None:
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+    assert issubclass(ModelError, Error)
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = package.no_such_name
