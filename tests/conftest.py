@@ -28,7 +28,7 @@ def root() -> Path:
 
 @pytest.fixture
 def clarivid() -> Run:
-    """Run ``clarivid ARGUMENTS`` in a process of its own, as a user does; keyword arguments are environment."""
+    """Run ``clarivid ARGUMENTS`` in its own process; keyword arguments are environment."""
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
