@@ -209,8 +209,8 @@ def _packages() -> dict[str, str | None]:
 def _ffmpeg() -> Part:
     """Our FFmpeg, asked itself whether it has the filter."""
     try:
-        path = str(importlib.import_module("clarivid.ffmpeg").path())
-    except (Error, ImportError, AttributeError) as error:
+        path = str(importlib.import_module("clarivid.ffmpeg").find().ffmpeg)
+    except (Error, ImportError) as error:
         return Part("ffmpeg", False, str(error))
     try:
         asked = subprocess.run(
