@@ -56,10 +56,10 @@ declare -A title=(
 
 debian_packages=(
     build-essential cmake ninja-build pkg-config nasm ccache git patch xz-utils dpkg-dev # to build
-    python3 python3-venv python3-dev                                              # .venv and its module
-    libx264-dev libx265-dev libzimg-dev zlib1g-dev                                # what our FFmpeg links with
-    nlohmann-json3-dev                                                            # card.json in the library
-    clang-format-14 clang-tidy-14 shellcheck                                      # make lint
+    python3 python3-venv python3-dev                                                     # .venv and its module
+    libx264-dev libx265-dev libzimg-dev zlib1g-dev                                       # what our FFmpeg links with
+    nlohmann-json3-dev                                                                   # card.json in the library
+    clang-format-14 clang-tidy-14 shellcheck                                             # make lint
 )
 
 debian_missing() {
