@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Training data made from pictures in distribution packages.
+
+``sources``  which pictures, from which packages, under which licences
+``synth``    a picture becomes a short clip with a coded half-size twin
+``pack``     aligned crops of such clips in one compressed file
+"""

@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A still picture becomes a short clip, and the clip a pair: clean at full size, coded at half size.
+
+The coded side went through a real encoder with P and B frames, because that is what the filter meets. All
+pictures are yuv420p, BT.709, limited range, chroma sited left as MPEG-2, H.264 and H.265 have it by default:
+
+    luma   o   o   o   o        chroma C lies on every second luma column, half-way between two rows;
+           C       C            at half size the luma sample lies between 2 by 2 old ones, and so the new chroma
+           o   o   o   o        column i lies at 2i + 0.25 in units of old chroma columns
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from clarivid.data.sources import Picture
+from clarivid.errors import ToolError
+
+Image.MAX_IMAGE_PIXELS = None  # wallpapers are large, and their packages are signed
+
+Plane = npt.NDArray[np.uint8]
+Planes = tuple[Plane, Plane, Plane]  # Y [H,W], U [H/2,W/2], V [H/2,W/2]
+Rng = np.random.Generator
+
+_FILTERS = {"area": Image.Resampling.BOX, "bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One frame of a clip: ``high`` at full size, ``low`` at half size after coding, and how it was made."""
+
+    high: Planes
+    low: Planes
+    recipe: dict[str, Any]
+
+
+# ------------------------------------------------------------------------------------------------ colour
+
+
+def rgb_to_yuv420(rgb: npt.NDArray[np.uint8]) -> Planes:
+    """[H,W,3] RGB (H, W even) to yuv420p, BT.709 limited, chroma sited left."""
+    x = rgb.astype(np.float32) * (1 / 255)
+    luma = x @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+    planes = [_code(luma * 219 + 16)]
+    for channel, scale in ((2, 1.8556), (0, 1.5748)):
+        chroma = (x[:, :, channel] - luma) / np.float32(scale)
+        rows = 0.5 * (chroma[0::2] + chroma[1::2])
+        left = np.concatenate([rows[:, :1], rows[:, 1:-1:2]], axis=1)  # the column left of each even one
+        planes.append(_code((0.5 * rows[:, 0::2] + 0.25 * (left + rows[:, 1::2])) * 224 + 128))
+    return planes[0], planes[1], planes[2]
+
+
+def _code(x: npt.NDArray[np.float32]) -> Plane:
+    return np.clip(x + 0.5, 0, 255).astype(np.uint8)
+
+
+def halve(planes: Planes, kind: str) -> Planes:
+    """Half-size planes by ``kind`` ("area", "bicubic" or "lanczos"); sizes must be multiples of 4.
+
+    Luma and chroma rows are reduced about their centres; chroma columns stay sited left, see above.
+    """
+    y, u, v = planes
+    method = _FILTERS[kind]
+    small = [np.asarray(Image.fromarray(y).resize((y.shape[1] // 2, y.shape[0] // 2), method))]
+    for plane in (u, v):
+        height, width = plane.shape
+        padded = Image.fromarray(np.pad(plane, ((0, 0), (1, 0)), "edge"))
+        # Centres of a plain halving lie at 2i + 0.5: a box moved by -0.25 puts them at 2i + 0.25.
+        box = (0.75, 0, width + 0.75, height)
+        small.append(np.asarray(padded.resize((width // 2, height // 2), method, box=box)))
+    return small[0], small[1], small[2]
+
+
+# ------------------------------------------------------------------------------------------------ coding
+
+
+@lru_cache(maxsize=1)
+def ffmpeg_exe() -> str:
+    """Path of the static FFmpeg in the imageio-ffmpeg wheel; :class:`ToolError` when it is not installed."""
+    try:
+        import imageio_ffmpeg
+    except ImportError as error:
+        raise ToolError("making training data needs the package imageio-ffmpeg: pip install 'clarivid[train]'") \
+            from error
+    return str(imageio_ffmpeg.get_ffmpeg_exe())
+
+
+def code_clip(frames: Sequence[Planes], codec: str, crf: int, preset: str, extra: Sequence[str] = ()) -> list[Planes]:
+    """Encode and decode a clip (``codec`` "libx264" or "libx265"), one thread, same number of frames back."""
+    height, width = frames[0][0].shape
+    raw = b"".join(plane.tobytes() for frame in frames for plane in frame)
+    quiet = [ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-nostdin"]
+    video = ["-f", "rawvideo", "-pix_fmt", "yuv420p"]
+    library = ["-x265-params", "log-level=none:pools=1:frame-threads=1"] if codec == "libx265" else []
+    coded = _pipe([*quiet, *video, "-s", f"{width}x{height}", "-r", "25", "-i", "-", "-c:v", codec, "-threads", "1",
+                   "-preset", preset, "-crf", str(crf), *library, *extra, "-f", "matroska", "-"], raw)
+    plain = _pipe([*quiet, "-threads", "1", "-f", "matroska", "-i", "-", *video, "-fps_mode", "passthrough", "-"],
+                  coded)
+    size = width * height * 3 // 2
+    if len(plain) != size * len(frames):
+        raise ToolError(f"{codec} gave back {len(plain) / size:g} frames of {len(frames)} at {width}x{height}")
+    return [split_planes(plain[i * size:(i + 1) * size], width, height) for i in range(len(frames))]
+
+
+def split_planes(frame: bytes, width: int, height: int) -> Planes:
+    """One yuv420p frame in memory as three planes; width and height even."""
+    flat = np.frombuffer(frame, np.uint8)
+    luma, chroma = width * height, width * height // 4
+    return (flat[:luma].reshape(height, width), flat[luma:luma + chroma].reshape(height // 2, width // 2),
+            flat[luma + chroma:].reshape(height // 2, width // 2))
+
+
+def _pipe(command: Sequence[str], data: bytes) -> bytes:
+    try:
+        done = subprocess.run(command, input=data, capture_output=True, check=False)
+    except OSError as error:
+        raise ToolError(f"cannot start {command[0]}: {error}") from error
+    if done.returncode != 0:
+        raise ToolError(f"ffmpeg failed while it made training data: {done.stderr.decode('utf-8', 'replace')[-400:]}")
+    return done.stdout
+
+
+# ------------------------------------------------------------------------------------------------ pictures
+
+
+@lru_cache(maxsize=24)
+def _load(path: str, rgba: bool) -> Image.Image:
+    image = Image.open(path)
+    return image.convert("RGBA") if rgba else image.convert("RGBA").convert("RGB")
+
+
+def _scene(picture: Picture, size: tuple[int, int], rng: Rng) -> tuple[Image.Image, float]:
+    """The picture reduced by a random factor, at least a little larger than ``size``; and that factor."""
+    image = _load(str(picture.path), False)
+    if rng.random() < 0.5:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    need = (size[0] + 24, size[1] + 24)
+    if rng.random() < 0.1 and image.width >= need[1] and image.height >= need[0]:
+        image = image.transpose(Image.Transpose.ROTATE_90)
+    most = min(image.width / need[0], image.height / need[1])
+    least = 1.0 if picture.source.clean else 1.6
+    factor = 1.0 if most <= least else float(np.exp(rng.uniform(np.log(least), np.log(min(most, 5.0)))))
+    box_w, box_h = need[0] * factor, need[1] * factor
+    x = rng.uniform(0, max(image.width - box_w, 0))
+    y = rng.uniform(0, max(image.height - box_h, 0))
+    method = Image.Resampling.BOX if factor > 1.5 and rng.random() < 0.5 else Image.Resampling.LANCZOS
+    return image.resize(need, method, box=(x, y, min(x + box_w, image.width), min(y + box_h, image.height))), factor
+
+
+def _motion_frames(canvas: Image.Image, size: tuple[int, int], count: int, rng: Rng) -> list[Image.Image]:
+    """``count`` views of ``canvas`` under a slow pan, zoom and rotation, one of them exact (no resampling)."""
+    still = rng.random() < 0.15
+    speed = rng.uniform(0, 2.5)
+    angle = rng.uniform(0, 2 * np.pi)
+    turn = 0.0 if rng.random() < 0.5 else rng.normal(0, 0.0015)
+    zoom = 0.0 if rng.random() < 0.5 else rng.normal(0, 0.0015)
+    anchor = int(rng.integers(1, count))  # the frame that is used must be as sharp as the picture
+    width, height = size
+    views = []
+    for t in range(count):
+        k = 0 if still else t - anchor
+        if k == 0:
+            views.append(canvas.crop((12, 12, 12 + width, 12 + height)))
+            continue
+        scale = 1 + zoom * k
+        cos, sin = scale * np.cos(turn * k), scale * np.sin(turn * k)
+        cx, cy = width / 2, height / 2
+        dx, dy = speed * k * np.cos(angle), speed * k * np.sin(angle)
+        matrix = (cos, -sin, cx + 12 + dx - cos * cx + sin * cy, sin, cos, cy + 12 + dy - sin * cx - cos * cy)
+        views.append(canvas.transform(size, Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC))
+    return views
+
+
+def _paste_sprites(views: list[Image.Image], sprites: Sequence[Picture], rng: Rng) -> None:
+    """Cut-outs that move on their own over the scene, in whole pixels so that they stay as drawn."""
+    for picture in sprites:
+        sprite = _load(str(picture.path), True)
+        if rng.random() < 0.5:
+            sprite = sprite.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        if min(sprite.size) > 200:
+            factor = float(rng.uniform(1.0, 2.2))
+            sprite = sprite.resize((max(8, int(sprite.width / factor)), max(8, int(sprite.height / factor))),
+                                   Image.Resampling.LANCZOS if rng.random() < 0.5 else Image.Resampling.BOX)
+        elif max(sprite.size) < 100 and rng.random() < 0.3:  # pixel art at twice its size, as games show it
+            sprite = sprite.resize((sprite.width * 2, sprite.height * 2), Image.Resampling.NEAREST)
+        width, height = views[0].size
+        x = rng.integers(-sprite.width // 3, max(width - sprite.width // 2, 1))
+        y = rng.integers(-sprite.height // 3, max(height - sprite.height // 2, 1))
+        vx, vy = rng.integers(-3, 4), rng.integers(-1, 2)
+        for t, view in enumerate(views):
+            view.paste(sprite, (int(x + vx * t), int(y + vy * t)), sprite)
+
+
+_WORDS = ("level score 1280 health mana quest save load exit the of and to in that river mountain forest NEW GAME "
+          "Press any key 00:12:47 +250 XP chapter one where did you go tonight? I never said so. HP 87/100").split()
+
+
+def _write_text(views: list[Image.Image], rng: Rng) -> None:
+    """Subtitles and screen text: sharp strokes that stand still while the picture moves."""
+    width, height = views[0].size
+    for _ in range(int(rng.integers(1, 4))):
+        words = " ".join(str(w) for w in rng.choice(_WORDS, int(rng.integers(1, 7))))
+        font = ImageFont.load_default(size=float(rng.integers(13, 40)))
+        where = (int(rng.integers(0, width // 2)), int(rng.integers(0, height - 20)))
+        bright = rng.random() < 0.7
+        fill = tuple(int(c) for c in (rng.integers(190, 256, 3) if bright else rng.integers(0, 90, 3)))
+        stroke = int(rng.integers(0, 3))
+        for view in views:
+            ImageDraw.Draw(view).text(where, words, fill=fill, font=font, stroke_width=stroke,
+                                      stroke_fill=(0, 0, 0) if bright else (255, 255, 255))
+
+
+def _grain(views: list[npt.NDArray[np.uint8]], rng: Rng) -> list[npt.NDArray[np.uint8]]:
+    """Film grain or sensor noise, new in each frame; it stays in the target, so the net learns its mean."""
+    sigma = float(rng.uniform(1.0, 5.0))
+    soft = rng.random() < 0.5
+    noisy = []
+    for view in views:
+        height, width = view.shape[:2]
+        if soft:
+            field = rng.normal(0, 1, (height + 2, width + 2)).astype(np.float32)
+            field = (field[:-2, 1:-1] + field[2:, 1:-1] + field[1:-1, :-2] + field[1:-1, 2:] + 2 * field[1:-1, 1:-1]) / 2.83
+        else:
+            field = rng.normal(0, 1, (height, width)).astype(np.float32)
+        noisy.append(_code(view + sigma * field[:, :, None]))
+    return noisy
+
+
+# ------------------------------------------------------------------------------------------------ clips
+
+
+def make_pairs(scene: Picture, sprites: Sequence[Picture], rng: Rng, size: tuple[int, int] = (1024, 640),
+               keep: int = 2, fixed: dict[str, Any] | None = None) -> list[Pair]:
+    """One clip from ``scene``; returns ``keep`` of its frames as pairs.
+
+    ``size`` is the full (width, height), multiples of 4; smaller when the picture is small. ``fixed`` overrides
+    parts of the random recipe (``codec``, ``crf``, ``down``, ``plain``) so that validation is comparable.
+    """
+    fixed = fixed or {}
+    plain = bool(fixed.get("plain", False))
+    natural = scene.source.kind == "natural"
+    with Image.open(scene.path) as header:
+        known = header.size
+    size = (min(size[0], (known[0] - 24) // 4 * 4), min(size[1], (known[1] - 24) // 4 * 4))
+    canvas, factor = _scene(scene, size, rng)
+    if not plain and rng.random() < (0.25 if natural else 0.08):  # lenses and cameras are softer than wallpapers
+        canvas = canvas.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.4, 1.4))))
+    elif not plain and rng.random() < 0.12:  # and cameras sharpen
+        canvas = canvas.filter(ImageFilter.UnsharpMask(float(rng.uniform(0.7, 1.5)), int(rng.integers(30, 120)), 0))
+    count = int(rng.integers(5, 8))
+    views = _motion_frames(canvas, size, count, rng)
+    if not plain:
+        _paste_sprites(views, sprites, rng)
+        if rng.random() < (0.08 if natural else 0.2):
+            _write_text(views, rng)
+        if not natural and rng.random() < 0.05:  # dithered art
+            views = [view.quantize(int(rng.integers(16, 65))).convert("RGB") for view in views]
+    arrays = [np.asarray(view) for view in views]
+    noisy = not plain and rng.random() < (0.2 if natural else 0.08)
+    if noisy:
+        arrays = _grain(arrays, rng)
+    high = [rgb_to_yuv420(array) for array in arrays]
+    down = str(fixed.get("down") or rng.choice(["area", "bicubic", "lanczos"], p=[0.3, 0.45, 0.25]))
+    low = [halve(frame, down) for frame in high]
+    codec = str(fixed.get("codec") or ("libx264" if rng.random() < 0.7 else "libx265"))
+    crf = int(fixed.get("crf") or (rng.integers(2, 12) if rng.random() < 0.12 else rng.integers(15, 31)))
+    preset = str(rng.choice(["veryfast", "faster", "fast"]))
+    coded = code_clip(low, codec, crf, preset)
+    recipe = {"scene": scene.title, "kind": scene.source.kind, "factor": round(factor, 3), "down": down,
+              "codec": codec, "crf": crf, "preset": preset, "noisy": noisy}
+    chosen = rng.permutation(np.arange(1, count))[:keep]
+    return [Pair(high[t], coded[t], {**recipe, "frame": int(t)}) for t in sorted(int(t) for t in chosen)]

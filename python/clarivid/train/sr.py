@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Training of the super-resolution net against a time budget, resumable, on one CPU core or one GPU."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from clarivid.data.pack import Pack, Tiles, load
+from clarivid.data.sources import KINDS
+from clarivid.errors import InputError
+from clarivid.nets.sr import SRNet
+from clarivid.train.batches import Batch, Batches, fold, normalise, unfold
+
+CHECKPOINT_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run is made of; the command line has the same words.
+
+    ``minutes`` is the budget of the whole run, resumed parts together; the learning rate falls over it as a
+    cosine. ``steps`` replaces it by a number of steps, which makes a run repeatable to the bit on one machine.
+    """
+
+    kind: str = "all"
+    minutes: float = 60.0
+    steps: int = 0
+    batch: int = 16
+    lr: float = 1e-3
+    other: float = 0.15
+    chroma_weight: float = 0.25
+    edge_weight: float = 0.0
+    border_weight: float = 0.3
+    ema: float = 0.999
+    channels: int = 48
+    blocks: int = 4
+    attention: bool = True
+    seed: int = 0
+    threads: int = 1
+    device: str = "auto"
+    precision: str = "auto"
+    save_every: float = 120.0
+    validate_every: float = 120.0
+
+
+@dataclass
+class Report:
+    """What the progress display gets after each step."""
+
+    step: int
+    done: float  # 0..1 of the budget
+    loss: float
+    lr: float
+    patches_per_second: float
+    gain: float | None  # dB over Lanczos at the last validation, mean of the kinds
+
+
+def train(options: Options, packs: Sequence[Path], out: Path, resume: bool = False, init: Path | None = None,
+          progress: Callable[[Report], None] | None = None) -> dict[str, Any]:
+    """Train and leave ``last.pt``, ``best.pt`` and ``log.jsonl`` in ``out``; returns the last validation.
+
+    ``resume`` goes on from ``out/last.pt`` (weights, optimiser, step, random state, time spent); ``init`` starts a
+    new run from another run's averaged weights. Raises :class:`InputError` on unusable packs or checkpoints.
+    """
+    torch.set_num_threads(max(1, options.threads))
+    torch.manual_seed(options.seed)
+    device, bf16 = _device(options)
+    data = [load(path) for path in packs]
+    batches = Batches(data, _shares(options), options.batch, options.seed, device)
+    net = SRNet(options.channels, options.blocks, attention=options.attention).to(device)
+    net = net.to(memory_format=torch.channels_last)
+    if init is not None:
+        net.load_state_dict(read_checkpoint(init)["ema"])
+    average = {name: value.detach().clone() for name, value in net.state_dict().items()}
+    optimiser = torch.optim.Adam(net.parameters(), lr=options.lr, betas=(0.9, 0.99))
+    out.mkdir(parents=True, exist_ok=True)
+    step, spent, best = 0, 0.0, -math.inf
+    if resume and (out / "last.pt").is_file():
+        state = read_checkpoint(out / "last.pt")
+        net.load_state_dict(state["model"])
+        average = {name: value.to(device) for name, value in state["ema"].items()}
+        optimiser.load_state_dict(state["optimiser"])
+        batches.rng.set_state(state["rng"])
+        step, spent, best = state["step"], state["seconds"], state["best"]
+    validation = Validation(data, device)
+    score: dict[str, Any] = {}
+    gain: float | None = None
+    loss_sum = torch.zeros((), device=device)
+    mean_loss, loss_count = math.nan, 0
+    clock = saved = validated = time.monotonic()
+    rate = 0.0
+
+    def save(name: str) -> None:
+        _save(out / name, {"schema": CHECKPOINT_SCHEMA, "model": net.state_dict(), "ema": average,
+                           "optimiser": optimiser.state_dict(), "rng": batches.rng.get_state(), "step": step,
+                           "seconds": spent, "best": best, "net": net.config(), "options": asdict(options),
+                           "score": score, "sources": [p.manifest["sources"] for p in data]})
+
+    while True:
+        done = step / options.steps if options.steps else spent / (60 * options.minutes)
+        now = time.monotonic()
+        ending = done >= 1
+        if ending or now - validated >= options.validate_every:
+            score = validation.score(net, average, bf16)
+            gain = float(np.mean([kind["gain_db"] for kind in score.values()])) if score else None
+            if loss_count:
+                mean_loss = float(loss_sum) / loss_count
+                loss_sum.zero_()
+                loss_count = 0
+            with (out / "log.jsonl").open("a", encoding="utf-8") as log:
+                log.write(json.dumps({"step": step, "minutes": round(spent / 60, 2), "loss": mean_loss,
+                                      "lr": optimiser.param_groups[0]["lr"], "patches_per_second": round(rate, 1),
+                                      "validation": score}) + "\n")
+            if gain is not None and gain > best:
+                best = gain
+                save("best.pt")
+            validated = time.monotonic()
+        if ending or now - saved >= options.save_every:
+            save("last.pt")
+            saved = time.monotonic()
+        if ending:
+            return score
+        clock = time.monotonic()
+        lr = _rate(options.lr, done, step)
+        for group in optimiser.param_groups:
+            group["lr"] = lr
+        loss = _step(net, optimiser, batches.draw(), options, bf16)
+        loss_sum += loss
+        loss_count += 1
+        step += 1
+        _average(average, net, min(options.ema, (1 + step) / (10 + step)))
+        took = time.monotonic() - clock
+        spent += took
+        rate = options.batch / took if rate == 0 else 0.98 * rate + 0.02 * options.batch / took
+        if progress and step % 10 == 0:
+            progress(Report(step, done, float(loss_sum) / loss_count, lr, rate, gain))
+
+
+def _step(net: SRNet, optimiser: torch.optim.Optimizer, batch: Batch, options: Options, bf16: bool) -> Tensor:
+    mix = float(torch.rand(())) if net.attention else 0.0
+    with torch.autocast(batch.low.device.type, torch.bfloat16, enabled=bf16):
+        out = net(batch.low, mix)
+    loss = criterion(out.float(), batch, options)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(net.parameters(), 0.5)
+    optimiser.step()
+    return loss.detach()
+
+
+def criterion(out: Tensor, batch: Batch, options: Options) -> Tensor:
+    """Charbonnier on luma plus ``chroma_weight`` of it on chroma plus ``edge_weight`` of it on Sobel edges of luma.
+
+    The outermost four folded places of a crop count ``border_weight``: a crop's border is met far more often
+    than a picture's.
+    """
+    error = torch.sqrt((out - batch.high) ** 2 + 1e-6)
+    weight = torch.full(out.shape[-2:], options.border_weight, device=out.device)
+    weight[4:-4, 4:-4] = 1
+    weight = weight / weight.mean()
+    loss = (error[:, :16] * weight).mean()
+    if batch.chroma and options.chroma_weight:
+        loss = loss + 2 * options.chroma_weight * (error[:, 16:] * weight).mean()
+    if options.edge_weight:
+        loss = loss + options.edge_weight * torch.sqrt(_sobel(out - batch.high) ** 2 + 1e-6).mean()
+    return loss
+
+
+def _sobel(difference: Tensor) -> Tensor:
+    """Both Sobel gradients of the luma difference, [N,2,H-2,W-2]; Sobel is linear, so of the pictures' too."""
+    y = unfold(difference)[0][:, None]
+    kernel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], device=y.device) / 4
+    return torch.nn.functional.conv2d(y, torch.stack([kernel, kernel.T])[:, None])
+
+
+def _rate(top: float, done: float, step: int) -> float:
+    """Warm-up over 200 steps, then half a cosine down to a hundredth."""
+    return top * min(1.0, (step + 1) / 200) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
+
+
+@torch.no_grad()
+def _average(average: dict[str, Tensor], net: SRNet, keep: float) -> None:
+    state = net.state_dict()
+    torch._foreach_lerp_(list(average.values()), [state[name] for name in average], 1 - keep)
+
+
+class Validation:
+    """Whole pictures of held-out titles; Lanczos is pillow's, which agrees with swscale's to some 0.01 dB."""
+
+    def __init__(self, packs: Sequence[Pack], device: torch.device) -> None:
+        self.device = device
+        self.pictures: dict[str, list[tuple[Tiles, float]]] = {}
+        for pack in packs:
+            for kind, pictures in pack.val.items():
+                for tiles in pictures:
+                    high, low = tiles["y_hi"][0], tiles["y_lo"][0]
+                    size = (high.shape[1], high.shape[0])
+                    lanczos = np.asarray(Image.fromarray(low).resize(size, Image.Resampling.LANCZOS))
+                    self.pictures.setdefault(kind, []).append((tiles, psnr(lanczos, high)))
+
+    @torch.no_grad()
+    def score(self, net: SRNet, weights: dict[str, Tensor], bf16: bool) -> dict[str, dict[str, float]]:
+        """By kind: mean PSNR-Y of ``weights``, of Lanczos, mean and least gain, all in dB."""
+        trained = {name: value.clone() for name, value in net.state_dict().items()}
+        net.load_state_dict(weights)
+        result = {}
+        for kind, pictures in self.pictures.items():
+            ours = [psnr(self._upscale(net, tiles, bf16), tiles["y_hi"][0]) for tiles, _ in pictures]
+            gains = [a - b for a, (_, b) in zip(ours, pictures, strict=True)]
+            result[kind] = {"psnr_y": round(float(np.mean(ours)), 3),
+                            "lanczos": round(float(np.mean([b for _, b in pictures])), 3),
+                            "gain_db": round(float(np.mean(gains)), 3), "worst_gain_db": round(min(gains), 3)}
+        net.load_state_dict(trained)
+        return result
+
+    def _upscale(self, net: SRNet, tiles: Tiles, bf16: bool) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        low = fold(*normalise(*(torch.from_numpy(tiles[p]).to(self.device) for p in ("y_lo", "u_lo", "v_lo"))))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            y = unfold(net(low.contiguous(memory_format=torch.channels_last)).float())[0][0]
+        code = ((y + 0.5) * 219 + 16.5).floor().clamp(0, 255)
+        return code.to(torch.uint8).cpu().numpy()
+
+
+def psnr(a: np.ndarray[Any, np.dtype[np.uint8]], b: np.ndarray[Any, np.dtype[np.uint8]]) -> float:
+    """PSNR in dB of two 8-bit planes."""
+    mse = float(np.mean((a.astype(np.float64) - b) ** 2))
+    return 10 * math.log10(255**2 / max(mse, 1e-9))
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint on the CPU; :class:`InputError` when it is missing, damaged or not one of ours."""
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if state["schema"] != CHECKPOINT_SCHEMA:
+            raise InputError(f"{path} has checkpoint schema {state['schema']}, this clarivid reads {CHECKPOINT_SCHEMA}")
+    except InputError:
+        raise
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise InputError(f"cannot read the checkpoint {path}: {error}") from error
+    return state
+
+
+def net_from_checkpoint(path: Path) -> tuple[SRNet, dict[str, Any]]:
+    """The net with averaged weights, in eval mode, and the checkpoint."""
+    state = read_checkpoint(path)
+    config = state["net"]
+    net = SRNet(config["channels"], config["blocks"], config["scale"], config["attention"])
+    net.load_state_dict(state["ema"])
+    return net.eval(), state
+
+
+def _save(path: Path, state: dict[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    torch.save(state, temporary)
+    temporary.replace(path)
+
+
+def _shares(options: Options) -> dict[str, float]:
+    if options.kind == "all":
+        return dict.fromkeys(KINDS, 1 / len(KINDS))
+    if options.kind not in KINDS:
+        raise InputError(f"there is no kind '{options.kind}' of pictures; use {', '.join(KINDS)} or all")
+    rest = [kind for kind in KINDS if kind != options.kind]
+    return {options.kind: 1 - options.other, **dict.fromkeys(rest, options.other / len(rest))}
+
+
+def _device(options: Options) -> tuple[torch.device, bool]:
+    """The device, and whether to compute in bf16 there."""
+    name = options.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    if options.precision not in {"auto", "fp32", "bf16"}:
+        raise InputError(f"precision '{options.precision}' is not one of auto, fp32, bf16")
+    fast = device.type == "cuda" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return device, options.precision == "bf16" or (options.precision == "auto" and fast)
