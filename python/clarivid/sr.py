@@ -118,7 +118,9 @@ class SuperResolution:
         """
         kind = (bit_depth, len(planes))
         if kind not in _PIXEL_FORMATS:
-            raise InputError(f"no picture has {len(planes)} planes of {bit_depth} bit: give (y, u, v) or (y, uv), 8 or 10")
+            raise InputError(
+                f"no picture has {len(planes)} planes of {bit_depth} bit: give (y, u, v) or (y, uv), 8 or 10"
+            )
         dtype = np.dtype(np.uint8 if bit_depth == 8 else np.uint16)
         source = [self._plane(plane, index, dtype) for index, plane in enumerate(planes)]
         height, width = source[0].shape
@@ -157,7 +159,9 @@ class SuperResolution:
         wanted = ((height + 1) // 2, (width + 1) // 2 * (1 if len(planes) == 3 else 2))
         for index, plane in enumerate(planes[1:], start=1):
             if plane.shape != wanted:
-                raise InputError(f"plane {index} has shape {plane.shape}, luma of {planes[0].shape} needs {wanted}")
+                raise InputError(
+                    f"plane {index} has shape {plane.shape}, luma of {planes[0].shape} needs {wanted}"
+                )
 
     def _session(self, key: tuple[int, ...]) -> _core.Session:
         session = self._sessions.pop(key, None)

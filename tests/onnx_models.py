@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Small ONNX nets of every layout, with answers that numpy can give."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+OPSET = 18
+
+
+def _save(
+    path: Path,
+    nodes: list[Any],
+    constants: dict[str, NDArray[Any]],
+    channels: tuple[int, int],
+    metadata: dict[str, str],
+    element: int = TensorProto.FLOAT,
+    size: tuple[Any, Any] = ("height", "width"),
+) -> Path:
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("input", element, ["batch", channels[0], *size])],
+        [helper.make_tensor_value_info("output", element, ["batch", channels[1], None, None])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
+    helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save_model(model, str(path))
+    return path
+
+
+def nearest_net(path: Path, channels: int, scale: int, *, half: bool = False, gain: float = 1.0) -> Path:
+    """Layouts y (1 channel) and rgb (3 channels): nearest upscale times ``gain``; no metadata, as community nets."""
+    dtype = np.float16 if half else np.float32
+    weight = np.zeros((channels * scale * scale, channels, 1, 1), dtype)
+    for c in range(channels):
+        weight[c * scale * scale : (c + 1) * scale * scale, c] = gain
+    nodes = [
+        helper.make_node("Conv", ["input", "weight"], ["features"]),
+        helper.make_node("DepthToSpace", ["features"], ["output"], blocksize=scale, mode="CRD"),
+    ]
+    element = TensorProto.FLOAT16 if half else TensorProto.FLOAT
+    return _save(path, nodes, {"weight": weight}, (channels, channels), {}, element)
+
+
+def random_s2d_net(path: Path, *, seed: int = 0, width: int = 16) -> Path:
+    """Layout yuv420_s2d x2: nearest upscale plus a small two-layer residual with random weights."""
+    random = np.random.default_rng(seed)
+    base = np.zeros((24, 6, 1, 1), np.float32)
+    for out in range(16):
+        base[out, (out // 4 // 2) * 2 + out % 4 // 2] = 1
+    base[16:20, 4] = base[20:24, 5] = 1
+    constants = {
+        "base": base,
+        "w1": random.normal(0, 0.15, (width, 6, 3, 3)).astype(np.float32),
+        "w2": random.normal(0, 0.05, (24, width, 3, 3)).astype(np.float32),
+        "b2": random.normal(0, 0.01, 24).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["input", "base"], ["upscaled"]),
+        helper.make_node("Conv", ["input", "w1"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("LeakyRelu", ["a"], ["b"], alpha=0.1),
+        helper.make_node("Conv", ["b", "w2", "b2"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Add", ["c", "upscaled"], ["output"]),
+    ]
+    metadata = {
+        "clarivid.name": "random_x2",
+        "clarivid.task": "sr",
+        "clarivid.layout": "yuv420_s2d",
+        "clarivid.scale": "2",
+        "clarivid.normalisation": "ycbcr_unit_centred",
+    }
+    return _save(path, nodes, constants, (6, 24), metadata)
+
+
+def fixed_size_net(path: Path) -> Path:
+    """Layout rgb, but exported for 64x64 with the size baked into a Reshape: it cannot take another."""
+    nodes = [
+        helper.make_node("Reshape", ["input", "shape"], ["flat"]),
+        helper.make_node("Reshape", ["flat", "back"], ["output"]),
+    ]
+    constants = {"shape": np.array([1, 3 * 64 * 64], np.int64), "back": np.array([1, 3, 64, 64], np.int64)}
+    return _save(path, nodes, constants, (3, 3), {}, size=(64, 64))
