@@ -39,7 +39,7 @@ def _save(
 
 
 def nearest_net(path: Path, channels: int, scale: int, *, half: bool = False, gain: float = 1.0) -> Path:
-    """Layouts y (1 channel) and rgb (3 channels): nearest upscale times ``gain``; no metadata, as community nets."""
+    """Layouts y (1 channel) and rgb (3 channels): nearest upscale times ``gain``, without metadata."""
     dtype = np.float16 if half else np.float32
     weight = np.zeros((channels * scale * scale, channels, 1, 1), dtype)
     for c in range(channels):

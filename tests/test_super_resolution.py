@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""clarivid.SuperResolution: numpy planes in, numpy planes out, through the library that the ffmpeg filter uses."""
+"""clarivid.SuperResolution: numpy planes in and out, through the library that the filter uses."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ def picture(
     shapes = [(height, width), chroma] + ([] if semi_planar else [chroma])
     planes = [random.integers(0, 1 << bit_depth, shape).astype(dtype) for shape in shapes]
     return [plane << 6 for plane in planes] if semi_planar and bit_depth == 10 else planes
+
+
+def flat_picture(width: int, height: int, y: int, u: int, v: int) -> list[Array]:
+    """One colour, yuv420p."""
+    chroma = (height // 2, width // 2)
+    return [np.full((height, width), y, np.uint8), np.full(chroma, u, np.uint8), np.full(chroma, v, np.uint8)]
 
 
 def nearest(plane: Array, height: int, width: int, channels: int = 1) -> Array:
@@ -106,10 +112,10 @@ def test_a_community_rgb_net_runs_by_its_path_alone(tmp_path: Path, scale: int, 
 
 
 def test_rgb_nets_see_the_matrix_and_the_range(tmp_path: Path) -> None:
-    """A net that halves R'G'B': the planes that come back follow from the matrix and the range, by arithmetic."""
+    """A net that halves R'G'B': what comes back follows by arithmetic."""
     path = nearest_net(tmp_path / "half.onnx", 3, 2, gain=0.5)
     y, u, v = 180, 100, 150
-    planes = [np.full((16, 16), y, np.uint8), np.full((8, 8), u, np.uint8), np.full((8, 8), v, np.uint8)]
+    planes = flat_picture(16, 16, y, u, v)
     net = SuperResolution(str(path), precision="fp32")
     for full_range, wanted in (
         (False, ((y - 16) / 2 + 16, (u - 128) / 2 + 128, (v - 128) / 2 + 128)),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from clarivid import _core
 from clarivid.errors import InputError
 
-Plane = NDArray[np.uint8] | NDArray[np.uint16]
+Plane = NDArray[Any]  # uint8 or uint16
 
 PRECISIONS = {"auto": 0, "fp32": 1, "fp16": 2, "bf16": 3, "int8": 4}
 MATRICES = {"unspecified": 0, "bt601": 1, "bt709": 2, "bt2020": 3}
@@ -45,10 +45,12 @@ class SuperResolution:
     Call it with the planes of a picture to get those of the upscaled one. Sessions for the last few sizes and
     formats are kept, so that the net is compiled once for each. Messages go to the logger ``clarivid``.
 
-    Thread-safe: calls on one object run one after the other, with the GIL released; several objects run in parallel.
+    Thread-safe: calls on one object run one after the other, with the GIL released; several objects run in
+    parallel.
 
     Args:
-        model: name of a bundle (``clarivid models list``), or a path to a bundle's folder or to an ``.onnx`` file.
+        model: name of a bundle (``clarivid models list``), or a path to a bundle's folder or to an ``.onnx``
+            file.
         backend: ``auto``, ``openvino`` or ``dummy``. A named backend that cannot run is an error.
         device: the backend's name of a device; empty for its default.
         precision: ``fp32`` (the reference's pixels), ``bf16``, ``fp16``, or ``auto``: the fastest that this
@@ -100,14 +102,14 @@ class SuperResolution:
 
         Args:
             planes: ``(y, u, v)`` with ``y`` of shape [H, W] and ``u``, ``v`` of [ceil(H/2), ceil(W/2)], or
-                ``(y, uv)`` with ``uv`` of [ceil(H/2), 2 * ceil(W/2)] (U and V in turn). uint8 for 8 bit, uint16 for
-                10 bit: in the low bits with three planes (yuv420p10), in the high bits with two (p010).
+                ``(y, uv)`` with ``uv`` of [ceil(H/2), 2 * ceil(W/2)] (U and V in turn). uint8 for 8 bit, uint16
+                for 10 bit: in the low bits with three planes (yuv420p10), in the high bits with two (p010).
                 Rows may be strided; samples of a row must be contiguous, else the plane is copied.
             bit_depth: 8 or 10.
             full_range: codes 0..2^b-1 instead of 16..235 (times 2^(b-8)).
             matrix: ``bt601``, ``bt709``, ``bt2020`` or ``unspecified``; only RGB nets use it.
-            siting: where chroma sits: ``left``, ``centre``, ``topleft`` or ``unspecified`` (left); only RGB and
-                luma nets use it.
+            siting: where chroma sits: ``left``, ``centre``, ``topleft`` or ``unspecified`` (left); only RGB
+                and luma nets use it.
 
         Returns:
             New planes of the same kind, ``scale`` times as wide and high.
