@@ -102,8 +102,9 @@ class SuperResolution:
 
         Args:
             planes: ``(y, u, v)`` with ``y`` of shape [H, W] and ``u``, ``v`` of [ceil(H/2), ceil(W/2)], or
-                ``(y, uv)`` with ``uv`` of [ceil(H/2), 2 * ceil(W/2)] (U and V in turn). uint8 for 8 bit,
-                uint16 for 10 bit: in the low bits with three planes (yuv420p10), in the high bits with two (p010).
+                ``(y, uv)`` with ``uv`` of [ceil(H/2), 2 * ceil(W/2)] (U and V in turn). uint8 for
+                8 bit; uint16 for 10 bit: in the low bits with three planes (yuv420p10), in the high bits
+                with two (p010).
                 Rows may be strided; samples of a row must be contiguous, else the plane is copied.
             bit_depth: 8 or 10.
             full_range: codes 0..2^b-1 instead of 16..235 (times 2^(b-8)).
