@@ -190,11 +190,12 @@ class SRNet(nn.Module):
         return sum(t.numel() for t in self.inference_weights().values())
 
     def macs(self, width: int = 1920, height: int = 1080) -> int:
-        """Multiply-accumulates for one picture, everything counted: convs, high-pass, scaling."""
+        """Multiply-accumulates for one picture, everything counted: convs, base, high-pass, scaling."""
         c, places = self.channels, ((width + 1) // 2) * ((height + 1) // 2)
         conv = 9 * (IN_CHANNELS * c + len(self.blocks) * c * c + c * IN_CHANNELS * self.scale**2)
+        base = IN_CHANNELS * IN_CHANNELS * self.scale**2  # a copy here, a 1x1 conv in ONNX
         gate = len(self.blocks) * (9 * c / GATE_STRIDE**2 + c) if self.attention else 0
-        return round(places * (conv + gate))
+        return round(places * (conv + base + gate))
 
     def receptive_field(self) -> int:
         """Luma pixels of the source, left and right together, that reach one output pixel (gates aside)."""

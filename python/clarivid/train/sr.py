@@ -81,8 +81,11 @@ def train(options: Options, packs: Sequence[Path], out: Path, resume: bool = Fal
     batches = Batches(data, _shares(options), options.batch, options.seed, device)
     net = SRNet(options.channels, options.blocks, attention=options.attention).to(device)
     net = net.to(memory_format=torch.channels_last)
+    history: list[dict[str, Any]] = []
     if init is not None:
-        net.load_state_dict(read_checkpoint(init)["ema"])
+        state = read_checkpoint(init)
+        net.load_state_dict(state["ema"])
+        history = [*state.get("history", []), _summary(state)]
     average = {name: value.detach().clone() for name, value in net.state_dict().items()}
     optimiser = torch.optim.Adam(net.parameters(), lr=options.lr, betas=(0.9, 0.99))
     out.mkdir(parents=True, exist_ok=True)
@@ -94,6 +97,7 @@ def train(options: Options, packs: Sequence[Path], out: Path, resume: bool = Fal
         optimiser.load_state_dict(state["optimiser"])
         batches.rng.set_state(state["rng"])
         step, spent, best = state["step"], state["seconds"], state["best"]
+        history = list(state.get("history", []))
     validation = Validation(data, device)
     score: dict[str, Any] = {}
     gain: float | None = None
@@ -106,7 +110,7 @@ def train(options: Options, packs: Sequence[Path], out: Path, resume: bool = Fal
         _save(out / name, {"schema": CHECKPOINT_SCHEMA, "model": net.state_dict(), "ema": average,
                            "optimiser": optimiser.state_dict(), "rng": batches.rng.get_state(), "step": step,
                            "seconds": spent, "best": best, "net": net.config(), "options": asdict(options),
-                           "score": score, "sources": [p.manifest["sources"] for p in data]})
+                           "history": history, "score": score, "sources": [p.manifest["sources"] for p in data]})
 
     while True:
         done = step / options.steps if options.steps else spent / (60 * options.minutes)
@@ -265,6 +269,11 @@ def _save(path: Path, state: dict[str, Any]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     torch.save(state, temporary)
     temporary.replace(path)
+
+
+def _summary(state: dict[str, Any]) -> dict[str, Any]:
+    """What a card tells of an earlier run."""
+    return {"options": state["options"], "steps": state["step"], "seconds": state["seconds"]}
 
 
 def _shares(options: Options) -> dict[str, float]:

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""``clarivid export``: a model bundle from a training checkpoint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+EPILOG = """\b
+Examples:
+  clarivid export runs/game/best.pt --name game_x2 --out models/game_x2
+  clarivid export runs/game/best.pt --name game_x2 --out models/game_x2 --scores sr_quality.json
+"""
+
+
+@click.command(name="export", epilog=EPILOG)
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("--name", required=True, help="The model's name, as in -vf dnn_sr=model=NAME.")
+@click.option("--out", type=click.Path(path_type=Path), required=True,
+              help="Folder of the bundle; made if absent, its files are replaced one by one, the card last.")
+@click.option("--scores", type=click.Path(path_type=Path),
+              help="JSON object with evaluation results; it is copied into the card's scores.")
+@click.option("--summary", default="", help="A sentence for the bundle's README: what the model is for.")
+def command(checkpoint: Path, name: str, out: Path, scores: Path | None, summary: str) -> None:
+    """Turn CHECKPOINT (best.pt or last.pt of a training run) into a model bundle.
+
+    The branches of each block are merged into one convolution, and the run's averaged weights are written as
+    ONNX in fp32 and fp16 and as safetensors, with card and README. The fp32 file is then run in OpenVINO and
+    must agree with PyTorch; the result stands in the card.
+    """
+    from clarivid.errors import InputError
+    from clarivid.export import export
+
+    extra = {}
+    if scores is not None:
+        try:
+            extra = json.loads(scores.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot read scores from {scores}: {error}") from error
+        if not isinstance(extra, dict):
+            raise InputError(f"{scores} must hold a JSON object, name of the test to its results")
+    card = export(checkpoint, name, out, extra, summary)
+    parity = card["parity"]
+    click.echo(f"{out}: {card['parameters']:,} parameters, {card['gmac_1080p']} GMAC at 1080p, "
+               f"fp32 within {parity['fp32']['max_code_error']} code values of PyTorch, "
+               f"bf16 at {parity['bf16']['psnr_db']} dB")
