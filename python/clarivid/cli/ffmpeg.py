@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""``clarivid ffmpeg``: build FFmpeg with the filters, and say where it is."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def command() -> None:
+    """Build FFmpeg with clarivid's filters; print where it is."""
+
+
+@command.command()
+@click.option("--full", is_flag=True, help="All of FFmpeg's own components, not only what a transcode needs.")
+@click.option(
+    "--source",
+    "source_path",
+    type=click.Path(path_type=Path),
+    metavar="DIR|TARBALL",
+    help="FFmpeg 7.1.x source to build; without it, it is fetched from the Debian archive that apt uses.",
+)
+@click.option("--jobs", type=click.IntRange(1), help="Compilers at once.  [default: as many as processors]")
+def build(full: bool, source_path: Path | None, jobs: int | None) -> None:
+    """Get FFmpeg 7.1, add the filters, build it into the cache, print the path of its ffmpeg.
+
+    What was done before is not done again. The build is GPL (libx264, libx265), never nonfree.
+    """
+    from clarivid import ffmpeg
+
+    reporter = _Reporter()
+    built = ffmpeg.build(
+        full=full, source_path=source_path, jobs=jobs, say=reporter.say, progress=reporter.progress
+    )
+    reporter.finish()
+    click.echo(built.ffmpeg)
+
+
+@command.command()
+@click.option("--full", is_flag=True, help="The build with all components.")
+@click.option("--probe", is_flag=True, help="Print the path of ffprobe instead.")
+def path(full: bool, probe: bool) -> None:
+    """Print the path of the built ffmpeg, for use in a command line:
+
+    \b
+    $(clarivid ffmpeg path) -i in.mp4 -vf dnn_sr=model=game_x2 out.mp4
+    """
+    from clarivid import ffmpeg
+
+    built = ffmpeg.find(full=True if full else None)
+    click.echo(built.ffprobe if probe else built.ffmpeg)
+
+
+class _Reporter:
+    """Progress on stderr: one line that is written over on a terminal, else a line for each tenth."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._last = ""
+        self._open = False
+
+    def progress(self, step: str, done: int, total: int) -> None:
+        percent = 100 * done // total if total else None
+        if not self._terminal and percent is not None:
+            percent -= percent % 10
+        text = step if percent is None else f"{step} {percent} %"
+        if text == self._last:
+            return
+        self._last = text
+        if self._terminal:
+            click.echo(f"\r\x1b[Kffmpeg: {text}", err=True, nl=False)
+            self._open = True
+        else:
+            click.echo(f"ffmpeg: {text}", err=True)
+
+    def say(self, line: str) -> None:
+        self.finish()
+        click.echo(f"ffmpeg: {line}", err=True)
+
+    def finish(self) -> None:
+        if self._open:
+            click.echo("\r\x1b[K", err=True, nl=False)
+            self._open = False
+
+
+__all__ = ["command"]

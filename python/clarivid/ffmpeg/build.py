@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Building FFmpeg with clarivid's filters, and finding what was built.
+
+In the cache's folder ``ffmpeg/``::
+
+    tree-<key>/     source, patched and configured, with its object files; <key>: source, patch, flags
+    <key>/          bin/ffmpeg, bin/ffprobe, lib/, share/clarivid/models/, build.json;
+                    <key>: all of that, the filters, the library and the models
+    .lock           held by a process that builds
+
+An edited filter compiles one file in the tree; an edited model makes only a new folder of the second kind.
+Both are made in a temporary folder and renamed, so what is there is complete, and nothing in use is ever
+changed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from clarivid.errors import ToolError
+from clarivid.ffmpeg import library, source
+from clarivid.ffmpeg.flags import DEBIAN_PACKAGES, PKG_CONFIG_MODULES, TOOLS, configure_flags
+from clarivid.ffmpeg.steps import Progress, Runner, tool_environment
+from clarivid.paths import cache_dir
+
+_MAKE_STEP = re.compile(r"^[A-Z0-9]+\t")
+_KEEP_FOLDERS = 4
+_KEEP_SECONDS = 3 * 24 * 3600.0
+
+
+def _say_nothing(line: str) -> None:
+    pass
+
+
+def _no_progress(step: str, done: int, total: int) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Built:
+    """One build: ``root`` its folder, ``version`` FFmpeg's, ``full`` whether it has all components."""
+
+    root: Path
+    version: str
+    full: bool
+
+    @property
+    def ffmpeg(self) -> Path:
+        """The program ffmpeg."""
+        return self.root / "bin" / "ffmpeg"
+
+    @property
+    def ffprobe(self) -> Path:
+        """The program ffprobe."""
+        return self.root / "bin" / "ffprobe"
+
+
+def build(
+    *,
+    full: bool = False,
+    source_path: Path | None = None,
+    jobs: int | None = None,
+    say: Callable[[str], None] = _say_nothing,
+    progress: Progress = _no_progress,
+) -> Built:
+    """Build FFmpeg 7.1 with clarivid's filters, or return the build that is there already.
+
+    :param full: all of FFmpeg's own components; else what a transcode needs (:mod:`clarivid.ffmpeg.flags`).
+    :param source_path: a source folder or tarball of series 7.1; None fetches it from the Debian archive.
+    :param jobs: how many compilers run at once; None for as many as this process has processors.
+    :param say: takes one line about what happens.
+    :param progress: see :data:`clarivid.ffmpeg.steps.Progress`.
+
+    Raises :class:`ToolError` when something is missing or a step fails, :class:`InputError` for a useless
+    ``source_path``, :class:`DigestError` when a fetched source is not the one we know.
+    """
+    _check_tools()
+    lib = library.Library.find()
+    progress("fetch the source", 0, 0)
+    src = source.open_source(source_path) if source_path is not None else source.fetch(say)
+    inputs = _inputs(lib, full)
+    tree_key = _key({"source": src.digest, "patch": inputs["patch"], "flags": inputs["flags"]})
+    key = _key({"source": src.digest, **inputs})
+    home = cache_dir() / "ffmpeg"
+    with _locked(home, say):
+        built = _read(home / key)
+        if built is None:
+            log = cache_dir() / "logs" / f"ffmpeg-{key}.log"
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.write_text(f"FFmpeg {src.version} from {src.origin}\n", "utf-8")
+            runner = Runner(log, tool_environment(cache_dir()), progress)
+            tree = _make_tree(home / f"tree-{tree_key}", src, runner)
+            lib.write_prefix(tree / "clarivid-prefix")
+            library.copy_if_changed(library.shared_files("filters", "*.[ch]"), tree / "libavfilter")
+            _configure(tree, full, runner)
+            _make(tree, jobs, runner)
+            _install(tree, home / key, lib, {"source": src.digest, **inputs}, src.version, full)
+            built = _read(home / key)
+            assert built is not None
+            _check_starts(built, log)
+            _prune(home, keep=home / key)
+    os.utime(built.root)
+    return built
+
+
+def find(*, full: bool | None = None) -> Built:
+    """The build of what the filters, the library and the models are now.
+
+    :param full: which kind; None for the trimmed one and, if there is none, the full one.
+
+    Raises :class:`ToolError` when it was not built, or when something has changed since.
+    """
+    lib = library.Library.find()
+    home = cache_dir() / "ffmpeg"
+    folders = sorted(
+        (p.parent for p in home.glob("*/build.json")), key=lambda p: p.stat().st_mtime, reverse=True
+    )
+    for kind in (full,) if full is not None else (False, True):
+        wanted = _inputs(lib, kind)
+        for folder in folders:
+            record = json.loads((folder / "build.json").read_text("utf-8"))
+            if {name: value for name, value in record["inputs"].items() if name != "source"} == wanted:
+                built = _read(folder)
+                if built is not None:
+                    os.utime(folder)
+                    return built
+    command = "clarivid ffmpeg build --full" if full else "clarivid ffmpeg build"
+    if folders:
+        raise ToolError(
+            f"FFmpeg was built before the filters, the library or the models last changed; run '{command}', "
+            "which does only what is new"
+        )
+    raise ToolError(f"FFmpeg with clarivid's filters is not built yet; run '{command}' (a few minutes, once)")
+
+
+def _inputs(lib: library.Library, full: bool) -> dict[str, str]:
+    """What a build depends on, but for the source: names and digests."""
+    return {
+        "patch": library.digest([_patch()]),
+        "flags": " ".join(configure_flags(full)),
+        "filters": library.digest(library.shared_files("filters", "*.[ch]")),
+        "library": library.digest([lib.header, *lib.files]),
+        "models": library.digest(library.model_folders()),
+    }
+
+
+def _patch() -> Path:
+    return library.shared_files("patches", f"ffmpeg-{source.SERIES}.patch")[0]
+
+
+def _key(inputs: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _check_tools() -> None:
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if "pkg-config" not in missing:
+        missing += [
+            f"{module} (development files)"
+            for module in PKG_CONFIG_MODULES
+            if subprocess.run(["pkg-config", "--exists", module], check=False).returncode != 0
+        ]
+    if missing:
+        raise ToolError(
+            f"cannot build FFmpeg without {', '.join(missing)}; on Debian run as root: "
+            f"apt-get install -y --no-install-recommends {' '.join(DEBIAN_PACKAGES)}"
+        )
+
+
+@contextmanager
+def _locked(home: Path, say: Callable[[str], None]) -> Iterator[None]:
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another process is building FFmpeg here; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _make_tree(tree: Path, src: source.Source, runner: Runner) -> Path:
+    """The patched source at ``tree``, made unless it is there."""
+    if tree.is_dir():
+        return tree
+    work = Path(tempfile.mkdtemp(prefix=f".{tree.name}.", dir=tree.parent))
+    try:
+        runner.progress("unpack the source", 0, 0)
+        src.unpack(work / "tree")
+        runner.run(
+            "apply the patch",
+            ["patch", "-p1", "--forward", "--batch", "-i", str(_patch().absolute())],
+            work / "tree",
+            remedy=f"The source is FFmpeg {src.version}; the patch was tested with {source.KNOWN_VERSION}.",
+        )
+        (work / "tree").rename(tree)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return tree
+
+
+def _configure(tree: Path, full: bool, runner: Runner) -> None:
+    stamp = tree / ".clarivid-configured"
+    if stamp.is_file():
+        return
+    cc = "ccache gcc" if shutil.which("ccache") else "gcc"
+    env = dict(runner.env)
+    env["PKG_CONFIG_PATH"] = ":".join(
+        filter(None, [str(tree / "clarivid-prefix/lib/pkgconfig"), env.get("PKG_CONFIG_PATH")])
+    )
+    # make turns \$$ORIGIN into \$ORIGIN, and the shell that it calls into $ORIGIN, for the dynamic linker.
+    rpath = r"-Wl,--enable-new-dtags,-rpath,\$$ORIGIN/../lib"
+    Runner(runner.log, env, runner.progress).run(
+        "configure",
+        ["./configure", f"--cc={cc}", f"--extra-ldexeflags={rpath}", *configure_flags(full)],
+        tree,
+        remedy="What configure tried is at the end of ffbuild/config.log in " + str(tree) + ".",
+    )
+    stamp.touch()
+
+
+def _make(tree: Path, jobs: int | None, runner: Runner) -> None:
+    count = jobs if jobs is not None else len(os.sched_getaffinity(0))
+    env = {"CCACHE_BASEDIR": str(tree), "CCACHE_NOHASHDIR": "1", **runner.env}
+    runner = Runner(runner.log, env, runner.progress)
+    plan = subprocess.run(
+        ["make", "-n"], cwd=tree, env=env, capture_output=True, text=True, errors="replace", check=False
+    )
+    total = sum(line.startswith("printf") for line in plan.stdout.splitlines())
+    runner.run(
+        "compile", ["make", f"-j{count}"], tree, total=total, counts=lambda s: bool(_MAKE_STEP.match(s))
+    )
+
+
+def _install(
+    tree: Path, root: Path, lib: library.Library, inputs: dict[str, str], version: str, full: bool
+) -> None:
+    """Copy what runs to ``root``; nothing there leads to a checkout, a .venv or the tree."""
+    openvino = library.keep_openvino(cache_dir())
+    work = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+    try:
+        (work / "bin").mkdir()
+        for name in ("ffmpeg", "ffprobe"):
+            shutil.copy2(tree / name, work / "bin" / name)
+        library.copy_if_changed(lib.files, work / "lib")
+        if openvino is not None:
+            (work / "lib" / "openvino").symlink_to(os.path.relpath(openvino, root / "lib"))
+        for bundle in library.model_folders():
+            shutil.copytree(bundle, work / "share" / "clarivid" / "models" / bundle.name)
+        record = {"version": version, "full": full, "inputs": inputs}
+        (work / "build.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+        work.chmod(0o755)
+        if root.exists():  # left by a crash: without build.json it would not be here otherwise
+            shutil.rmtree(root)
+        work.rename(root)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _read(root: Path) -> Built | None:
+    try:
+        record = json.loads((root / "build.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    built = Built(root, record["version"], record["full"])
+    return built if built.ffmpeg.is_file() else None
+
+
+def _check_starts(built: Built, log: Path) -> None:
+    """A build that cannot start is worse than none: say so, and take it away."""
+    done = subprocess.run(
+        [str(built.ffmpeg), "-hide_banner", "-h", "filter=dnn_sr"],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
+    )  # fmt: skip
+    if done.returncode != 0 or "Filter dnn_sr" not in done.stdout:
+        shutil.rmtree(built.root, ignore_errors=True)
+        raise ToolError(
+            f"step 'check' failed: the ffmpeg that was built does not start or has no dnn_sr (exit code "
+            f"{done.returncode}): {done.stderr.strip()[-500:]}. The log of the build is {log}"
+        )
+
+
+def _prune(home: Path, keep: Path) -> None:
+    """Remove builds that nobody has asked for in days; the newest few stay whatever their age."""
+    folders = [p.parent for p in home.glob("*/build.json") if p.parent != keep]
+    trees = sorted(home.glob("tree-*"), key=lambda p: p.stat().st_mtime, reverse=True)
+    folders.sort(key=lambda p: p.stat().st_mtime, reverse=True)
+    for old in [*folders[_KEEP_FOLDERS:], *trees[_KEEP_FOLDERS:]]:
+        if time.time() - old.stat().st_mtime > _KEEP_SECONDS:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+__all__ = ["Built", "build", "find"]

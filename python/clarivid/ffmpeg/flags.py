@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What our FFmpeg is configured with: one table a kind of component.
+
+The trimmed build holds what a transcode of coded video, our tests and our demo need, and compiles in about
+two minutes. The full build holds everything FFmpeg has of its own. Neither is nonfree.
+"""
+
+from __future__ import annotations
+
+DEBIAN_PACKAGES: tuple[str, ...] = (
+    "gcc",
+    "make",
+    "nasm",
+    "patch",
+    "pkg-config",
+    "xz-utils",
+    "libx264-dev",
+    "libx265-dev",
+    "libzimg-dev",
+    "zlib1g-dev",
+)
+"""The Debian packages a build needs; ccache is used when present."""
+
+TOOLS: tuple[str, ...] = ("gcc", "make", "nasm", "patch", "pkg-config")
+"""The programs a build calls."""
+
+PKG_CONFIG_MODULES: tuple[str, ...] = ("x264", "x265", "zimg", "zlib")
+"""The external libraries, by their pkg-config names."""
+
+_COMPONENTS: dict[str, str] = {
+    "decoder": (
+        "aac ac3 ffv1 flac h264 hevc huffyuv mjpeg mp3 mpeg1video mpeg2video mpeg4 pcm_f32le pcm_s16le "
+        "png rawvideo utvideo vp8 vp9 wrapped_avframe"
+    ),
+    "encoder": (
+        "aac ffv1 flac huffyuv libx264 libx264rgb libx265 mjpeg mpeg2video mpeg4 pcm_f32le pcm_s16le "
+        "png rawvideo utvideo wrapped_avframe"
+    ),
+    "parser": "aac ac3 av1 flac h264 hevc mjpeg mpeg4video mpegaudio mpegvideo png vp8 vp9",
+    "demuxer": (
+        "aac avi concat flac flv framehash h264 hevc image2 image2pipe image_jpeg_pipe image_png_pipe "
+        "ivf matroska mjpeg mov mp3 mpegps mpegts mpegvideo m4v nut rawvideo wav yuv4mpegpipe"
+    ),
+    "muxer": (
+        "avi crc flac framecrc framehash framemd5 h264 hash hevc image2 image2pipe ivf matroska md5 "
+        "mjpeg mov mp4 mpegts mpeg2video null nut rawvideo segment wav webm yuv4mpegpipe"
+    ),
+    "protocol": "concat data fd file pipe subfile",
+    "bsf": (
+        "aac_adtstoasc extract_extradata filter_units h264_metadata h264_mp4toannexb hevc_metadata "
+        "hevc_mp4toannexb mpeg2_metadata noise null setts vp9_superframe_split"
+    ),
+    "indev": "lavfi",
+    "filter": (
+        # plumbing and time
+        "addroi aformat anull anullsink aresample aselect asetpts asidedata asplit atrim concat copy "
+        "fieldorder format fps framerate framestep freezedetect interleave loop metadata noformat null "
+        "nullsink perms realtime reverse select sendcmd setdar setfield setparams setpts setrange "
+        "setsar settb showinfo sidedata split streamselect tpad trim "
+        # geometry and composition
+        "blend crop cropdetect drawbox drawgrid extractplanes fillborders hflip hstack mergeplanes "
+        "overlay pad scale scale2ref shuffleplanes tile transpose untile vflip vstack xstack zoompan "
+        "zscale "
+        # pictures
+        "bilateral boxblur bwdif cas colorspace convolution curves deband eq fade gblur geq hqdn3d hue "
+        "il interlace limiter lut lutrgb lutyuv lut2 negate nlmeans noise separatefields tblend "
+        "tinterlace tmix unsharp weave yadif "
+        # measures
+        "bitplanenoise blackdetect entropy identity msad psnr scdet signalstats siti ssim thumbnail "
+        "vmafmotion xpsnr "
+        # sources
+        "allyuv amovie anullsrc cellauto color colorchart gradients life mandelbrot movie nullsrc "
+        "rgbtestsrc sierpinski sine smptebars smptehdbars testsrc testsrc2 yuvtestsrc zoneplate"
+    ),
+}
+
+OUR_FILTERS: tuple[str, ...] = ("dnn_sr",)
+"""The filters that filters/ adds."""
+
+
+def configure_flags(full: bool) -> list[str]:
+    """The options of FFmpeg's configure, but for the paths.
+
+    Args:
+        full: every component that FFmpeg has of its own; else those of the table above only.
+
+    Returns:
+        The options, in a fixed order: they are part of the build's key.
+    """
+    flags = ["--disable-autodetect", "--disable-doc", "--disable-debug", "--disable-ffplay"]
+    if not full:
+        flags += ["--disable-everything", "--disable-network"]
+        for kind, names in _COMPONENTS.items():
+            flags.append(f"--enable-{kind}=" + ",".join(names.split()))
+        flags.append("--enable-filter=" + ",".join(OUR_FILTERS))
+    flags += ["--enable-gpl", "--enable-libx264", "--enable-libx265", "--enable-libzimg", "--enable-zlib"]
+    flags += ["--enable-libclarivid"]
+    return flags
