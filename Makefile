@@ -51,7 +51,7 @@ lint-python:
 
 lint-tidy:
 	@tools/setup.sh debian venv packages native
-	@run-clang-tidy-14 -quiet -p $(BUILD) '^$(CURDIR)/csrc/.*\.(c|cpp)$$'
+	@$(BIN)/python tools/tidy.py $(BUILD) "$$($(BIN)/python -c 'from clarivid.paths import cache_dir; print(cache_dir())')"
 
 format: ## Rewrite the sources in the house's format
 	@tools/setup.sh debian venv packages
