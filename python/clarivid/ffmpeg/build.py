@@ -220,11 +220,9 @@ def _configure(tree: Path, full: bool, runner: Runner) -> None:
     env["PKG_CONFIG_PATH"] = ":".join(
         filter(None, [str(tree / "clarivid-prefix/lib/pkgconfig"), env.get("PKG_CONFIG_PATH")])
     )
-    # make turns \$$ORIGIN into \$ORIGIN, and the shell that it calls into $ORIGIN, for the dynamic linker.
-    rpath = r"-Wl,--enable-new-dtags,-rpath,\$$ORIGIN/../lib"
     Runner(runner.log, env, runner.progress).run(
         "configure",
-        ["./configure", f"--cc={cc}", f"--extra-ldexeflags={rpath}", *configure_flags(full)],
+        ["./configure", f"--cc={cc}", *configure_flags(full)],
         tree,
         remedy="What configure tried is at the end of ffbuild/config.log in " + str(tree) + ".",
     )

@@ -74,6 +74,10 @@ _COMPONENTS: dict[str, str] = {
     ),
 }
 
+# libclarivid.so lies in ../lib as seen from the program, wherever the folder is. The linker has to see $ORIGIN:
+# configure's eval takes one level of quoting off, make turns $$ into $, and make's shell takes off the last one.
+_RUNPATH = r"-Wl,--enable-new-dtags,-rpath,\\\$\$ORIGIN/../lib"
+
 OUR_FILTERS: tuple[str, ...] = ("dnn_sr",)
 """The filters that filters/ adds."""
 
@@ -94,5 +98,5 @@ def configure_flags(full: bool) -> list[str]:
             flags.append(f"--enable-{kind}=" + ",".join(names.split()))
         flags.append("--enable-filter=" + ",".join(OUR_FILTERS))
     flags += ["--enable-gpl", "--enable-libx264", "--enable-libx265", "--enable-libzimg", "--enable-zlib"]
-    flags += ["--enable-libclarivid"]
+    flags += ["--enable-libclarivid", f"--extra-ldexeflags={_RUNPATH}"]
     return flags

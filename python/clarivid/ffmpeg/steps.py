@@ -51,7 +51,7 @@ class Runner:
         self.progress(step, 0, total)
         done = 0
         tail: list[str] = []
-        with self.log.open("a", encoding="utf-8") as log:
+        with self.log.open("a", encoding="utf-8", buffering=1) as log:
             log.write(f"\n== {step}: {' '.join(command)}\n")
             log.flush()
             try:
