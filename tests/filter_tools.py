@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Running the ffmpeg that has clarivid's filters, and reading what it says and writes."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clarivid import ffmpeg
+from clarivid.errors import ToolError
+
+Array = NDArray[Any]
+Done = subprocess.CompletedProcess[bytes]
+
+CHROMA_INTERLEAVED = {"nv12", "p010le"}
+SIXTEEN_BIT = {"yuv420p10le", "p010le"}
+
+
+@functools.lru_cache
+def built() -> ffmpeg.Built:
+    """The ffmpeg of the filters and the library as they are now; built when it is not there."""
+    try:
+        return ffmpeg.find()
+    except ToolError:
+        return ffmpeg.build()
+
+
+def run(*arguments: str | Path, stdin: bytes = b"", check: bool = True, **environment: str) -> Done:
+    """Run ffmpeg; its messages come back with level and name. Keyword arguments are environment."""
+    done = subprocess.run(
+        [str(built().ffmpeg), "-hide_banner", "-v", "level+verbose", "-y", *map(str, arguments)],
+        env={**os.environ, "AV_LOG_FORCE_NOCOLOR": "1", **environment},
+        input=stdin,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    if check and done.returncode != 0:
+        raise AssertionError(f"ffmpeg {' '.join(map(str, arguments))}\n{said(done)}")
+    return done
+
+
+def said(done: Done) -> str:
+    """What ffmpeg wrote to stderr."""
+    return done.stderr.decode("utf-8", "replace")
+
+
+def errors(done: Done) -> list[str]:
+    """What our filters said at level error or worse, without the name in front."""
+    found = re.findall(
+        r"^\[(?:Parsed_)?dnn_sr[^]]*\] \[(?:error|fatal|panic)\] (.*)$", said(done), re.MULTILINE
+    )
+    return [str(line) for line in found]
+
+
+def filtered(source: str, filters: str, *output: str, pix_fmt: str | None = None) -> bytes:
+    """Raw video out of a lavfi source through a filter chain, from stdout."""
+    chain = filters + (f",format={pix_fmt}" if pix_fmt else "")
+    return run("-f", "lavfi", "-i", source, "-vf", chain, *output, "-f", "rawvideo", "-").stdout
+
+
+def frame_bytes(width: int, height: int, pix_fmt: str) -> int:
+    """Bytes of one packed frame."""
+    chroma = (width + 1) // 2 * ((height + 1) // 2) * 2
+    return (width * height + chroma) * (2 if pix_fmt in SIXTEEN_BIT else 1)
+
+
+def planes(data: bytes, width: int, height: int, pix_fmt: str) -> list[Array]:
+    """The planes of one packed frame."""
+    samples: Array = np.frombuffer(data, np.dtype("<u2" if pix_fmt in SIXTEEN_BIT else "u1"))
+    w, h = (width + 1) // 2, (height + 1) // 2
+    luma, chroma = samples[: width * height].reshape(height, width), samples[width * height :]
+    if pix_fmt in CHROMA_INTERLEAVED:
+        return [luma, chroma.reshape(h, w * 2)]
+    return [luma, chroma[: w * h].reshape(h, w), chroma[w * h :].reshape(h, w)]
+
+
+def nearest(data: bytes, width: int, height: int, pix_fmt: str) -> bytes:
+    """One packed frame at twice its size by nearest neighbour, cropped to exactly 2W x 2H."""
+    out = []
+    for index, plane in enumerate(planes(data, width, height, pix_fmt)):
+        channels = 2 if index and pix_fmt in CHROMA_INTERLEAVED else 1
+        split = plane.reshape(plane.shape[0], -1, channels).repeat(2, 0).repeat(2, 1)
+        rows, columns = (2 * height, 2 * width) if index == 0 else (height, width)
+        out.append(split[:rows, :columns].tobytes())
+    return b"".join(out)
+
+
+def shown(done: Done, name: str) -> list[str]:
+    """The lines of the filter ``showinfo@NAME``, without its address."""
+    return [str(line) for line in re.findall(rf"^\[showinfo@{name} @ \S+\] \[info\] (.*)$", said(done), re.M)]
+
+
+def probe(path: Path) -> list[dict[str, Any]]:
+    """The video frames of a file, as ffprobe tells them."""
+    done = subprocess.run(
+        [
+            str(built().ffprobe),
+            "-v",
+            "error",
+            "-show_frames",
+            "-select_streams",
+            "v",
+            "-of",
+            "json",
+            str(path),
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
+    frames: list[dict[str, Any]] = json.loads(done.stdout)["frames"]
+    return frames
+
+
+def packets(done: Done) -> list[tuple[int, int, str]]:
+    """What the muxer framecrc wrote: (pts, bytes, checksum) of each frame."""
+    rows = [
+        line.split(",") for line in done.stdout.decode().splitlines() if line and not line.startswith("#")
+    ]
+    return [(int(row[2]), int(row[4]), row[5].strip()) for row in rows]
