@@ -63,7 +63,7 @@ def check(entry: dict[str, str], build: Path, marks: Path, rules: bytes) -> str 
 def main() -> int:
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    build, marks = Path(sys.argv[1]).resolve(), Path(sys.argv[2]) / "tidy"
+    build, marks = Path(sys.argv[1]).resolve(), Path(sys.argv[2]) / "build" / "tidy"
     marks.mkdir(parents=True, exist_ok=True)
     version = subprocess.run([TIDY, "--version"], capture_output=True, check=True).stdout
     rules = version + (ROOT / ".clang-tidy").read_bytes() + "\0".join(EXTRA).encode()
