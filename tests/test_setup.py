@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,13 @@ def setup(checkout: Path, cache: Path, *steps: str, **environment: str) -> subpr
         timeout=300,
         check=False,
     )
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -57,21 +66,77 @@ def test_a_failed_step_is_tried_again_next_time(checkout: Path, tmp_path: Path) 
         assert setup(checkout, tmp_path / "cache", "packages").returncode == 1
 
 
+def fake_pip(checkout: Path, code: str) -> None:
+    """Make ``python -m pip`` of the checkout's .venv run ``code``."""
+    folder = checkout / ".venv" / "lib" / f"python3.{sys.version_info.minor}" / "site-packages" / "pip"
+    folder.mkdir(parents=True)
+    (folder / "__main__.py").write_text(code, encoding="utf-8")
+
+
 def test_a_failed_build_shows_the_compilers_words_and_not_pips(checkout: Path, tmp_path: Path) -> None:
-    bad = checkout / ".venv" / "lib" / f"python3.{sys.version_info.minor}" / "site-packages" / "pip"
-    bad.mkdir(parents=True)
-    (bad / "__main__.py").write_text(
+    fake_pip(
+        checkout,
         "import sys\n"
         "print('x.cpp:1: error: the cause')\n"
         "print('error: subprocess-exited-with-error')\n"
         "print('noise\\n' * 40)\n"
         "sys.exit(1)\n",
-        encoding="utf-8",
     )
     done = setup(checkout, tmp_path / "cache", "packages")
     assert done.returncode == 1
     assert "x.cpp:1: error: the cause" in done.stderr
     assert "noise" not in done.stderr
+
+
+def test_an_interrupt_ends_the_step_that_runs(checkout: Path, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    fake_pip(checkout, f"import os, time\nopen({str(pid)!r}, 'w').write(str(os.getpid()))\ntime.sleep(60)\n")
+    process = subprocess.Popen(
+        ["bash", str(checkout / "tools" / "setup.sh"), "packages"],
+        env={**os.environ, "CLARIVID_CACHE": str(tmp_path / "cache")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: pid.exists() and pid.read_text() != "")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted" in errors
+    wait_for(lambda: not Path("/proc", pid.read_text()).exists())
+
+
+def test_a_second_setup_of_the_same_checkout_waits_for_the_first(checkout: Path, tmp_path: Path) -> None:
+    fake_pip(checkout, f"open({str(tmp_path / 'calls')!r}, 'a').write('x')\nimport time\ntime.sleep(1)\n")
+    command = ["bash", str(checkout / "tools" / "setup.sh"), "packages"]
+    environment = {**os.environ, "CLARIVID_CACHE": str(tmp_path / "cache")}
+    both = [
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=60)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sum("waiting for it" in text for text in said) == 1
+    assert (tmp_path / "calls").read_text() == "xx", "pip itself and the lock, each once"
+
+
+@pytest.mark.skipif(shutil.which("script") is None, reason="needs script(1) for a terminal")
+def test_on_a_terminal_the_seconds_and_the_last_line_are_shown(checkout: Path, tmp_path: Path) -> None:
+    fake_pip(checkout, "import time\nprint('unpacking wheels', flush=True)\ntime.sleep(1.5)\n")
+    done = subprocess.run(
+        ["script", "-qec", f"bash {checkout}/tools/setup.sh packages", "/dev/null"],
+        env={**os.environ, "CLARIVID_CACHE": str(tmp_path / "cache")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "Python packages … 1 s" in done.stdout
+    assert "unpacking wheels" in done.stdout
 
 
 def test_an_unknown_step_is_a_usage_error(checkout: Path, tmp_path: Path) -> None:

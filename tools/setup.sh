@@ -179,13 +179,14 @@ run_step() {
     local log=$logs/setup-$key-$3.log start=$SECONDS status=0 line
     local head="[$1/$2] ${title[$3]} …"
     printf '%s' "$head"
+    : >"$log" # the heartbeat reads it at once
     # Its own process group, so that Ctrl-C ends all of the step; without our lock, so that nothing it leaves
     # behind can hold it.
     set -m
     (
         set +m
         "$3_run"
-    ) >"$log" 2>&1 </dev/null 9>&- &
+    ) >>"$log" 2>&1 </dev/null 9>&- &
     job=$!
     set +m
     if [[ -t 1 ]]; then
