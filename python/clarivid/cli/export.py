@@ -18,10 +18,17 @@ Examples:
 @click.command(name="export", epilog=EPILOG)
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--name", required=True, help="The model's name, as in -vf dnn_sr=model=NAME.")
-@click.option("--out", type=click.Path(path_type=Path), required=True,
-              help="Folder of the bundle; made if absent, its files are replaced one by one, the card last.")
-@click.option("--scores", type=click.Path(path_type=Path),
-              help="JSON object with evaluation results; it is copied into the card's scores.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of the bundle; made if absent, its files are replaced one by one, the card last.",
+)
+@click.option(
+    "--scores",
+    type=click.Path(path_type=Path),
+    help="JSON object with evaluation results; it is copied into the card's scores.",
+)
 @click.option("--summary", default="", help="A sentence for the bundle's README: what the model is for.")
 def command(checkpoint: Path, name: str, out: Path, scores: Path | None, summary: str) -> None:
     """Turn CHECKPOINT (best.pt or last.pt of a training run) into a model bundle.
@@ -43,6 +50,8 @@ def command(checkpoint: Path, name: str, out: Path, scores: Path | None, summary
             raise InputError(f"{scores} must hold a JSON object, name of the test to its results")
     card = export(checkpoint, name, out, extra, summary)
     parity = card["parity"]
-    click.echo(f"{out}: {card['parameters']:,} parameters, {card['gmac_1080p']} GMAC at 1080p, "
-               f"fp32 within {parity['fp32']['max_code_error']} code values of PyTorch, "
-               f"bf16 at {parity['bf16']['psnr_db']} dB")
+    click.echo(
+        f"{out}: {card['parameters']:,} parameters, {card['gmac_1080p']} GMAC at 1080p, "
+        f"fp32 within {parity['fp32']['max_code_error']} code values of PyTorch, "
+        f"bf16 at {parity['bf16']['psnr_db']} dB"
+    )

@@ -4,7 +4,8 @@
 A pack is a zip file (stored, not deflated) with ``manifest.json`` and lossless WebP sheets of tiles::
 
     manifest.json            schema, seed, crop sizes, sources with licences, one recipe a clip
-    <set>/<plane>-<n>.webp   grey sheets; set is crops/<kind> or val/<kind>/<m>, plane y_hi u_hi v_hi y_lo u_lo v_lo
+    <set>/<plane>-<n>.webp   grey sheets; set is crops/<kind> or val/<kind>/<m>,
+                             plane is y_hi, u_hi, v_hi, y_lo, u_lo or v_lo
 
 In memory every plane is a uint8 array [N, height, width].
 """
@@ -72,8 +73,16 @@ class Job:
     val: bool = False
 
 
-def build(out: Path, clips: int, crops: int = 5, kinds: tuple[Kind, ...] = KINDS, seed: int = 0, jobs: int = 1,
-          val: int = 5, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+def build(
+    out: Path,
+    clips: int,
+    crops: int = 5,
+    kinds: tuple[Kind, ...] = KINDS,
+    seed: int = 0,
+    jobs: int = 1,
+    val: int = 5,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
     """Make a pack with ``clips`` clips of each kind and ``crops`` crops a clip; returns its manifest.
 
     Finished clips wait in ``<out>.parts``, so an interrupted run goes on where it stopped. The same
@@ -86,21 +95,31 @@ def build(out: Path, clips: int, crops: int = 5, kinds: tuple[Kind, ...] = KINDS
             own = [p for p in pictures if p.source.kind == kind and p.held_out == held]
             scenes = tuple(p for p in own if p.source.role == "scene")
             if held:  # one picture a title
-                scenes = tuple(next(p for p in scenes if fnmatch.fnmatch(p.title, pattern))
-                               for pattern in HELD_OUT[kind]
-                               if any(fnmatch.fnmatch(p.title, pattern) for p in scenes))
+                scenes = tuple(
+                    next(p for p in scenes if fnmatch.fnmatch(p.title, pattern))
+                    for pattern in HELD_OUT[kind]
+                    if any(fnmatch.fnmatch(p.title, pattern) for p in scenes)
+                )
             sprites = tuple(p for p in own if p.source.role == "sprite")
             work += [Job(kind, i, seed, crops, scenes, sprites, held) for i in range(number)]
     parts = out.with_name(out.name + ".parts")
     parts.mkdir(parents=True, exist_ok=True)
     (parts / "run.json").write_text(json.dumps({"clips": clips, "crops": crops, "seed": seed}), "utf-8")
+    work.sort(key=lambda job: (not job.val, job.index))  # kinds in turn: what is there is balanced
     todo = [(job, parts) for job in work if not _part(parts, job).is_file()]
     done = len(work) - len(todo)
-    for _ in _each(todo, jobs):
+    for _ in _each(todo, jobs):  # the clips are in files; what counts is that one is done
         done += 1
         if progress:
             progress(done, len(work))
-    manifest = {"schema": SCHEMA, "seed": seed, "low_crop": LOW_CROP, "scale": 2, "sources": sources, "clips": []}
+    manifest = {
+        "schema": SCHEMA,
+        "seed": seed,
+        "low_crop": LOW_CROP,
+        "scale": 2,
+        "sources": sources,
+        "clips": [],
+    }
     pack = Pack({}, {kind: [] for kind in kinds}, manifest)
     for kind in kinds:
         tiles: list[Tiles] = []
@@ -126,10 +145,12 @@ def _part(parts: Path, job: Job) -> Path:
 def _each(todo: list[tuple[Job, Path]], jobs: int) -> Iterator[None]:
     if jobs == 1:
         for item in todo:
-            yield _run(item)
+            _run(item)
+            yield
         return
     with ProcessPoolExecutor(jobs) as pool:
-        yield from pool.map(_run, todo, chunksize=2)
+        for _ in pool.map(_run, todo, chunksize=2):
+            yield
 
 
 def _run(item: tuple[Job, Path]) -> None:
@@ -152,8 +173,8 @@ def _run(item: tuple[Job, Path]) -> None:
     recipes += [{**pair.recipe, "val": job.val} for pair in pairs]
     temporary = _part(parts, job).with_suffix(".tmp")
     with temporary.open("wb") as file:
-        np.savez(file, recipes=np.array(json.dumps(recipes)),
-                 **{plane: np.stack([t[plane] for t in tiles]) for plane in PLANES})
+        arrays: dict[str, Any] = {plane: np.stack([t[plane] for t in tiles]) for plane in PLANES}
+        np.savez(file, recipes=np.array(json.dumps(recipes)), **arrays)
     temporary.replace(_part(parts, job))
 
 
@@ -176,7 +197,7 @@ def cut(pair: Pair, count: int, rng: np.random.Generator) -> list[Tiles]:
         for _ in range(1 if rng.random() < 0.2 else 3):
             top = 2 * int(rng.integers(0, (height - n) // 2 + 1))
             left = 2 * int(rng.integers(0, (width - n) // 2 + 1))
-            view = y[top:top + n, left:left + n].astype(np.int16)
+            view = y[top : top + n, left : left + n].astype(np.int16)
             score = float(np.abs(np.diff(view, axis=0)).mean() + np.abs(np.diff(view, axis=1)).mean())
             if score > best_score:
                 best, best_score = (top, left), score
@@ -185,7 +206,7 @@ def cut(pair: Pair, count: int, rng: np.random.Generator) -> list[Tiles]:
         for plane, data in zip(PLANES, (*pair.high, *pair.low), strict=True):
             step = (2 if plane.endswith("hi") else 1) * (1 if plane[0] == "y" else 0.5)
             a, b, m = int(top * step), int(left * step), int(n * step)
-            tile[plane] = np.ascontiguousarray(data[a:a + m, b:b + m])
+            tile[plane] = np.ascontiguousarray(data[a : a + m, b : b + m])
         tiles.append(tile)
     return tiles
 
@@ -217,8 +238,10 @@ def load(path: Path) -> Pack:
         with zipfile.ZipFile(path) as file:
             manifest = json.loads(file.read("manifest.json"))
             if manifest.get("schema") != SCHEMA:
-                raise InputError(f"{path} has schema {manifest.get('schema')}, this clarivid reads {SCHEMA}; "
-                                 "make it again with 'clarivid data sr'")
+                raise InputError(
+                    f"{path} has schema {manifest.get('schema')}, this clarivid reads {SCHEMA}; "
+                    "make it again with 'clarivid data sr'"
+                )
             pack = Pack({}, {}, manifest)
             for name, shapes in manifest["shapes"].items():
                 tiles = {plane: _tiles(file, f"{name}/{plane}", tuple(shapes[plane])) for plane in PLANES}
@@ -228,7 +251,9 @@ def load(path: Path) -> Pack:
                 else:
                     pack.val.setdefault(where[1], []).append(tiles)
     except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise InputError(f"cannot read the training pack {path}: {error}; make one with 'clarivid data sr'") from error
+        raise InputError(
+            f"cannot read the training pack {path}: {error}; make one with 'clarivid data sr'"
+        ) from error
     return pack
 
 
@@ -241,10 +266,10 @@ def _sheets(tiles: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.uint8]]:
     count, height, width = tiles.shape
     across, down = _grid(tiles.shape)
     for start in range(0, count, across * down):
-        some = tiles[start:start + across * down]
+        some = tiles[start : start + across * down]
         rows = -(-len(some) // across)
         full = np.zeros((rows * across, height, width), np.uint8)
-        full[:len(some)] = some
+        full[: len(some)] = some
         yield full.reshape(rows, across, height, width).swapaxes(1, 2).reshape(rows * height, across * width)
 
 
@@ -257,6 +282,6 @@ def _tiles(file: zipfile.ZipFile, name: str, shape: tuple[int, ...]) -> npt.NDAr
             sheet = np.asarray(image.convert("RGB"))[:, :, 1]
         rows = sheet.shape[0] // height
         some = sheet.reshape(rows, height, across, width).swapaxes(1, 2).reshape(-1, height, width)
-        some = some[:count - start]
-        tiles[start:start + len(some)] = some
+        some = some[: count - start]
+        tiles[start : start + len(some)] = some
     return tiles

@@ -40,48 +40,171 @@ class Source:
 
 
 _WESNOTH = "usr/share/games/wesnoth/1.16/data/core/images"
-_PLASMA_ART = ("Altai", "Canopee", "Cascade", "Cluster", "Elarun", "Flow", "FlyingKonqui", "Honeywave", "IceCold",
-               "Kay", "Kokkini", "MilkyWay", "Opal", "PastelHills", "Patak", "SafeLanding", "Shell", "Volna")
-_PLASMA_PHOTO = ("Autumn", "BytheWater", "ColdRipple", "ColorfulCups", "DarkestHour", "EveningGlow", "FallenLeaf",
-                 "Grey", "Kite", "OneStandsOut", "Path", "summer_1am")
+_PLASMA_ART = (
+    "Altai",
+    "Canopee",
+    "Cascade",
+    "Cluster",
+    "Elarun",
+    "Flow",
+    "FlyingKonqui",
+    "Honeywave",
+    "IceCold",
+    "Kay",
+    "Kokkini",
+    "MilkyWay",
+    "Opal",
+    "PastelHills",
+    "Patak",
+    "SafeLanding",
+    "Shell",
+    "Volna",
+)
+_PLASMA_PHOTO = (
+    "Autumn",
+    "BytheWater",
+    "ColdRipple",
+    "ColorfulCups",
+    "DarkestHour",
+    "EveningGlow",
+    "FallenLeaf",
+    "Grey",
+    "Kite",
+    "OneStandsOut",
+    "Path",
+    "summer_1am",
+)
 
 SOURCES: tuple[Source, ...] = (
-    Source("wesnoth-1.16-data", (f"{_WESNOTH}/story/*", f"{_WESNOTH}/maps/background.jpg",
-                                 f"{_WESNOTH}/maps/titlescreen.png"),
-           "game", "scene", 3.0, True, "GPL-2+ and CC-BY-SA-4.0 (debian/copyright)"),
-    Source("wesnoth-1.16-data", ("usr/share/doc/wesnoth-1.16-data/images/**/game-screen-*",
-                                 "usr/share/doc/wesnoth-1.16-data/images/**/recruit-*",
-                                 "usr/share/doc/wesnoth-1.16-data/images/**/main-menu-*"),
-           "game", "scene", 1.5, True, "GPL-2+ (debian/copyright)"),
-    Source("wesnoth-1.16-data", (f"{_WESNOTH}/portraits/**/*.png",), "game", "sprite", 3.0, True,
-           "GPL-2+ and CC-BY-SA-4.0 (debian/copyright)"),
-    Source("wesnoth-1.16-data", (f"{_WESNOTH}/units/**/*.png",), "game", "sprite", 1.0, True,
-           "GPL-2+ (debian/copyright)"),
-    Source("plasma-workspace-wallpapers",
-           tuple(f"usr/share/wallpapers/{name}/contents/images*/*" for name in _PLASMA_ART),
-           "game", "scene", 3.0, False, "CC-BY-SA-4.0, LGPL-3 or GPL-2+ (debian/copyright)"),
-    Source("renpy-thequestion", ("usr/share/games/renpy/the_question/game/images/bg *",
-                                 "usr/share/games/renpy/the_question/game/gui/*_menu.png"),
-           "game", "scene", 1.0, True, "Expat (debian/copyright)"),
-    Source("renpy-thequestion", ("usr/share/games/renpy/the_question/game/images/sylvie *",),
-           "game", "sprite", 1.0, True, "Expat (debian/copyright)"),
-    Source("ukui-wallpapers", ("usr/share/backgrounds/*",), "game", "scene", 1.0, False,
-           "CC-BY-SA-3.0 (debian/copyright)"),
-    Source("lomiri-wallpapers-16.04", ("usr/share/backgrounds/*",), "natural", "scene", 3.0, False,
-           "CC-BY-4.0, CC-BY-SA-3.0, CC-BY-SA-4.0 or CC0-1.0 (debian/copyright)"),
-    Source("plasma-workspace-wallpapers",
-           tuple(f"usr/share/wallpapers/{name}/contents/images*/*" for name in _PLASMA_PHOTO),
-           "natural", "scene", 2.5, False, "CC-BY-SA-4.0, LGPL-3 or GPL-2+ (debian/copyright)"),
-    Source("mate-backgrounds", ("usr/share/backgrounds/mate/nature/*",), "natural", "scene", 2.0, False,
-           "CC-BY-SA-4.0 or GPL-2+ (debian/copyright)", exclude=("*Garden*", "*LadyBird*")),
-    Source("tuxpaint-stamps-default", ("usr/share/tuxpaint/stamps/**/*.png",), "natural", "sprite", 1.0, True,
-           "GPL-2 or public domain (debian/copyright)", exclude=("*cartoon*", "*symbols*")),
+    Source(
+        "wesnoth-1.16-data",
+        (f"{_WESNOTH}/story/*", f"{_WESNOTH}/maps/background.jpg", f"{_WESNOTH}/maps/titlescreen.png"),
+        "game",
+        "scene",
+        3.0,
+        True,
+        "GPL-2+ and CC-BY-SA-4.0 (debian/copyright)",
+    ),
+    Source(
+        "wesnoth-1.16-data",
+        (
+            "usr/share/doc/wesnoth-1.16-data/images/**/game-screen-*",
+            "usr/share/doc/wesnoth-1.16-data/images/**/recruit-*",
+            "usr/share/doc/wesnoth-1.16-data/images/**/main-menu-*",
+        ),
+        "game",
+        "scene",
+        1.5,
+        True,
+        "GPL-2+ (debian/copyright)",
+    ),
+    Source(
+        "wesnoth-1.16-data",
+        (f"{_WESNOTH}/portraits/**/*.png",),
+        "game",
+        "sprite",
+        3.0,
+        True,
+        "GPL-2+ and CC-BY-SA-4.0 (debian/copyright)",
+    ),
+    Source(
+        "wesnoth-1.16-data",
+        (f"{_WESNOTH}/units/**/*.png",),
+        "game",
+        "sprite",
+        1.0,
+        True,
+        "GPL-2+ (debian/copyright)",
+    ),
+    Source(
+        "plasma-workspace-wallpapers",
+        tuple(f"usr/share/wallpapers/{name}/contents/images*/*" for name in _PLASMA_ART),
+        "game",
+        "scene",
+        3.0,
+        False,
+        "CC-BY-SA-4.0, LGPL-3 or GPL-2+ (debian/copyright)",
+    ),
+    Source(
+        "renpy-thequestion",
+        (
+            "usr/share/games/renpy/the_question/game/images/bg *",
+            "usr/share/games/renpy/the_question/game/gui/*_menu.png",
+        ),
+        "game",
+        "scene",
+        1.0,
+        True,
+        "Expat (debian/copyright)",
+    ),
+    Source(
+        "renpy-thequestion",
+        ("usr/share/games/renpy/the_question/game/images/sylvie *",),
+        "game",
+        "sprite",
+        1.0,
+        True,
+        "Expat (debian/copyright)",
+    ),
+    Source(
+        "ukui-wallpapers",
+        ("usr/share/backgrounds/*",),
+        "game",
+        "scene",
+        1.0,
+        False,
+        "CC-BY-SA-3.0 (debian/copyright)",
+    ),
+    Source(
+        "lomiri-wallpapers-16.04",
+        ("usr/share/backgrounds/*",),
+        "natural",
+        "scene",
+        3.0,
+        False,
+        "CC-BY-4.0, CC-BY-SA-3.0, CC-BY-SA-4.0 or CC0-1.0 (debian/copyright)",
+    ),
+    Source(
+        "plasma-workspace-wallpapers",
+        tuple(f"usr/share/wallpapers/{name}/contents/images*/*" for name in _PLASMA_PHOTO),
+        "natural",
+        "scene",
+        2.5,
+        False,
+        "CC-BY-SA-4.0, LGPL-3 or GPL-2+ (debian/copyright)",
+    ),
+    Source(
+        "mate-backgrounds",
+        ("usr/share/backgrounds/mate/nature/*",),
+        "natural",
+        "scene",
+        2.0,
+        False,
+        "CC-BY-SA-4.0 or GPL-2+ (debian/copyright)",
+        exclude=("*Garden*", "*LadyBird*"),
+    ),
+    Source(
+        "tuxpaint-stamps-default",
+        ("usr/share/tuxpaint/stamps/**/*.png",),
+        "natural",
+        "sprite",
+        1.0,
+        True,
+        "GPL-2 or public domain (debian/copyright)",
+        exclude=("*cartoon*", "*symbols*"),
+    ),
 )
 
 # Titles that training never sees: they validate it.
 HELD_OUT: dict[Kind, tuple[str, ...]] = {
-    "game": ("*SafeLanding*", "*Flow*", "*bg lecturehall*", "*story/landscape-cast*", "*portraits/elves*",
-             "*game-screen-1.14*"),
+    "game": (
+        "*SafeLanding*",
+        "*Flow*",
+        "*bg lecturehall*",
+        "*story/landscape-cast*",
+        "*portraits/elves*",
+        "*game-screen-1.14*",
+    ),
     "natural": ("*EveningGlow*", "*life_by*", "*Dragonfly*", "*YellowFlower*", "*Wine_by*"),
 }
 
@@ -122,11 +245,21 @@ def collect(kinds: tuple[Kind, ...] = KINDS) -> tuple[list[Picture], list[dict[s
             held = any(fnmatch.fnmatch(title, pattern) for pattern in HELD_OUT[source.kind])
             found.append(Picture(path, title, source, held))
         if not found:
-            raise InputError(f"package {package.name} {package.version} has no picture that matches "
-                             f"{', '.join(source.globs)}; clarivid.data.sources must be adapted to it")
+            raise InputError(
+                f"package {package.name} {package.version} has no picture that matches "
+                f"{', '.join(source.globs)}; clarivid.data.sources must be adapted to it"
+            )
         pictures += found
-        manifest.append({"source": package.name, "version": package.version, "kind": source.kind,
-                         "role": source.role, "files": sum(not p.held_out for p in found),
-                         "held_out": sum(p.held_out for p in found), "licence": source.licence,
-                         "sha256": package.sha256})
+        manifest.append(
+            {
+                "source": package.name,
+                "version": package.version,
+                "kind": source.kind,
+                "role": source.role,
+                "files": sum(not p.held_out for p in found),
+                "held_out": sum(p.held_out for p in found),
+                "licence": source.licence,
+                "sha256": package.sha256,
+            }
+        )
     return pictures, manifest

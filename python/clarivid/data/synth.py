@@ -4,9 +4,13 @@
 The coded side went through a real encoder with P and B frames, because that is what the filter meets. All
 pictures are yuv420p, BT.709, limited range, chroma sited left as MPEG-2, H.264 and H.265 have it by default:
 
-    luma   o   o   o   o        chroma C lies on every second luma column, half-way between two rows;
-           C       C            at half size the luma sample lies between 2 by 2 old ones, and so the new chroma
-           o   o   o   o        column i lies at 2i + 0.25 in units of old chroma columns
+    luma   o   o   o   o        chroma C lies on every second luma column, half-way between two rows; at
+           C       C            half size the luma sample lies between 2 by 2 old ones, and so the new
+           o   o   o   o        chroma column i lies at 2i + 0.25 in units of old chroma columns
+
+That is the standard, but swscale, which most half-size video in the world has met, halves the chroma planes
+about their own centres (2i + 0.5, whatever the frame says of its siting). So half of the clips are made the
+one way and half the other; the net has luma to tell them apart by.
 """
 
 from __future__ import annotations
@@ -30,7 +34,11 @@ Plane = npt.NDArray[np.uint8]
 Planes = tuple[Plane, Plane, Plane]  # Y [H,W], U [H/2,W/2], V [H/2,W/2]
 Rng = np.random.Generator
 
-_FILTERS = {"area": Image.Resampling.BOX, "bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
+_FILTERS = {
+    "area": Image.Resampling.BOX,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
 
 
 @dataclass(frozen=True)
@@ -59,13 +67,15 @@ def rgb_to_yuv420(rgb: npt.NDArray[np.uint8]) -> Planes:
 
 
 def _code(x: npt.NDArray[np.float32]) -> Plane:
-    return np.clip(x + 0.5, 0, 255).astype(np.uint8)
+    code: Plane = np.clip(x + 0.5, 0, 255).astype(np.uint8)
+    return code
 
 
-def halve(planes: Planes, kind: str) -> Planes:
+def halve(planes: Planes, kind: str, sited: bool = True) -> Planes:
     """Half-size planes by ``kind`` ("area", "bicubic" or "lanczos"); sizes must be multiples of 4.
 
-    Luma and chroma rows are reduced about their centres; chroma columns stay sited left, see above.
+    Luma and chroma rows are reduced about their centres; chroma columns stay sited left when ``sited``, else
+    they are reduced about their centres as swscale does, see above.
     """
     y, u, v = planes
     method = _FILTERS[kind]
@@ -74,7 +84,8 @@ def halve(planes: Planes, kind: str) -> Planes:
         height, width = plane.shape
         padded = Image.fromarray(np.pad(plane, ((0, 0), (1, 0)), "edge"))
         # Centres of a plain halving lie at 2i + 0.5: a box moved by -0.25 puts them at 2i + 0.25.
-        box = (0.75, 0, width + 0.75, height)
+        left = 0.75 if sited else 1.0
+        box = (left, 0, width + left, height)
         small.append(np.asarray(padded.resize((width // 2, height // 2), method, box=box)))
     return small[0], small[1], small[2]
 
@@ -88,34 +99,67 @@ def ffmpeg_exe() -> str:
     try:
         import imageio_ffmpeg
     except ImportError as error:
-        raise ToolError("making training data needs the package imageio-ffmpeg: pip install 'clarivid[train]'") \
-            from error
+        raise ToolError(
+            "making training data needs the package imageio-ffmpeg: pip install 'clarivid[train]'"
+        ) from error
     return str(imageio_ffmpeg.get_ffmpeg_exe())
 
 
-def code_clip(frames: Sequence[Planes], codec: str, crf: int, preset: str, extra: Sequence[str] = ()) -> list[Planes]:
+def code_clip(
+    frames: Sequence[Planes], codec: str, crf: int, preset: str, extra: Sequence[str] = ()
+) -> list[Planes]:
     """Encode and decode a clip (``codec`` "libx264" or "libx265"), one thread, same number of frames back."""
     height, width = frames[0][0].shape
     raw = b"".join(plane.tobytes() for frame in frames for plane in frame)
     quiet = [ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-nostdin"]
     video = ["-f", "rawvideo", "-pix_fmt", "yuv420p"]
     library = ["-x265-params", "log-level=none:pools=1:frame-threads=1"] if codec == "libx265" else []
-    coded = _pipe([*quiet, *video, "-s", f"{width}x{height}", "-r", "25", "-i", "-", "-c:v", codec, "-threads", "1",
-                   "-preset", preset, "-crf", str(crf), *library, *extra, "-f", "matroska", "-"], raw)
-    plain = _pipe([*quiet, "-threads", "1", "-f", "matroska", "-i", "-", *video, "-fps_mode", "passthrough", "-"],
-                  coded)
+    coded = _pipe(
+        [
+            *quiet,
+            *video,
+            "-s",
+            f"{width}x{height}",
+            "-r",
+            "25",
+            "-i",
+            "-",
+            "-c:v",
+            codec,
+            "-threads",
+            "1",
+            "-preset",
+            preset,
+            "-crf",
+            str(crf),
+            *library,
+            *extra,
+            "-f",
+            "matroska",
+            "-",
+        ],
+        raw,
+    )
+    plain = _pipe(
+        [*quiet, "-threads", "1", "-f", "matroska", "-i", "-", *video, "-fps_mode", "passthrough", "-"], coded
+    )
     size = width * height * 3 // 2
     if len(plain) != size * len(frames):
-        raise ToolError(f"{codec} gave back {len(plain) / size:g} frames of {len(frames)} at {width}x{height}")
-    return [split_planes(plain[i * size:(i + 1) * size], width, height) for i in range(len(frames))]
+        raise ToolError(
+            f"{codec} gave back {len(plain) / size:g} frames of {len(frames)} at {width}x{height}"
+        )
+    return [split_planes(plain[i * size : (i + 1) * size], width, height) for i in range(len(frames))]
 
 
 def split_planes(frame: bytes, width: int, height: int) -> Planes:
     """One yuv420p frame in memory as three planes; width and height even."""
     flat = np.frombuffer(frame, np.uint8)
     luma, chroma = width * height, width * height // 4
-    return (flat[:luma].reshape(height, width), flat[luma:luma + chroma].reshape(height // 2, width // 2),
-            flat[luma + chroma:].reshape(height // 2, width // 2))
+    return (
+        flat[:luma].reshape(height, width),
+        flat[luma : luma + chroma].reshape(height // 2, width // 2),
+        flat[luma + chroma :].reshape(height // 2, width // 2),
+    )
 
 
 def _pipe(command: Sequence[str], data: bytes) -> bytes:
@@ -124,7 +168,9 @@ def _pipe(command: Sequence[str], data: bytes) -> bytes:
     except OSError as error:
         raise ToolError(f"cannot start {command[0]}: {error}") from error
     if done.returncode != 0:
-        raise ToolError(f"ffmpeg failed while it made training data: {done.stderr.decode('utf-8', 'replace')[-400:]}")
+        raise ToolError(
+            f"ffmpeg failed while it made training data: {done.stderr.decode('utf-8', 'replace')[-400:]}"
+        )
     return done.stdout
 
 
@@ -152,11 +198,14 @@ def _scene(picture: Picture, size: tuple[int, int], rng: Rng) -> tuple[Image.Ima
     x = rng.uniform(0, max(image.width - box_w, 0))
     y = rng.uniform(0, max(image.height - box_h, 0))
     method = Image.Resampling.BOX if factor > 1.5 and rng.random() < 0.5 else Image.Resampling.LANCZOS
-    return image.resize(need, method, box=(x, y, min(x + box_w, image.width), min(y + box_h, image.height))), factor
+    return image.resize(
+        need, method, box=(x, y, min(x + box_w, image.width), min(y + box_h, image.height))
+    ), factor
 
 
 def _motion_frames(canvas: Image.Image, size: tuple[int, int], count: int, rng: Rng) -> list[Image.Image]:
-    """``count`` views of ``canvas`` under a slow pan, zoom and rotation, one of them exact (no resampling)."""
+    """``count`` views of ``canvas`` under a slow pan, zoom and rotation, one of them exact (no
+    resampling)."""
     still = rng.random() < 0.15
     speed = rng.uniform(0, 2.5)
     angle = rng.uniform(0, 2 * np.pi)
@@ -187,8 +236,10 @@ def _paste_sprites(views: list[Image.Image], sprites: Sequence[Picture], rng: Rn
             sprite = sprite.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         if min(sprite.size) > 200:
             factor = float(rng.uniform(1.0, 2.2))
-            sprite = sprite.resize((max(8, int(sprite.width / factor)), max(8, int(sprite.height / factor))),
-                                   Image.Resampling.LANCZOS if rng.random() < 0.5 else Image.Resampling.BOX)
+            sprite = sprite.resize(
+                (max(8, int(sprite.width / factor)), max(8, int(sprite.height / factor))),
+                Image.Resampling.LANCZOS if rng.random() < 0.5 else Image.Resampling.BOX,
+            )
         elif max(sprite.size) < 100 and rng.random() < 0.3:  # pixel art at twice its size, as games show it
             sprite = sprite.resize((sprite.width * 2, sprite.height * 2), Image.Resampling.NEAREST)
         width, height = views[0].size
@@ -199,8 +250,37 @@ def _paste_sprites(views: list[Image.Image], sprites: Sequence[Picture], rng: Rn
             view.paste(sprite, (int(x + vx * t), int(y + vy * t)), sprite)
 
 
-_WORDS = ("level score 1280 health mana quest save load exit the of and to in that river mountain forest NEW GAME "
-          "Press any key 00:12:47 +250 XP chapter one where did you go tonight? I never said so. HP 87/100").split()
+_WORDS = (
+    *(
+        "level",
+        "score",
+        "1280",
+        "health",
+        "mana",
+        "quest",
+        "save",
+        "load",
+        "exit",
+        "the",
+        "of",
+        "and",
+        "to",
+        "in",
+    ),
+    *(
+        "that",
+        "river",
+        "mountain",
+        "forest",
+        "NEW GAME",
+        "Press any key",
+        "00:12:47",
+        "+250 XP",
+        "chapter",
+        "one",
+    ),
+    *("where did", "you", "go", "tonight?", "I never", "said so.", "HP 87/100"),
+)
 
 
 def _write_text(views: list[Image.Image], rng: Rng) -> None:
@@ -214,8 +294,14 @@ def _write_text(views: list[Image.Image], rng: Rng) -> None:
         fill = tuple(int(c) for c in (rng.integers(190, 256, 3) if bright else rng.integers(0, 90, 3)))
         stroke = int(rng.integers(0, 3))
         for view in views:
-            ImageDraw.Draw(view).text(where, words, fill=fill, font=font, stroke_width=stroke,
-                                      stroke_fill=(0, 0, 0) if bright else (255, 255, 255))
+            ImageDraw.Draw(view).text(
+                where,
+                words,
+                fill=fill,
+                font=font,
+                stroke_width=stroke,
+                stroke_fill=(0, 0, 0) if bright else (255, 255, 255),
+            )
 
 
 def _grain(views: list[npt.NDArray[np.uint8]], rng: Rng) -> list[npt.NDArray[np.uint8]]:
@@ -227,7 +313,13 @@ def _grain(views: list[npt.NDArray[np.uint8]], rng: Rng) -> list[npt.NDArray[np.
         height, width = view.shape[:2]
         if soft:
             field = rng.normal(0, 1, (height + 2, width + 2)).astype(np.float32)
-            field = (field[:-2, 1:-1] + field[2:, 1:-1] + field[1:-1, :-2] + field[1:-1, 2:] + 2 * field[1:-1, 1:-1]) / 2.83
+            field = (
+                field[:-2, 1:-1]
+                + field[2:, 1:-1]
+                + field[1:-1, :-2]
+                + field[1:-1, 2:]
+                + 2 * field[1:-1, 1:-1]
+            ) / 2.83
         else:
             field = rng.normal(0, 1, (height, width)).astype(np.float32)
         noisy.append(_code(view + sigma * field[:, :, None]))
@@ -237,12 +329,19 @@ def _grain(views: list[npt.NDArray[np.uint8]], rng: Rng) -> list[npt.NDArray[np.
 # ------------------------------------------------------------------------------------------------ clips
 
 
-def make_pairs(scene: Picture, sprites: Sequence[Picture], rng: Rng, size: tuple[int, int] = (1024, 640),
-               keep: int = 2, fixed: dict[str, Any] | None = None) -> list[Pair]:
+def make_pairs(
+    scene: Picture,
+    sprites: Sequence[Picture],
+    rng: Rng,
+    size: tuple[int, int] = (1024, 640),
+    keep: int = 2,
+    fixed: dict[str, Any] | None = None,
+) -> list[Pair]:
     """One clip from ``scene``; returns ``keep`` of its frames as pairs.
 
-    ``size`` is the full (width, height), multiples of 4; smaller when the picture is small. ``fixed`` overrides
-    parts of the random recipe (``codec``, ``crf``, ``down``, ``plain``) so that validation is comparable.
+    ``size`` is the full (width, height), multiples of 4; smaller when the picture is small. ``fixed``
+    overrides parts of the random recipe (``codec``, ``crf``, ``down``, ``plain``) so that validation is
+    comparable.
     """
     fixed = fixed or {}
     plain = bool(fixed.get("plain", False))
@@ -251,10 +350,14 @@ def make_pairs(scene: Picture, sprites: Sequence[Picture], rng: Rng, size: tuple
         known = header.size
     size = (min(size[0], (known[0] - 24) // 4 * 4), min(size[1], (known[1] - 24) // 4 * 4))
     canvas, factor = _scene(scene, size, rng)
-    if not plain and rng.random() < (0.25 if natural else 0.08):  # lenses and cameras are softer than wallpapers
-        canvas = canvas.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.4, 1.4))))
+    if not plain and rng.random() < (
+        0.4 if natural else 0.15
+    ):  # lenses and cameras are softer than wallpapers
+        canvas = canvas.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.4, 1.8))))
     elif not plain and rng.random() < 0.12:  # and cameras sharpen
-        canvas = canvas.filter(ImageFilter.UnsharpMask(float(rng.uniform(0.7, 1.5)), int(rng.integers(30, 120)), 0))
+        canvas = canvas.filter(
+            ImageFilter.UnsharpMask(float(rng.uniform(0.7, 1.5)), int(rng.integers(30, 120)), 0)
+        )
     count = int(rng.integers(5, 8))
     views = _motion_frames(canvas, size, count, rng)
     if not plain:
@@ -268,13 +371,27 @@ def make_pairs(scene: Picture, sprites: Sequence[Picture], rng: Rng, size: tuple
     if noisy:
         arrays = _grain(arrays, rng)
     high = [rgb_to_yuv420(array) for array in arrays]
+    recoded = not plain and rng.random() < (0.35 if natural else 0.25)
+    if recoded:  # most video has been coded before, at its full size; that is then the target
+        high = code_clip(high, "libx264", int(rng.integers(16, 29)), "veryfast")
+    sited = bool(rng.random() < 0.5)
     down = str(fixed.get("down") or rng.choice(["area", "bicubic", "lanczos"], p=[0.3, 0.45, 0.25]))
-    low = [halve(frame, down) for frame in high]
+    low = [halve(frame, down, sited) for frame in high]
     codec = str(fixed.get("codec") or ("libx264" if rng.random() < 0.7 else "libx265"))
     crf = int(fixed.get("crf") or (rng.integers(2, 12) if rng.random() < 0.12 else rng.integers(15, 31)))
     preset = str(rng.choice(["veryfast", "faster", "fast"]))
     coded = code_clip(low, codec, crf, preset)
-    recipe = {"scene": scene.title, "kind": scene.source.kind, "factor": round(factor, 3), "down": down,
-              "codec": codec, "crf": crf, "preset": preset, "noisy": noisy}
+    recipe = {
+        "scene": scene.title,
+        "kind": scene.source.kind,
+        "factor": round(factor, 3),
+        "down": down,
+        "codec": codec,
+        "crf": crf,
+        "preset": preset,
+        "noisy": noisy,
+        "recoded": recoded,
+        "sited": sited,
+    }
     chosen = rng.permutation(np.arange(1, count))[:keep]
     return [Pair(high[t], coded[t], {**recipe, "frame": int(t)}) for t in sorted(int(t) for t in chosen)]

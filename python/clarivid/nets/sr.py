@@ -14,9 +14,9 @@ Published points (DESIGN.md): unshuffle head, blocks that are one 3x3 at inferen
 by the features' high-frequency part. Choices of ours:
 
 * The base is the nearest upsample, a copy of channels: exact in any precision, no multiply, no padding. A
-  bicubic base as a 3x3 conv would cost 0.67 GMAC and an edge-padding pass. Instead the net *starts* as a bicubic interpolator
-  (:meth:`SRNet.start_as_bicubic`): twelve feature channels carry plus and minus the input through the
-  blocks' residual path, and the tail turns their difference into bicubic minus nearest.
+  bicubic base as a 3x3 conv would cost 0.67 GMAC and an edge-padding pass. Instead the net *starts* as a
+  bicubic interpolator (:meth:`SRNet.start_as_bicubic`): twelve feature channels carry plus and minus the
+  input through the blocks' residual path, and the tail turns their difference into bicubic minus nearest.
 * Branches are merged in weight space in the training step too: the same gradients as the explicit form
   (:meth:`RepConv.explicit`, tested), for the price of one conv.
 * Convolutions pad with zeros, which is mid-grey here (values are centred); the loss sees picture borders, so
@@ -41,7 +41,8 @@ NEAREST = [(r // 2) * 2 + c // 2 for r in range(4) for c in range(4)] + [4] * 4 
 
 
 class RepConv(nn.Module):
-    """A 3x3 convolution trained as the sum of a channel-wise skip, a 1x1 and a 3x3 (RepVGG, arXiv:2101.03697)."""
+    """A 3x3 convolution trained as the sum of a channel-wise skip, a 1x1 and a 3x3 (RepVGG,
+    arXiv:2101.03697)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -65,8 +66,11 @@ class RepConv(nn.Module):
 
     def explicit(self, x: Tensor) -> Tensor:
         """The three branches one by one; equals :meth:`forward` up to rounding."""
-        return (F.conv2d(x, self.k3, self.bias, padding=1) + F.conv2d(x, self.k1[:, :, None, None])
-                + x * self.skip[:, None, None])
+        return (
+            F.conv2d(x, self.k3, self.bias, padding=1)
+            + F.conv2d(x, self.k1[:, :, None, None])
+            + x * self.skip[:, None, None]
+        )
 
 
 class HighPassGate(nn.Module):
@@ -113,7 +117,8 @@ class Block(nn.Module):
 
 
 class SRNet(nn.Module):
-    """[N,6,h,w] to [N,6 s²,h,w] for scale s, see the module's text. Values are centred (card: ycbcr_unit_centred).
+    """[N,6,h,w] to [N,6 s²,h,w] for scale s, see the module's text. Values are centred (card:
+    ycbcr_unit_centred).
 
     ``channels`` at least 12; ``attention`` False leaves the gates out (for comparison).
     """
@@ -121,7 +126,9 @@ class SRNet(nn.Module):
     def __init__(self, channels: int = 48, blocks: int = 4, scale: int = 2, attention: bool = True) -> None:
         super().__init__()
         if channels < 2 * IN_CHANNELS or blocks < 1 or scale != 2:
-            raise ValueError(f"SRNet takes channels >= 12, blocks >= 1 and scale 2, not {channels}, {blocks}, {scale}")
+            raise ValueError(
+                f"SRNet takes channels >= 12, blocks >= 1 and scale 2, not {channels}, {blocks}, {scale}"
+            )
         self.channels, self.scale, self.attention = channels, scale, attention
         self.head = nn.Conv2d(IN_CHANNELS, channels, 3, padding=1)
         self.blocks = nn.ModuleList(Block(channels, attention) for _ in range(blocks))
@@ -136,9 +143,10 @@ class SRNet(nn.Module):
     def start_as_bicubic(self) -> None:
         """Make the untrained net interpolate: see the module's text."""
         head, tail = self.head.weight, self.tail.weight
-        head[:2 * IN_CHANNELS] = 0
+        head[: 2 * IN_CHANNELS] = 0
         tail.mul_(0.02)
-        assert self.head.bias is not None and self.tail.bias is not None
+        assert self.head.bias is not None
+        assert self.tail.bias is not None
         self.head.bias.zero_()
         self.tail.bias.zero_()
         want = bicubic_kernel()
@@ -154,7 +162,7 @@ class SRNet(nn.Module):
             conv = block.conv
             assert isinstance(conv, RepConv)
             for parameter in (conv.k3, conv.k1, conv.skip):
-                parameter[:2 * IN_CHANNELS] *= 0.05  # hardly touch what is carried through
+                parameter[: 2 * IN_CHANNELS] *= 0.05  # hardly touch what is carried through
 
     def forward(self, x: Tensor, mix: float = 0.0) -> Tensor:
         """``mix`` (training): 0 uses each sample's own gate statistics, 1 the batch's mean.
@@ -169,20 +177,33 @@ class SRNet(nn.Module):
 
     def config(self) -> dict[str, Any]:
         """The card's "architecture" entry: enough to build the net again."""
-        return {"type": "sr_hpca", "channels": self.channels, "blocks": len(self.blocks), "scale": self.scale,
-                "attention": self.attention, "gate_stride": GATE_STRIDE, "slope": SLOPE, "base": "nearest"}
+        return {
+            "type": "sr_hpca",
+            "channels": self.channels,
+            "blocks": len(self.blocks),
+            "scale": self.scale,
+            "attention": self.attention,
+            "gate_stride": GATE_STRIDE,
+            "slope": SLOPE,
+            "base": "nearest",
+        }
 
     def inference_weights(self) -> dict[str, Tensor]:
-        """Merged tensors, f32: ``head|blocks.<i>|tail.weight|bias``, ``blocks.<i>.gate.down|up.weight|bias``."""
+        """Merged tensors, f32: ``head|blocks.<i>|tail.weight|bias``,
+        ``blocks.<i>.gate.down|up.weight|bias``."""
         out: dict[str, Tensor] = {"head.weight": self.head.weight, "tail.weight": self.tail.weight}
-        assert self.head.bias is not None and self.tail.bias is not None
+        assert self.head.bias is not None
+        assert self.tail.bias is not None
         out |= {"head.bias": self.head.bias, "tail.bias": self.tail.bias}
         for i, block in enumerate(self.blocks):
             assert isinstance(block, Block)
             out |= {f"blocks.{i}.weight": block.conv.merged(), f"blocks.{i}.bias": block.conv.bias}
             if block.gate is not None:
                 for name, layer in (("down", block.gate.down), ("up", block.gate.up)):
-                    out |= {f"blocks.{i}.gate.{name}.weight": layer.weight, f"blocks.{i}.gate.{name}.bias": layer.bias}
+                    out |= {
+                        f"blocks.{i}.gate.{name}.weight": layer.weight,
+                        f"blocks.{i}.gate.{name}.bias": layer.bias,
+                    }
         return {name: tensor.detach().float().contiguous() for name, tensor in out.items()}
 
     def parameters_merged(self) -> int:
@@ -205,8 +226,8 @@ class SRNet(nn.Module):
 def bicubic_kernel(a: float = -0.6) -> Tensor:
     """[24,6,3,3]: 2x interpolation in the folded layout; ``a`` as swscale's bicubic has it.
 
-    Luma: Keys' cubic, 4x4 taps at quarter-pixel phases; they fit into 3x3 folded places exactly. Chroma: rows at
-    quarter phases, columns sited left, that is at phases -1/8 and +3/8; quadratic, three taps.
+    Luma: Keys' cubic, 4x4 taps at quarter-pixel phases; they fit into 3x3 folded places exactly. Chroma: rows
+    at quarter phases, columns sited left, that is at phases -1/8 and +3/8; quadratic, three taps.
     """
     kernel = torch.zeros(24, 6, 3, 3)
     luma = torch.zeros(4, 6)  # output offset in the 4-block, input column -2..3 relative to the 2-block

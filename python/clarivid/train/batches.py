@@ -20,9 +20,14 @@ def fold(y: Tensor, u: Tensor, v: Tensor, size: int = 1) -> Tensor:
 
     ``size`` 1 is the net's input, 2 the target of a x2 net. Inverse: :func:`unfold`.
     """
-    return torch.cat([torch.nn.functional.pixel_unshuffle(y[:, None], 2 * size),
-                      torch.nn.functional.pixel_unshuffle(u[:, None], size),
-                      torch.nn.functional.pixel_unshuffle(v[:, None], size)], 1)
+    return torch.cat(
+        [
+            torch.nn.functional.pixel_unshuffle(y[:, None], 2 * size),
+            torch.nn.functional.pixel_unshuffle(u[:, None], size),
+            torch.nn.functional.pixel_unshuffle(v[:, None], size),
+        ],
+        1,
+    )
 
 
 def unfold(x: Tensor) -> Planes:
@@ -30,8 +35,11 @@ def unfold(x: Tensor) -> Planes:
     size = round((x.shape[1] / 6) ** 0.5)
     luma, chroma = 4 * size * size, size * size
     shuffle = torch.nn.functional.pixel_shuffle
-    return (shuffle(x[:, :luma], 2 * size)[:, 0], shuffle(x[:, luma:luma + chroma], size)[:, 0],
-            shuffle(x[:, luma + chroma:], size)[:, 0])
+    return (
+        shuffle(x[:, :luma], 2 * size)[:, 0],
+        shuffle(x[:, luma : luma + chroma], size)[:, 0],
+        shuffle(x[:, luma + chroma :], size)[:, 0],
+    )
 
 
 def normalise(y: Tensor, u: Tensor, v: Tensor) -> Planes:
@@ -41,7 +49,8 @@ def normalise(y: Tensor, u: Tensor, v: Tensor) -> Planes:
 
 @dataclass(frozen=True)
 class Batch:
-    """``low`` [N,6,h,w], ``high`` [N,24,h,w]; ``chroma`` False when the chroma of this batch must not be learnt."""
+    """``low`` [N,6,h,w], ``high`` [N,24,h,w]; ``chroma`` False when the chroma of this batch must not be
+    learnt."""
 
     low: Tensor
     high: Tensor
@@ -51,13 +60,14 @@ class Batch:
 class Batches:
     """Draws batches at random, with flips and transposition.
 
-    Chroma is sited left: mirrored left to right or transposed it lies elsewhere, and a net that learnt from such
-    pictures would shift it. So half of the batches are only flipped upside down, and in the other half, which
-    gets all eight orientations, ``Batch.chroma`` is False.
+    Chroma is sited left: mirrored left to right or transposed it lies elsewhere, and a net that learnt from
+    such pictures would shift it. So half of the batches are only flipped upside down, and in the other half,
+    which gets all eight orientations, ``Batch.chroma`` is False.
     """
 
-    def __init__(self, packs: Sequence[Pack], shares: Mapping[str, float], batch: int, seed: int,
-                 device: torch.device) -> None:
+    def __init__(
+        self, packs: Sequence[Pack], shares: Mapping[str, float], batch: int, seed: int, device: torch.device
+    ) -> None:
         self.batch, self.device = batch, device
         self.rng = torch.Generator().manual_seed(seed)
         tiles: list[list[Tensor]] = [[] for _ in PLANES]
@@ -68,7 +78,9 @@ class Batches:
             if share <= 0:
                 continue
             if count == 0:
-                raise InputError(f"the training packs have no crops of kind '{kind}'; make a pack with that kind")
+                raise InputError(
+                    f"the training packs have no crops of kind '{kind}'; make a pack with that kind"
+                )
             for t in own:
                 for plane, store in zip(PLANES, tiles, strict=True):
                     store.append(torch.from_numpy(t[plane]))
@@ -80,14 +92,19 @@ class Batches:
         return len(self.weights)
 
     def draw(self) -> Batch:
-        index = torch.multinomial(self.weights, self.batch, replacement=True, generator=self.rng).to(self.device)
+        index = torch.multinomial(self.weights, self.batch, replacement=True, generator=self.rng).to(
+            self.device
+        )
         turn = torch.randint(0, 8, (2,), generator=self.rng).tolist()
         chroma = turn[0] < 4
         planes = [self._turn(plane[index], turn[1] & 1 if chroma else turn[1]) for plane in self.planes]
         y_hi, u_hi, v_hi, y_lo, u_lo, v_lo = planes
         layout = torch.channels_last
-        return Batch(fold(*normalise(y_lo, u_lo, v_lo)).contiguous(memory_format=layout),
-                     fold(*normalise(y_hi, u_hi, v_hi), size=2).contiguous(memory_format=layout), chroma)
+        return Batch(
+            fold(*normalise(y_lo, u_lo, v_lo)).contiguous(memory_format=layout),
+            fold(*normalise(y_hi, u_hi, v_hi), size=2).contiguous(memory_format=layout),
+            chroma,
+        )
 
     @staticmethod
     def _turn(x: Tensor, how: int) -> Tensor:

@@ -31,7 +31,8 @@ class Options:
     """What a run is made of; the command line has the same words.
 
     ``minutes`` is the budget of the whole run, resumed parts together; the learning rate falls over it as a
-    cosine. ``steps`` replaces it by a number of steps, which makes a run repeatable to the bit on one machine.
+    cosine. ``steps`` replaces it by a number of steps, which makes a run repeatable to the bit on one
+    machine.
     """
 
     kind: str = "all"
@@ -67,12 +68,19 @@ class Report:
     gain: float | None  # dB over Lanczos at the last validation, mean of the kinds
 
 
-def train(options: Options, packs: Sequence[Path], out: Path, resume: bool = False, init: Path | None = None,
-          progress: Callable[[Report], None] | None = None) -> dict[str, Any]:
+def train(
+    options: Options,
+    packs: Sequence[Path],
+    out: Path,
+    resume: bool = False,
+    init: Path | None = None,
+    progress: Callable[[Report], None] | None = None,
+) -> dict[str, Any]:
     """Train and leave ``last.pt``, ``best.pt`` and ``log.jsonl`` in ``out``; returns the last validation.
 
-    ``resume`` goes on from ``out/last.pt`` (weights, optimiser, step, random state, time spent); ``init`` starts a
-    new run from another run's averaged weights. Raises :class:`InputError` on unusable packs or checkpoints.
+    ``resume`` goes on from ``out/last.pt`` (weights, optimiser, step, random state, time spent); ``init``
+    starts a new run from another run's averaged weights. Raises :class:`InputError` on unusable packs or
+    checkpoints.
     """
     torch.set_num_threads(max(1, options.threads))
     torch.manual_seed(options.seed)
@@ -80,7 +88,7 @@ def train(options: Options, packs: Sequence[Path], out: Path, resume: bool = Fal
     data = [load(path) for path in packs]
     batches = Batches(data, _shares(options), options.batch, options.seed, device)
     net = SRNet(options.channels, options.blocks, attention=options.attention).to(device)
-    net = net.to(memory_format=torch.channels_last)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     history: list[dict[str, Any]] = []
     if init is not None:
         state = read_checkpoint(init)
@@ -107,10 +115,24 @@ def train(options: Options, packs: Sequence[Path], out: Path, resume: bool = Fal
     rate = 0.0
 
     def save(name: str) -> None:
-        _save(out / name, {"schema": CHECKPOINT_SCHEMA, "model": net.state_dict(), "ema": average,
-                           "optimiser": optimiser.state_dict(), "rng": batches.rng.get_state(), "step": step,
-                           "seconds": spent, "best": best, "net": net.config(), "options": asdict(options),
-                           "history": history, "score": score, "sources": [p.manifest["sources"] for p in data]})
+        _save(
+            out / name,
+            {
+                "schema": CHECKPOINT_SCHEMA,
+                "model": net.state_dict(),
+                "ema": average,
+                "optimiser": optimiser.state_dict(),
+                "rng": batches.rng.get_state(),
+                "step": step,
+                "seconds": spent,
+                "best": best,
+                "net": net.config(),
+                "options": asdict(options),
+                "history": history,
+                "score": score,
+                "sources": [p.manifest["sources"] for p in data],
+            },
+        )
 
     while True:
         done = step / options.steps if options.steps else spent / (60 * options.minutes)
@@ -124,9 +146,19 @@ def train(options: Options, packs: Sequence[Path], out: Path, resume: bool = Fal
                 loss_sum.zero_()
                 loss_count = 0
             with (out / "log.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps({"step": step, "minutes": round(spent / 60, 2), "loss": mean_loss,
-                                      "lr": optimiser.param_groups[0]["lr"], "patches_per_second": round(rate, 1),
-                                      "validation": score}) + "\n")
+                log.write(
+                    json.dumps(
+                        {
+                            "step": step,
+                            "minutes": round(spent / 60, 2),
+                            "loss": mean_loss,
+                            "lr": optimiser.param_groups[0]["lr"],
+                            "patches_per_second": round(rate, 1),
+                            "validation": score,
+                        }
+                    )
+                    + "\n"
+                )
             if gain is not None and gain > best:
                 best = gain
                 save("best.pt")
@@ -165,7 +197,8 @@ def _step(net: SRNet, optimiser: torch.optim.Optimizer, batch: Batch, options: O
 
 
 def criterion(out: Tensor, batch: Batch, options: Options) -> Tensor:
-    """Charbonnier on luma plus ``chroma_weight`` of it on chroma plus ``edge_weight`` of it on Sobel edges of luma.
+    """Charbonnier on luma plus ``chroma_weight`` of it on chroma plus ``edge_weight`` of it on Sobel edges of
+    luma.
 
     The outermost four folded places of a crop count ``border_weight``: a crop's border is met far more often
     than a picture's.
@@ -183,7 +216,8 @@ def criterion(out: Tensor, batch: Batch, options: Options) -> Tensor:
 
 
 def _sobel(difference: Tensor) -> Tensor:
-    """Both Sobel gradients of the luma difference, [N,2,H-2,W-2]; Sobel is linear, so of the pictures' too."""
+    """Both Sobel gradients of the luma difference, [N,2,H-2,W-2]; Sobel is linear, so of the pictures'
+    too."""
     y = unfold(difference)[0][:, None]
     kernel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], device=y.device) / 4
     return torch.nn.functional.conv2d(y, torch.stack([kernel, kernel.T])[:, None])
@@ -223,14 +257,19 @@ class Validation:
         for kind, pictures in self.pictures.items():
             ours = [psnr(self._upscale(net, tiles, bf16), tiles["y_hi"][0]) for tiles, _ in pictures]
             gains = [a - b for a, (_, b) in zip(ours, pictures, strict=True)]
-            result[kind] = {"psnr_y": round(float(np.mean(ours)), 3),
-                            "lanczos": round(float(np.mean([b for _, b in pictures])), 3),
-                            "gain_db": round(float(np.mean(gains)), 3), "worst_gain_db": round(min(gains), 3)}
+            result[kind] = {
+                "psnr_y": round(float(np.mean(ours)), 3),
+                "lanczos": round(float(np.mean([b for _, b in pictures])), 3),
+                "gain_db": round(float(np.mean(gains)), 3),
+                "worst_gain_db": round(min(gains), 3),
+            }
         net.load_state_dict(trained)
         return result
 
     def _upscale(self, net: SRNet, tiles: Tiles, bf16: bool) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        low = fold(*normalise(*(torch.from_numpy(tiles[p]).to(self.device) for p in ("y_lo", "u_lo", "v_lo"))))
+        low = fold(
+            *normalise(*(torch.from_numpy(tiles[p]).to(self.device) for p in ("y_lo", "u_lo", "v_lo")))
+        )
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             y = unfold(net(low.contiguous(memory_format=torch.channels_last)).float())[0][0]
         code = ((y + 0.5) * 219 + 16.5).floor().clamp(0, 255)
@@ -248,7 +287,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         if state["schema"] != CHECKPOINT_SCHEMA:
-            raise InputError(f"{path} has checkpoint schema {state['schema']}, this clarivid reads {CHECKPOINT_SCHEMA}")
+            raise InputError(
+                f"{path} has checkpoint schema {state['schema']}, this clarivid reads {CHECKPOINT_SCHEMA}"
+            )
     except InputError:
         raise
     except Exception as error:  # torch raises many kinds for a damaged file
