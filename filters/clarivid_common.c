@@ -95,8 +95,8 @@ int ff_clarivid_init(AVFilterContext *ctx, const char *task)
     s->hold_back = 1;
 
     if (!s->model_name || !*s->model_name) {
-        av_log(ctx, AV_LOG_ERROR, "No model: set model= to the name of a bundle or to the path of a "
-               "bundle or .onnx file.\n");
+        av_log(ctx, AV_LOG_ERROR, "no model: set model= to the name of a bundle, or to the path of a "
+               "bundle or .onnx file\n");
         return AVERROR(EINVAL);
     }
 
@@ -110,7 +110,7 @@ int ff_clarivid_init(AVFilterContext *ctx, const char *task)
     clv_model_get_info(s->model, &s->model_info);
 
     if (*s->model_info.task && strcmp(s->model_info.task, task)) {
-        av_log(ctx, AV_LOG_ERROR, "Model %s is for the task '%s', but this filter runs models for '%s'.\n",
+        av_log(ctx, AV_LOG_ERROR, "model %s is for the task '%s', but this filter runs models for '%s'\n",
                s->model_info.name, s->model_info.task, task);
         return AVERROR(EINVAL);
     }
@@ -326,8 +326,8 @@ static int submit_frame(AVFilterContext *ctx, AVFrame *in)
 
     if (FRAME_IS_INTERLACED(in) && !s->warned_interlaced) {
         s->warned_interlaced = 1;
-        av_log(ctx, AV_LOG_WARNING, "The input is marked as interlaced, and nets see whole frames: deinterlace "
-               "it first (bwdif), or clear a wrong mark with setfield=prog.\n");
+        av_log(ctx, AV_LOG_WARNING, "the input is marked as interlaced, and nets see whole frames: deinterlace "
+               "it first (bwdif), or clear a wrong mark with setfield=prog\n");
     }
 
     out = ff_get_video_buffer(outlink, outlink->w, outlink->h);
@@ -398,8 +398,8 @@ static int prepare_session(AVFilterContext *ctx, const AVFrame *next)
     int ret;
 
     if (next->width != inlink->w || next->height != inlink->h || next->format != inlink->format) {
-        av_log(ctx, AV_LOG_ERROR, "A frame of %dx%d %s came over a link that was set up for %dx%d %s: "
-               "put a scale filter before this one, or rebuild the graph.\n",
+        av_log(ctx, AV_LOG_ERROR, "a frame of %dx%d %s came over a link that was set up for %dx%d %s: "
+               "put a scale filter before this one, or rebuild the graph\n",
                next->width, next->height, av_get_pix_fmt_name(next->format),
                inlink->w, inlink->h, av_get_pix_fmt_name(inlink->format));
         return AVERROR(EINVAL);
@@ -410,7 +410,7 @@ static int prepare_session(AVFilterContext *ctx, const AVFrame *next)
     if (clv_session_pending(s->session))
         return 0;
 
-    av_log(ctx, AV_LOG_VERBOSE, "The colour description changes.\n");
+    av_log(ctx, AV_LOG_VERBOSE, "the colour description of the input changes\n");
     ret = create_session(ctx, &format);
     return ret < 0 ? ret : 1;
 }

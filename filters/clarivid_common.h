@@ -71,12 +71,12 @@ typedef struct ClarividContext {
         CLV_PRECISION_AUTO, CLV_PRECISION_INT8, CLARIVID_FLAGS, .unit = "precision" }, \
         CLARIVID_CONST("auto", "the fastest here that passed the model's parity gate", CLV_PRECISION_AUTO, "precision"), \
         CLARIVID_CONST("fp32", "the reference's pixels", CLV_PRECISION_FP32, "precision"), \
-        CLARIVID_CONST("fp16", NULL, CLV_PRECISION_FP16, "precision"), \
-        CLARIVID_CONST("bf16", NULL, CLV_PRECISION_BF16, "precision"), \
-        CLARIVID_CONST("int8", NULL, CLV_PRECISION_INT8, "precision"), \
+        CLARIVID_CONST("fp16", "16 bit floating point", CLV_PRECISION_FP16, "precision"), \
+        CLARIVID_CONST("bf16", "16 bit floating point with 8 bits of exponent, as some CPUs have it", CLV_PRECISION_BF16, "precision"), \
+        CLARIVID_CONST("int8", "8 bit integers, for models that were quantised", CLV_PRECISION_INT8, "precision"), \
     { "threads", "CPU threads; 0 for all cores that the process may use", \
         CLARIVID_OFFSET(threads), AV_OPT_TYPE_INT, { .i64 = 0 }, 0, 1024, CLARIVID_FLAGS }, \
-    { "async", "frames in flight; above 1 the last async-1 frames leave at the end or at the command 'drain'", \
+    { "async", "frames worked on at once; above 1, async-1 frames stay inside until the end or the command 'drain'", \
         CLARIVID_OFFSET(async), AV_OPT_TYPE_INT, { .i64 = 1 }, 1, 64, CLARIVID_FLAGS }, \
     { "dither", "how results are rounded to code values", \
         CLARIVID_OFFSET(dither), AV_OPT_TYPE_INT, { .i64 = CLV_DITHER_NONE }, \

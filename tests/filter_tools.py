@@ -36,7 +36,7 @@ def built() -> ffmpeg.Built:
 def run(*arguments: str | Path, stdin: bytes = b"", check: bool = True, **environment: str) -> Done:
     """Run ffmpeg; its messages come back with level and name. Keyword arguments are environment."""
     done = subprocess.run(
-        [str(built().ffmpeg), "-hide_banner", "-v", "level+verbose", "-y", *map(str, arguments)],
+        [str(built().ffmpeg), "-hide_banner", "-v", "level+info", "-y", *map(str, arguments)],
         env={**os.environ, "AV_LOG_FORCE_NOCOLOR": "1", **environment},
         input=stdin,
         capture_output=True,
@@ -54,11 +54,11 @@ def said(done: Done) -> str:
 
 
 def errors(done: Done) -> list[str]:
-    """What our filters said at level error or worse, without the name in front."""
+    """What our filters said at level error or worse; without what libavfilter adds in their name."""
     found = re.findall(
         r"^\[(?:Parsed_)?dnn_sr[^]]*\] \[(?:error|fatal|panic)\] (.*)$", said(done), re.MULTILINE
     )
-    return [str(line) for line in found]
+    return [str(line) for line in found if not line.startswith("Failed to configure ")]
 
 
 def filtered(source: str, filters: str, *output: str, pix_fmt: str | None = None) -> bytes:

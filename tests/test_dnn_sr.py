@@ -102,7 +102,8 @@ def test_output_keeps_time_aspect_and_colour(dummy: str) -> None:
 def test_output_keeps_the_times_and_durations_of_a_file(dummy: str, tmp_path: Path) -> None:
     clip, out = tmp_path / "in.mov", tmp_path / "out.mov"
     passthrough = ["-fps_mode", "passthrough", "-c:v", "png"]
-    tools.run("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=0.5", "-vf", "setpts='N*N/25/TB'", *passthrough, clip)  # fmt: skip
+    tools.run("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=0.5", "-vf", "setpts='N*N/25/TB'",
+              *passthrough, clip)  # fmt: skip
     chain = f"format=yuv420p,showinfo@in,{dummy}:async=3,showinfo@out"
     done = tools.run("-i", clip, "-vf", chain, *passthrough, out)
     assert len(set(re.findall(r"duration: *(\d+)", "".join(kept(done, "in"))))) > 5

@@ -3,6 +3,6 @@
 
 from __future__ import annotations
 
-from clarivid.ffmpeg.build import Built, build, find
+from clarivid.ffmpeg.builder import Built, build, find
 
 __all__ = ["Built", "build", "find"]

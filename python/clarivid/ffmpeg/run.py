@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clarivid.errors import ToolError
-from clarivid.ffmpeg.build import find
+from clarivid.ffmpeg.builder import find
 
 LANCZOS_X2 = "scale=2*iw:2*ih:flags=lanczos"
 LOSSLESS = ("-c:v", "ffv1", "-level", "3", "-slices", "4")
