@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """dnn_sr against swscale's Lanczos on held-out coded clips.
 
-Every clip of ``clarivid.clips`` is halved, encoded by x264 and x265 at CRF 18, 23 and 28, decoded, and brought
-back by our ffmpeg twice: by ``scale=...:flags=lanczos`` and by ``dnn_sr``. Scores are against the clip before
-halving. The model of a kind is judged on the clips of its kind.
+Every clip of ``clarivid.clips`` is halved, encoded by x264 and x265 at CRF 18, 23, 28, decoded, and brought
+back by our ffmpeg twice: by ``scale=...:flags=lanczos`` and by ``dnn_sr``. Scores are against the clip
+before halving. The model of a kind is judged on the clips of its kind.
 
     .venv/bin/python benchmarks/sr_quality.py                 all clips and rates, some minutes
     .venv/bin/python benchmarks/sr_quality.py --quick         CRF 23 by x264 only
