@@ -229,6 +229,26 @@ void pack(std::uint8_t *dst, const void *const *src, std::ptrdiff_t samples, con
     std::memcpy(dst + i * K * bytes, out, static_cast<std::size_t>(rest * bytes));
 }
 
+__m256 limited(__m256 v, __m256 low, __m256 high) {
+    v = _mm256_and_ps(v, _mm256_cmp_ps(v, v, _CMP_ORD_Q));
+    return _mm256_min_ps(_mm256_max_ps(v, low), high);
+}
+
+void limit(const float *src, float *dst, std::ptrdiff_t count, float low, float high) {
+    const __m256 lows = _mm256_set1_ps(low);
+    const __m256 highs = _mm256_set1_ps(high);
+    std::ptrdiff_t i = 0;
+    for (; i + block <= count; i += block)
+        _mm256_storeu_ps(dst + i, limited(_mm256_loadu_ps(src + i), lows, highs));
+    if (i == count)
+        return;
+    const auto bytes = static_cast<std::size_t>(count - i) * sizeof(float);
+    float values[block] = {};
+    std::memcpy(values, src + i, bytes);
+    _mm256_storeu_ps(values, limited(_mm256_loadu_ps(values), lows, highs));
+    std::memcpy(dst + i, values, bytes);
+}
+
 #define UNPACK_ROW(E, S)                                                                                     \
     { nullptr, unpack<E, S, 1>, unpack<E, S, 2> }
 #define PACK_ROW(E, S)                                                                                       \
@@ -238,6 +258,7 @@ void pack(std::uint8_t *dst, const void *const *src, std::ptrdiff_t samples, con
 
 const Kernels avx2_kernels = {
     "avx2",
+    limit,
     {
         {UNPACK_ROW(Element::f32, std::uint8_t), UNPACK_ROW(Element::f32, std::uint16_t)},
         {UNPACK_ROW(Element::f16, std::uint8_t), UNPACK_ROW(Element::f16, std::uint16_t)},

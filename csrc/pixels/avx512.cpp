@@ -206,6 +206,18 @@ void pack(std::uint8_t *dst, const void *const *src, std::ptrdiff_t samples, con
     }
 }
 
+void limit(const float *src, float *dst, std::ptrdiff_t count, float low, float high) {
+    const __m512 lows = _mm512_set1_ps(low);
+    const __m512 highs = _mm512_set1_ps(high);
+    for (std::ptrdiff_t i = 0; i < count; i += block) {
+        const auto mask = static_cast<__mmask16>(low_bits(count - i));
+        __m512 v = _mm512_maskz_loadu_ps(mask, src + i);
+        v = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(v, v, _CMP_ORD_Q), v);
+        v = _mm512_min_ps(_mm512_max_ps(v, lows), highs);
+        _mm512_mask_storeu_ps(dst + i, mask, v);
+    }
+}
+
 #define UNPACK_ROW(E, S)                                                                                     \
     { nullptr, unpack<E, S, 1>, unpack<E, S, 2> }
 #define PACK_ROW(E, S)                                                                                       \
@@ -215,6 +227,7 @@ void pack(std::uint8_t *dst, const void *const *src, std::ptrdiff_t samples, con
 
 const Kernels avx512_kernels = {
     "avx512",
+    limit,
     {
         {UNPACK_ROW(Element::f32, std::uint8_t), UNPACK_ROW(Element::f32, std::uint16_t)},
         {UNPACK_ROW(Element::f16, std::uint8_t), UNPACK_ROW(Element::f16, std::uint16_t)},

@@ -242,15 +242,6 @@ zimg_graph_builder_params chroma_parameters() {
 
 // ---- RGB tensors
 
-/// NaN is 0; infinities and nonsense are brought to where zimg's arithmetic is defined.
-void copy_finite(const float *src, float *dst, int count) {
-    for (int i = 0; i < count; i++) {
-        float value = src[i] == src[i] ? src[i] : 0.0f;
-        value = value > -1.0f ? value : -1.0f;
-        dst[i] = value < 2.0f ? value : 2.0f;
-    }
-}
-
 /// Repeats the last column and row of the [height, width] corner of a plane over the rest of it.
 void replicate_edges(float *plane, int width, int height, int padded_width, int padded_height) {
     if (padded_width > width)
@@ -334,6 +325,8 @@ void RgbConverter::from_tensor(const float *tensor, const Picture &picture) {
     for (int p = 0; p < 3; p++)
         planes[p] = plane_view<std::uint8_t>(s.output, picture, p);
 
+    // NaN, infinities and nonsense are brought to where zimg's arithmetic is defined.
+    const LimitRow limit = kernels().limit;
     // The even size that zimg works on may be one more than the tensor has: replicate.
     const auto feed = [&](const RowRing &ring, unsigned line, unsigned left, unsigned right) {
         const int y = std::min(static_cast<int>(line), s.output.height - 1);
@@ -342,9 +335,9 @@ void RgbConverter::from_tensor(const float *tensor, const Picture &picture) {
         for (int p = 0; p < 3; p++) {
             const float *src = tensor + p * plane_size + y * row_size;
             auto *dst = reinterpret_cast<float *>(ring.row(p, line));
-            copy_finite(src + l, dst + l, inside - l);
+            limit(src + l, dst + l, inside - l, -1.0f, 2.0f);
             if (static_cast<int>(right) > inside)
-                copy_finite(src + s.output.width - 1, dst + s.output.width, 1);
+                limit(src + s.output.width - 1, dst + s.output.width, 1, -1.0f, 2.0f);
         }
     };
     const auto drain = [&](const RowRing &ring, unsigned line, unsigned left, unsigned right) {

@@ -54,11 +54,15 @@ using UnpackRow = void (*)(const std::uint8_t *src, void *const *dst, std::ptrdi
 using PackRow = void (*)(std::uint8_t *dst, const void *const *src, std::ptrdiff_t samples,
                          const PackParams &params);
 
+/// dst = src limited to low..high, NaN -> 0. For values that go on into arithmetic that is not ours.
+using LimitRow = void (*)(const float *src, float *dst, std::ptrdiff_t count, float low, float high);
+
 constexpr int element_kinds = 3; ///< Element
 constexpr int sample_kinds = 2;  ///< one byte, two bytes
 
 struct Kernels {
     const char *name;
+    LimitRow limit;
     UnpackRow unpack[element_kinds][sample_kinds][3];              ///< [2]: K = 1, 2; [0] unused
     PackRow pack[element_kinds][sample_kinds][max_interleave + 1]; ///< K = 1, 2, 3, 4, 6, 8; others null
 };

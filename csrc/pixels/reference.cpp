@@ -66,6 +66,14 @@ void pack(std::uint8_t *dst, const void *const *src, std::ptrdiff_t samples, con
     }
 }
 
+void limit(const float *src, float *dst, std::ptrdiff_t count, float low, float high) {
+    for (std::ptrdiff_t i = 0; i < count; i++) {
+        float value = src[i] == src[i] ? src[i] : 0.0f;
+        value = value > low ? value : low;
+        dst[i] = value < high ? value : high;
+    }
+}
+
 #define UNPACK_ROW(E, S)                                                                                     \
     { nullptr, unpack<E, S, 1>, unpack<E, S, 2> }
 #define PACK_ROW(E, S)                                                                                       \
@@ -78,6 +86,7 @@ void pack(std::uint8_t *dst, const void *const *src, std::ptrdiff_t samples, con
 
 const Kernels reference_kernels = {
     "reference",
+    limit,
     {
         {UNPACK_ROW(Element::f32, std::uint8_t), UNPACK_ROW(Element::f32, std::uint16_t)},
         {UNPACK_ROW(Element::f16, std::uint8_t), UNPACK_ROW(Element::f16, std::uint16_t)},

@@ -313,6 +313,27 @@ void round_luma(Report &report, Random &random) {
         }
 }
 
+void round_limit(Report &report, Random &random) {
+    const int count = random.between(0, 100);
+    TestTensor source(Element::f32, 1, 1, count,
+                      TestTensor::random_layout(random, Element::f32, 1, 1, count));
+    source.fill(random);
+    const RowLayout layout = TestTensor::random_layout(random, Element::f32, 1, 1, count);
+    for (int l = 0; l < level_count(); l++)
+        if (const Kernels *with = level(l)) {
+            TestTensor got(Element::f32, 1, 1, count, layout);
+            with->limit(static_cast<const float *>(source.view<const void>().data),
+                        static_cast<float *>(got.view<void>().data), count, -0.25f, 0.75f);
+            bool fits = got.rows.outside_untouched();
+            for (int i = 0; i < count; i++) {
+                const double x = source.value(0, 0, i);
+                const double wanted = std::isnan(x) ? 0.0 : std::fmin(std::fmax(x, -0.25), 0.75);
+                fits = fits && std::abs(got.value(0, 0, i) - wanted) == 0.0;
+            }
+            report.expect(fits, std::string("limit: ") + with->name + " against the formula");
+        }
+}
+
 /// Every code there is comes back unchanged, dithered or not, in f32 (and in f16 up to 9 bits).
 void every_code_survives(Report &report, const Kernels &with, PictureFormat f, Element element) {
     const int codes = 1 << f.bit_depth;
@@ -374,6 +395,7 @@ void check_kernels(Report &report, std::uint64_t seed, int rounds) {
         round_s2d(report, random);
         round_d2s(report, random);
         round_luma(report, random);
+        round_limit(report, random);
     }
     for (int l = 0; l < level_count(); l++)
         for (int variant = 0; level(l) && variant < 16; variant++)
