@@ -31,17 +31,6 @@ from clarivid.ffmpeg.run import LANCZOS_X2, filter_clip
 MODEL = "game_x2"
 CODEC, CRF = "x264", 23
 DELIVERY = ("-c:v", "libx264", "-crf", "15", "-pix_fmt", "yuv420p", "-movflags", "+faststart")
-    "-c:v",
-    "libx264",
-    "-preset",
-    "fast",
-    "-crf",
-    "15",
-    "-pix_fmt",
-    "yuv420p",
-    "-movflags",
-    "+faststart",
-)
 # Left and top of what demo.png shows of the clip's middle frame: the face, fir needles, flowers in the grass.
 CROPS = ((390, 60), (950, 190), (10, 510))
 CROP, ZOOM = (160, 96), 3
