@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""clarivid parity: what it compares, and that it fails when it should."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from clarivid import ModelError, parity
+from clarivid.models import find_model
+from conftest import Run
+
+RANDOM = [
+    parity.Case("random", 64, 48, "yuv420p", False),
+    parity.Case("random", 75, 53, "p010le", True),
+]
+
+
+@pytest.fixture
+def bundle(root: Path, tmp_path: Path) -> Path:
+    """A copy of a bundle that ships."""
+    folder = tmp_path / "models" / "game_x2"
+    shutil.copytree(root / "models" / "game_x2", folder)
+    return folder
+
+
+def change_weights(bundle: Path, change: float) -> None:
+    """Move one layer's bias and record the new digest, as if the wrong file had been packed."""
+    path = bundle / "weights.safetensors"
+    tensors = load_file(path)
+    tensors["tail.bias"] = tensors["tail.bias"] + np.float32(change)
+    save_file(tensors, path)
+    card = json.loads((bundle / "card.json").read_text())
+    card["files"][path.name]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (bundle / "card.json").write_text(json.dumps(card))
+
+
+@pytest.mark.parametrize("name", ["game_x2", "natural_x2"])
+def test_module_and_filter_give_the_pixels_of_pytorch(name: str) -> None:
+    report = parity.check(name, chosen=RANDOM)
+    assert report.passed
+    assert report.max_code_error <= 1
+    for row in report.rows:
+        assert set(row.fp32) == {"module", "filter"}
+        for difference in row.fp32.values():
+            assert difference.differing < 1e-3  # values that lie on the border between two codes
+        for difference in row.bf16.values():
+            assert difference.psnr_db is None or difference.psnr_db > parity.BF16_PSNR_DB
+
+
+def test_the_cases_cover_every_format_range_and_odd_sizes() -> None:
+    cases = parity.cases()
+    assert {case.pix_fmt for case in cases} == {"yuv420p", "nv12", "yuv420p10le", "p010le"}
+    assert {(case.bit_depth, case.full_range, case.source) for case in cases} == {
+        (depth, full, source) for depth in (8, 10) for full in (False, True) for source in ("random", "real")
+    }
+    assert any(case.width % 2 and case.height % 2 for case in cases)
+    assert {case.bit_depth for case in parity.cases(quick=True)} == {8, 10}
+
+
+def test_fold_and_unfold_undo_each_other_in_the_shape_that_the_filter_uses() -> None:
+    random = np.random.default_rng(1)
+    picture = [random.integers(0, 1024, shape, dtype=np.uint16) for shape in ((53, 75), (27, 38), (27, 38))]
+    tensor = parity.fold(picture, 10, False)
+    assert tensor.shape == (1, 6, 27, 38)
+    back = parity.unfold(tensor, 75, 53, 10, False)  # six channels are scale 1
+    for before, after in zip(picture, back, strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_weights_and_onnx_that_disagree_give_a_non_zero_exit(bundle: Path, clarivid: Run) -> None:
+    change_weights(bundle, 3 / 219)  # three code values
+    done = clarivid("parity", str(bundle), "--no-real", "--no-filter", "--quick", "--json")
+    assert done.returncode == 1, done.stderr
+    report = json.loads(done.stdout)
+    assert not report["passed"]
+    assert not report["fp32"]["passed"]
+    assert report["fp32"]["max_code_error"] >= 3
+
+
+def test_a_fitting_bundle_gives_a_table_and_exit_0(bundle: Path, clarivid: Run) -> None:
+    done = clarivid("parity", str(bundle), "--no-real", "--no-filter", "--quick")
+    assert done.returncode == 0, done.stderr
+    assert "fp32: passed" in done.stdout
+    assert "Not compared: real pictures" in done.stdout
+
+
+def test_a_changed_file_is_found_before_anything_is_compared(bundle: Path, clarivid: Run) -> None:
+    (bundle / "weights.safetensors").write_bytes(b"nothing")
+    done = clarivid("parity", str(bundle), "--no-real", "--no-filter")
+    assert done.returncode == 1
+    assert "SHA-256" in done.stderr
+
+
+def test_a_bundle_without_a_net_in_pytorch_gives_a_sentence(bundle: Path) -> None:
+    card = json.loads((bundle / "card.json").read_text())
+    card["architecture"] = {"type": "espcn"}
+    (bundle / "card.json").write_text(json.dumps(card))
+    with pytest.raises(ModelError, match='its architecture is "espcn"'):
+        parity.load_net(find_model(bundle))
+
+
+def test_a_missing_source_gives_a_sentence(clarivid: Run) -> None:
+    done = clarivid("parity", "game_x2", "--source", "nowhere.mp4")
+    assert done.returncode == 1
+    assert "nowhere.mp4 does not exist" in done.stderr
