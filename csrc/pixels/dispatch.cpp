@@ -4,13 +4,19 @@
 
 #include <initializer_list>
 
+#ifdef CLARIVID_PIXELS_X86
+#include <cpuid.h>
+#endif
+
 namespace clv::pixels {
 namespace {
 
 #ifdef CLARIVID_PIXELS_X86
 // __builtin_cpu_supports also asks the operating system whether it keeps the wide registers.
 bool has_avx2() {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0; // clang 14's builtin does not know f16c
+    const bool f16c = __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_F16C);
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && f16c;
 }
 
 bool has_avx512() {
