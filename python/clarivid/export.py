@@ -164,7 +164,9 @@ def export(
         save_file(
             {k: v.cpu().numpy() for k, v in net.inference_weights().items()},
             work / "weights.safetensors",
-            metadata={"clarivid.name": name, "clarivid.architecture": json.dumps(net.config())},
+            metadata={
+                "clarivid.architecture": json.dumps(net.config())
+            },  # one key: they come in random order
         )
         files = {
             path.name: {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}

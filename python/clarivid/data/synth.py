@@ -85,6 +85,8 @@ def halve(planes: Planes, kind: str, sited: bool = True) -> Planes:
         padded = Image.fromarray(np.pad(plane, ((0, 0), (1, 0)), "edge"))
         # Centres of a plain halving lie at 2i + 0.5: a box moved by -0.25 puts them at 2i + 0.25.
         left = 0.75 if sited else 1.0
+        if sited and kind == "area":  # pillow's box takes whole pixels only; the triangle honours the phase
+            method = Image.Resampling.BILINEAR
         box = (left, 0, width + left, height)
         small.append(np.asarray(padded.resize((width // 2, height // 2), method, box=box)))
     return small[0], small[1], small[2]

@@ -55,6 +55,7 @@ class Batch:
     low: Tensor
     high: Tensor
     chroma: bool
+    mix: float = 0.0
 
 
 class Batches:
@@ -104,6 +105,7 @@ class Batches:
             fold(*normalise(y_lo, u_lo, v_lo)).contiguous(memory_format=layout),
             fold(*normalise(y_hi, u_hi, v_hi), size=2).contiguous(memory_format=layout),
             chroma,
+            float(torch.rand((), generator=self.rng)),
         )
 
     @staticmethod

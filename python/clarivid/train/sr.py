@@ -185,9 +185,8 @@ def train(
 
 
 def _step(net: SRNet, optimiser: torch.optim.Optimizer, batch: Batch, options: Options, bf16: bool) -> Tensor:
-    mix = float(torch.rand(())) if net.attention else 0.0
     with torch.autocast(batch.low.device.type, torch.bfloat16, enabled=bf16):
-        out = net(batch.low, mix)
+        out = net(batch.low, batch.mix)
     loss = criterion(out.float(), batch, options)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -224,8 +223,8 @@ def _sobel(difference: Tensor) -> Tensor:
 
 
 def _rate(top: float, done: float, step: int) -> float:
-    """Warm-up over 200 steps, then half a cosine down to a hundredth."""
-    return top * min(1.0, (step + 1) / 200) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
+    """Warm-up over 50 steps, then half a cosine down to a hundredth."""
+    return top * min(1.0, (step + 1) / 50) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
 
 
 @torch.no_grad()

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Bundles: the exported graph computes what PyTorch computes, and the card tells the truth."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+torch = pytest.importorskip("torch")
+onnx = pytest.importorskip("onnx")
+ov = pytest.importorskip("openvino")
+
+from safetensors.numpy import load_file  # noqa: E402
+
+from clarivid import models  # noqa: E402
+from clarivid.errors import InputError  # noqa: E402
+from clarivid.export import build_onnx, export, probe_picture  # noqa: E402
+from clarivid.nets.sr import SRNet  # noqa: E402
+from clarivid.train.sr import CHECKPOINT_SCHEMA, Options  # noqa: E402
+
+
+def moved_net(channels: int = 16, blocks: int = 2, attention: bool = True) -> SRNet:
+    torch.manual_seed(3)
+    net = SRNet(channels, blocks, attention=attention)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return net.eval()
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    net = moved_net()
+    state = {
+        "schema": CHECKPOINT_SCHEMA,
+        "ema": net.state_dict(),
+        "net": net.config(),
+        "step": 12,
+        "seconds": 7200.0,
+        "history": [{"options": vars(Options(steps=5)), "steps": 5, "seconds": 3600.0}],
+        "options": vars(Options(kind="game")),
+        "score": {"game": {"psnr_y": 33.0, "lanczos": 32.0, "gain_db": 1.0, "worst_gain_db": 0.5}},
+        "sources": [
+            [{"source": "pictures", "version": "1", "kind": "game", "files": 3, "licence": "CC0-1.0"}]
+        ],
+    }
+    torch.save(state, tmp_path / "best.pt")
+    return tmp_path / "best.pt"
+
+
+def run_openvino(model: bytes, x: np.ndarray) -> np.ndarray:
+    core = ov.Core()
+    config = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    return np.asarray(core.compile_model(core.read_model(model), "CPU", config)(x)[0])
+
+
+@pytest.mark.parametrize("attention", [True, False])
+@pytest.mark.parametrize("size", [(16, 16), (17, 33), (54, 31)])
+def test_graph_agrees_with_pytorch_at_any_size(attention: bool, size: tuple[int, int]) -> None:
+    net = moved_net(attention=attention)
+    x = probe_picture(*size)
+    with torch.no_grad():
+        want = net(torch.from_numpy(x)).numpy()
+    got = run_openvino(build_onnx(net, "t").SerializeToString(), x)
+    assert got.shape == (1, 24, *size)
+    assert np.abs(got - want).max() < 2e-5
+
+
+def test_merged_weights_equal_the_explicit_branches() -> None:
+    """The issue's promise: the training form, branch by branch, against the exported form, to 1e-5."""
+    net = moved_net(48, 4)
+    x = torch.from_numpy(probe_picture(24, 20))
+    with torch.no_grad():
+        for block in net.blocks:
+            block.conv.forward = block.conv.explicit
+        want = net(x).numpy()
+    got = run_openvino(build_onnx(moved_net(48, 4), "t").SerializeToString(), x.numpy())
+    assert np.abs(got - want).max() < 1e-5 * max(1.0, float(np.abs(want).max()))
+
+
+def test_half_graph_is_strongly_typed() -> None:
+    model = build_onnx(moved_net(), "t", half=True)
+    half = onnx.TensorProto.FLOAT16
+    assert model.graph.input[0].type.tensor_type.elem_type == half
+    assert model.graph.output[0].type.tensor_type.elem_type == half
+    kinds = {c.name: c.data_type for c in model.graph.initializer}
+    assert kinds["head.weight"] == kinds["blocks.0.weight"] == kinds["nearest"] == half
+    assert kinds["blocks.0.gate.up.weight"] == onnx.TensorProto.FLOAT
+    onnx.checker.check_model(model, full_check=True)  # infers every type: a mixture would fail
+
+
+def test_bundle_is_complete_and_loads(checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "models" / "tiny"
+    export(checkpoint, "tiny", out, {"clips": {"psnr_gain": 1.2}})
+    model = models.load_model(out)
+    models.verify_model(model)
+    card = json.loads((out / "card.json").read_text("utf-8"))
+    names = {"model.onnx", "model_fp16.onnx", "weights.safetensors", "card.json", "README.md"}
+    assert {p.name for p in out.iterdir()} == names
+    assert (
+        card["files"]["model.onnx"]["sha256"] == hashlib.sha256((out / "model.onnx").read_bytes()).hexdigest()
+    )
+    assert card["training"]["steps"] == 17
+    assert card["training"]["hours"] == 3.0
+    assert card["training"]["command"].count("clarivid train sr") == 2
+    assert card["training"]["data"][0]["licence"] == "CC0-1.0"
+    assert card["scores"]["clips"]["psnr_gain"] == 1.2
+    assert card["parity"]["fp32"]["passed"]
+    props = {p.key: p.value for p in onnx.load(out / "model.onnx").metadata_props}
+    assert props["clarivid.layout"] == "yuv420_s2d"
+    assert props["clarivid.scale"] == "2"
+    weights = load_file(out / "weights.safetensors")
+    assert weights["blocks.1.weight"].shape == (16, 16, 3, 3)
+    assert sum(w.size for w in weights.values()) == card["parameters"]
+    readme = (out / "README.md").read_text("utf-8")
+    assert "CC0-1.0" in readme
+    assert "+1.00" in readme
+
+
+def test_same_checkpoint_gives_the_same_files(checkpoint: Path, tmp_path: Path) -> None:
+    first, second = (export(checkpoint, "tiny", tmp_path / n)["files"] for n in ("a", "b"))
+    assert first == second
+
+
+def test_damaged_checkpoint_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "bad.pt").write_bytes(b"nonsense")
+    with pytest.raises(InputError, match=r"cannot read the checkpoint .*bad\.pt"):
+        export(tmp_path / "bad.pt", "x", tmp_path / "x")
+
+
+def test_command_line_exports(checkpoint: Path, tmp_path: Path) -> None:
+    from clarivid.cli.export import command
+
+    arguments = [str(checkpoint), "--name", "tiny", "--out", str(tmp_path / "tiny")]
+    result = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "parameters" in result.output
