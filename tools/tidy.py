@@ -19,10 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 TIDY = "clang-tidy-14"
-EXTRA = (
-    "-Wno-unknown-warning-option",  # -Wno-maybe-uninitialized is GCC's
-    "-D__builtin_cpu_supports(name)=1",  # clang 14 does not know every feature that GCC 12 does
-)
+EXTRA = ("-Wno-unknown-warning-option",)  # -Wno-maybe-uninitialized is GCC's
 ROOT = Path(__file__).resolve().parent.parent
 
 
