@@ -55,12 +55,8 @@ def freedoom(encoder: str, frames: int = 400, demo: str = "DEMO1") -> Path:
             "-viddump",
             "film",
         ]
-        quiet = {
-            "SDL_VIDEODRIVER": "dummy",
-            "SDL_AUDIODRIVER": "dummy",
-            "HOME": name,
-            "XDG_RUNTIME_DIR": name,
-        }
+        quiet = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"}
+        homes = {"HOME": name, "XDG_RUNTIME_DIR": name}
         try:
             done = subprocess.run(
                 command,

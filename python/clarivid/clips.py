@@ -34,9 +34,9 @@ CRFS = (18, 23, 28)
 class Clip:
     """One held-out clip.
 
-    ``kind`` is ``game`` (game, CG, animation, illustration) or ``natural``; ``source`` gets the video or still;
-    frames ``first`` .. ``first + frames - 1`` are taken; ``halve`` says whether the source is halved to become
-    the reference; ``crop`` (width:height, in the source) takes black bars away; ``pan`` makes a moving
+    ``kind`` is ``game`` (game, CG, animation, illustration) or ``natural``; ``source`` gets the video or
+    still; frames ``first`` .. ``first + frames - 1`` are taken; ``halve`` says whether the source is halved to
+    become the reference; ``crop`` (width:height, in the source) takes black bars away; ``pan`` makes a moving
     picture of a still (pixels a frame, in the source).
     """
 
