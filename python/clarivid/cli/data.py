@@ -95,7 +95,7 @@ def sr(out: Path, clips: int, crops: int, kind: str, seed: int, val: int, jobs: 
 
     Each picture becomes a clip of 5 to 7 frames under a slow pan, zoom and turn, with sprites, text, blur,
     grain or an earlier encode at random; the low side is scaled by area, bicubic or Lanczos and coded at CRF
-    15 to 30 (one in eight nearly clean).
+    16 to 34 (one in ten nearly clean).
     """
     from clarivid.cli._progress import bar
     from clarivid.data.pack import build

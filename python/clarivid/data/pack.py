@@ -38,11 +38,11 @@ SCHEMA = 1
 LOW_CROP = 96  # luma pixels of the low side of a crop; the high side has twice as many
 VAL_SIZE = (768, 512)
 VAL_RECIPES: tuple[dict[str, Any], ...] = (
-    {"codec": "libx264", "crf": 20, "down": "bicubic", "plain": True},
-    {"codec": "libx264", "crf": 25, "down": "area", "plain": True},
-    {"codec": "libx265", "crf": 24, "down": "bicubic", "plain": True},
-    {"codec": "libx264", "crf": 29, "down": "lanczos", "plain": True},
-    {"codec": "libx264", "crf": 17, "down": "bicubic", "plain": True},
+    {"codec": "libx264", "crf": 20, "down": "bicubic", "preset": "medium", "plain": True},
+    {"codec": "libx264", "crf": 25, "down": "area", "preset": "medium", "plain": True},
+    {"codec": "libx265", "crf": 24, "down": "bicubic", "preset": "medium", "plain": True},
+    {"codec": "libx264", "crf": 29, "down": "lanczos", "preset": "medium", "plain": True},
+    {"codec": "libx264", "crf": 17, "down": "bicubic", "preset": "medium", "plain": True},
 )
 
 
