@@ -290,6 +290,7 @@ def _command(run: Mapping[str, Any]) -> str:
     options = run["options"]
     words = ["clarivid train sr", f"--kind {options['kind']}"]
     words.append(f"--steps {options['steps']}" if options["steps"] else f"--minutes {options['minutes']:g}")
+    words.append(f"--loss {options.get('loss', 'charbonnier')}")
     for key in ("lr", "other", "batch", "edge_weight", "seed"):
         words.append(f"--{key.replace('_', '-')} {options[key]:g}")
     return " ".join(words)

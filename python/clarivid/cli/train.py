@@ -82,6 +82,13 @@ Examples:
     help="Weight of the Sobel edges of luma in the loss; 0.1 is sharper, at some cost in PSNR.",
 )
 @click.option(
+    "--loss",
+    type=click.Choice(["charbonnier", "rms"]),
+    default="charbonnier",
+    show_default=True,
+    help="charbonnier: a smoothed magnitude, sharper; rms: each crop's root mean square, for PSNR.",
+)
+@click.option(
     "--ema",
     default=0.999,
     show_default=True,
