@@ -129,7 +129,8 @@ void unpack(const std::uint8_t *src, void *const *dst, std::ptrdiff_t count, con
 // ---- tensor -> picture
 
 /// K rows far apart are read at once, a few KB each: too short for the hardware's prefetchers to get going.
-/// The next row follows in memory, so looking ahead is right at the end of a row too. 10 to 30 % at x2.
+/// The next row follows in memory, so looking ahead is right at the end of a row too.
+/// Measured at x2: a quarter less time at 8 bit with AVX2, an eighth with AVX-512; 10 bit 13 % and nothing.
 void look_ahead(const void *p) {
     constexpr std::uintptr_t distance = 1024;
     // Beyond the tensor at its end: harmless to prefetch, but no pointer may say so.
