@@ -36,7 +36,9 @@ SCORES = {"psnr_y": 2, "ssim": 4, "vmaf": 2, "vmaf_neg": 2}
 GATE_PSNR, GATE_VMAF, GATE_WORST = 0.8, 3.0, -0.1
 
 
-def measure(clip: clips.Clip, codec: str, crf: int, model: str, precision: str) -> dict[str, Any]:
+def measure(
+    clip: clips.Clip, codec: str, crf: int, model: str, precision: str, ffmpeg: Path | None
+) -> dict[str, Any]:
     """Scores of both ways for one clip at one rate."""
     low = clip.low(codec, crf)
     ways = {"lanczos": LANCZOS_X2, "dnn_sr": f"dnn_sr=model={model}:precision={precision}"}
@@ -44,7 +46,7 @@ def measure(clip: clips.Clip, codec: str, crf: int, model: str, precision: str) 
     with tempfile.TemporaryDirectory(prefix="clarivid-bench-") as work:
         for way, filters in ways.items():
             out = Path(work) / f"{way}.mkv"
-            filter_clip(low, filters, out)
+            filter_clip(low, filters, out, ffmpeg=ffmpeg)
             row[way] = quality.compare(out, clip.reference()).to_dict()
     row["gain"] = {score: row["dnn_sr"][score] - row["lanczos"][score] for score in SCORES}
     return row
@@ -90,6 +92,7 @@ def show(summary: dict[str, Any], console: Console) -> None:
 @click.option("--clip", "names", multiple=True, help="only this clip; may be given several times")
 @click.option("--model", help="judge this model on every chosen clip (a name or a path)")
 @click.option("--precision", default="auto", show_default=True, help="as the filter's option")
+@click.option("--ffmpeg", type=click.Path(path_type=Path), help="a program with dnn_sr; else clarivid's own")
 @click.option("--quick", is_flag=True, help="x264 at CRF 23 only")
 @click.option("--gate", is_flag=True, help="exit with 1 when the gate is missed")
 @click.option("--out", type=click.Path(path_type=Path), help="write the results here as JSON")
@@ -98,6 +101,7 @@ def main(
     names: tuple[str, ...],
     model: str | None,
     precision: str,
+    ffmpeg: Path | None,
     quick: bool,
     gate: bool,
     out: Path | None,
@@ -110,7 +114,7 @@ def main(
     rows = []
     try:
         for clip, codec, crf in track(jobs, "clips and rates", console=Console(stderr=True)):
-            rows.append(measure(clip, codec, crf, model or MODELS[clip.kind], precision))
+            rows.append(measure(clip, codec, crf, model or MODELS[clip.kind], precision, ffmpeg))
     except Error as error:
         raise SystemExit(f"sr_quality: error: {error}") from None
     summary = summarise(rows)

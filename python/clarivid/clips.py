@@ -35,9 +35,9 @@ class Clip:
     """One held-out clip.
 
     ``kind`` is ``game`` (game, CG, animation, illustration) or ``natural``; ``source`` gets the video or
-    still; frames ``first`` .. ``first + frames - 1`` are taken; ``halve`` says whether the source is halved to
-    become the reference; ``crop`` (width:height, in the source) takes black bars away; ``pan`` makes a moving
-    picture of a still (pixels a frame, in the source).
+    still; frames ``first`` .. ``first + frames - 1`` are taken; ``halve`` says whether the source is
+    halved to become the reference; ``crop`` (width:height, in the source) takes black bars away; ``pan``
+    makes a moving picture of a still (pixels a frame, in the source).
     """
 
     name: str
