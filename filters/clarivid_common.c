@@ -87,7 +87,7 @@ static int log_failure(AVFilterContext *ctx, int status)
     }
 }
 
-int ff_clarivid_init(AVFilterContext *ctx, const char *task)
+av_cold int ff_clarivid_init(AVFilterContext *ctx, const char *task)
 {
     ClarividContext *s = ctx->priv;
     int ret;
@@ -128,16 +128,12 @@ static clv_pixel_format get_pixel_format(enum AVPixelFormat format)
     }
 }
 
+/* What is unspecified is given as what the library takes it for, so that a
+ * first frame that specifies it needs no other session. */
+
 static clv_range get_range(enum AVPixelFormat format, enum AVColorRange range)
 {
-    if (format == AV_PIX_FMT_YUVJ420P)
-        return CLV_RANGE_FULL;
-
-    switch (range) {
-    case AVCOL_RANGE_MPEG: return CLV_RANGE_LIMITED;
-    case AVCOL_RANGE_JPEG: return CLV_RANGE_FULL;
-    default:               return CLV_RANGE_UNSPECIFIED;
-    }
+    return format == AV_PIX_FMT_YUVJ420P || range == AVCOL_RANGE_JPEG ? CLV_RANGE_FULL : CLV_RANGE_LIMITED;
 }
 
 static clv_matrix get_matrix(enum AVColorSpace space)
@@ -154,10 +150,9 @@ static clv_matrix get_matrix(enum AVColorSpace space)
 static clv_chroma_siting get_siting(enum AVChromaLocation location)
 {
     switch (location) {
-    case AVCHROMA_LOC_LEFT:    return CLV_SITING_LEFT;
     case AVCHROMA_LOC_CENTER:  return CLV_SITING_CENTRE;
     case AVCHROMA_LOC_TOPLEFT: return CLV_SITING_TOP_LEFT;
-    default:                   return CLV_SITING_UNSPECIFIED;
+    default:                   return CLV_SITING_LEFT;
     }
 }
 
@@ -186,8 +181,7 @@ static clv_format get_format(const ClarividContext *s, const AVFilterLink *inlin
      * those is none to them. */
     if (s->model_info.layout != CLV_LAYOUT_YUV420_S2D) {
         format.matrix = get_matrix(space);
-        if (frame)
-            format.siting = get_siting(frame->chroma_location);
+        format.siting = get_siting(frame ? frame->chroma_location : AVCHROMA_LOC_UNSPECIFIED);
     }
 
     return format;
@@ -203,11 +197,16 @@ static int is_same_format(const clv_format *a, const clv_format *b)
            a->siting       == b->siting;
 }
 
-static int create_session(AVFilterContext *ctx, const clv_format *format)
+static int create_session(AVFilterContext *ctx, const clv_format *format, enum AVColorSpace space)
 {
     ClarividContext *s = ctx->priv;
     clv_session_params params = CLV_SESSION_PARAMS_DEFAULTS;
     int ret;
+
+    if (s->model_info.layout == CLV_LAYOUT_RGB && space != AVCOL_SPC_UNSPECIFIED &&
+        format->matrix == CLV_MATRIX_UNSPECIFIED)
+        av_log(ctx, AV_LOG_WARNING, "the matrix %s is not known to nets on RGB: taking BT.%s for it\n",
+               av_color_space_name(space), format->height >= 720 ? "709" : "601");
 
     params.backend   = s->backend;
     params.device    = s->device;
@@ -234,7 +233,7 @@ int ff_clarivid_config_output(AVFilterLink *outlink)
     clv_format    format = get_format(s, inlink, NULL);
     int ret;
 
-    ret = create_session(ctx, &format);
+    ret = create_session(ctx, &format, LINK_COLORSPACE(inlink));
     if (ret < 0)
         return ret;
 
@@ -411,7 +410,7 @@ static int prepare_session(AVFilterContext *ctx, const AVFrame *next)
         return 0;
 
     av_log(ctx, AV_LOG_VERBOSE, "the colour description of the input changes\n");
-    ret = create_session(ctx, &format);
+    ret = create_session(ctx, &format, next->colorspace);
     return ret < 0 ? ret : 1;
 }
 
@@ -483,7 +482,7 @@ int ff_clarivid_process_command(AVFilterContext *ctx, const char *cmd, const cha
     return 0;
 }
 
-void ff_clarivid_uninit(AVFilterContext *ctx)
+av_cold void ff_clarivid_uninit(AVFilterContext *ctx)
 {
     ClarividContext *s = ctx->priv;
 

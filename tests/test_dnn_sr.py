@@ -60,6 +60,19 @@ def test_output_is_exactly_twice_the_size_in_every_format(
     assert after == b"".join(tools.nearest(frame, width, height, pix_fmt) for frame in frames)
 
 
+@pytest.mark.parametrize("pix_fmt", FORMATS)
+def test_cropped_and_flipped_frames_are_read_where_they_lie(dummy: str, pix_fmt: str) -> None:
+    # crop moves pointers off their alignment, vflip makes strides negative; neither copies.
+    source, one = pattern(90, 70, pix_fmt), ("-frames:v", "1")
+    cut = tools.filtered(source, "crop=41:33:6:10:exact=1", *one, pix_fmt=pix_fmt)
+    assert tools.filtered(source, f"crop=41:33:6:10:exact=1,{dummy}", *one) == tools.nearest(
+        cut, 41, 33, pix_fmt
+    )
+    upright = tools.filtered(source, "crop=41:34:6:26:exact=1", *one, pix_fmt=pix_fmt)
+    flipped = tools.filtered(source, f"vflip,crop=41:34:6:10:exact=1,{dummy},vflip", *one)
+    assert flipped == tools.nearest(upright, 41, 34, pix_fmt)
+
+
 @pytest.mark.parametrize(
     ("given", "taken"),
     [

@@ -6,7 +6,7 @@ In the cache's folder ``ffmpeg/``::
     tree-<key>/     source, patched and configured, with its object files; <key>: source, patch, flags
     <key>/          bin/ffmpeg, bin/ffprobe, lib/, share/clarivid/models/, build.json;
                     <key>: all of that, the filters, the library and the models
-    .lock           held by a process that builds
+    .lock-<key>     held by the process that builds in tree-<key>
 
 An edited filter compiles one file in the tree; an edited model makes only a new folder of the second kind.
 Both are made in a temporary folder and renamed, so what is there is complete, and nothing in use is ever
@@ -94,7 +94,7 @@ def build(
     tree_key = _key({"source": src.digest, "patch": inputs["patch"], "flags": inputs["flags"]})
     key = _key({"source": src.digest, **inputs})
     home = cache_dir() / "ffmpeg"
-    with _locked(home, say):
+    with _locked(home / f".lock-{tree_key}", say):
         built = _read(home / key)
         if built is None:
             log = cache_dir() / "logs" / f"ffmpeg-{key}.log"
@@ -180,13 +180,13 @@ def _check_tools() -> None:
 
 
 @contextmanager
-def _locked(home: Path, say: Callable[[str], None]) -> Iterator[None]:
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / ".lock").open("w") as lock:
+def _locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("another process is building FFmpeg here; waiting for it")
+            say("another process is building this FFmpeg; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -75,7 +75,7 @@ _COMPONENTS: dict[str, str] = {
 }
 
 # libclarivid.so lies in ../lib as seen from the program, wherever the folder is. The linker has to see
-# $ORIGIN: configure's eval takes one level of quoting off, make turns $$ into $, and make's shell takes off the
+# $ORIGIN: configure's eval takes one level of quoting off, make turns $$ into $, make's shell takes off the
 # last one.
 _RUNPATH = r"-Wl,--enable-new-dtags,-rpath,\\\$\$ORIGIN/../lib"
 
