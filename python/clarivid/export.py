@@ -26,7 +26,7 @@ from safetensors.numpy import save_file
 
 from clarivid.errors import ModelError
 from clarivid.nets.sr import GATE_STRIDE, IN_CHANNELS, NEAREST, SLOPE, SRNet
-from clarivid.train.sr import net_from_checkpoint
+from clarivid.train.sr import net_from_checkpoint, summary_of
 
 OPSET = 18
 IR_VERSION = 9
@@ -237,10 +237,7 @@ def _card(
     scores: Mapping[str, Any],
     parity: Mapping[str, Any],
 ) -> dict[str, Any]:
-    runs = [
-        *state.get("history", []),
-        {"options": state["options"], "steps": state["step"], "seconds": state["seconds"]},
-    ]
+    runs = [*state.get("history", []), summary_of(state)]
     merged = net.parameters_merged()
     return {
         "schema": 1,
@@ -259,7 +256,7 @@ def _card(
         "licence": "BSD-2-Clause",
         "training": {
             "data": _data(state),
-            "command": " && ".join(_command(run) for run in runs),
+            "command": " && ".join(_commands(runs)),
             "steps": sum(run["steps"] for run in runs),
             "hours": round(sum(run["seconds"] for run in runs) / 3600, 2),
         },
@@ -269,31 +266,37 @@ def _card(
 
 
 def _data(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row a package, kind and licence; packs draw on the same files, so the first one tells."""
     rows: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for pack in state["sources"]:
-        for row in pack:
-            rows[row["source"], row["kind"], row["licence"]] = {
-                k: row[k] for k in ("source", "version", "kind", "files", "licence")
-            }
-    merged: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for pack in state["sources"][:1]:  # every pack draws on the same files
-        for row in pack:
-            key = row["source"], row["kind"], row["licence"]
-            if key in merged:
-                merged[key]["files"] += row["files"]
-            else:
-                merged[key] = dict(rows[key], files=row["files"])
-    return list(merged.values())
+    for row in state["sources"][0] if state["sources"] else []:
+        key = row["source"], row["kind"], row["licence"]
+        known = rows.setdefault(
+            key, {**{k: row[k] for k in ("source", "version", "kind", "files", "licence")}, "files": 0}
+        )
+        known["files"] += row["files"]
+    return list(rows.values())
 
 
-def _command(run: Mapping[str, Any]) -> str:
-    options = run["options"]
-    words = ["clarivid train sr", f"--kind {options['kind']}"]
-    words.append(f"--steps {options['steps']}" if options["steps"] else f"--minutes {options['minutes']:g}")
-    words.append(f"--loss {options.get('loss', 'charbonnier')}")
-    for key in ("lr", "other", "batch", "edge_weight", "seed"):
-        words.append(f"--{key.replace('_', '-')} {options[key]:g}")
-    return " ".join(words)
+def _commands(runs: list[Mapping[str, Any]]) -> list[str]:
+    """The commands that train such a net again: first the packs, then one run after the other."""
+    packs = {(pack["seed"], pack["clips"]): "" for run in runs for pack in run.get("packs", [])}
+    for seed, clips in packs:
+        packs[seed, clips] = f"sr{seed}-{clips}.pack"
+    lines = [f"clarivid data sr --seed {s} --clips {c} --out {file}" for (s, c), file in packs.items()]
+    for i, run in enumerate(runs):
+        options = run["options"]
+        words = [f"clarivid train sr --kind {options['kind']}"]
+        steps = options["steps"]
+        words.append(f"--steps {steps}" if steps else f"--minutes {options['minutes']:g}")
+        words.append(f"--loss {options.get('loss', 'charbonnier')}")
+        for key in ("lr", "other", "batch", "edge_weight", "seed"):
+            words.append(f"--{key.replace('_', '-')} {options[key]:g}")
+        if i:
+            words.append(f"--init run{i - 1}/last.pt")
+        words.append(f"--out run{i}")
+        words += [packs[p["seed"], p["clips"]] for p in run.get("packs", [])]
+        lines.append(" ".join(words))
+    return lines
 
 
 def _readme(card: Mapping[str, Any], summary: str) -> str:

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,7 @@ def train(
     if init is not None:
         state = read_checkpoint(init)
         net.load_state_dict(state["ema"])
-        history = [*state.get("history", []), _summary(state)]
+        history = [*state.get("history", []), summary_of(state)]
     average = {name: value.detach().clone() for name, value in net.state_dict().items()}
     optimiser = torch.optim.Adam(net.parameters(), lr=options.lr, betas=(0.9, 0.99))
     out.mkdir(parents=True, exist_ok=True)
@@ -134,6 +134,7 @@ def train(
                 "history": history,
                 "score": score,
                 "sources": [p.manifest["sources"] for p in data],
+                "packs": [_origin(p) for p in data],
             },
         )
 
@@ -321,9 +322,21 @@ def _save(path: Path, state: dict[str, Any]) -> None:
     temporary.replace(path)
 
 
-def _summary(state: dict[str, Any]) -> dict[str, Any]:
+def summary_of(state: Mapping[str, Any]) -> dict[str, Any]:
     """What a card tells of an earlier run."""
-    return {"options": state["options"], "steps": state["step"], "seconds": state["seconds"]}
+    return {
+        "options": state["options"],
+        "steps": state["step"],
+        "seconds": state["seconds"],
+        "packs": state.get("packs", []),
+    }
+
+
+def _origin(pack: Pack) -> dict[str, int]:
+    """Seed and clips a kind, which make the pack again."""
+    clips = [c for c in pack.manifest.get("clips", []) if not c.get("val")]
+    scenes = len(clips) // 2  # two frames of a clip are kept
+    return {"seed": int(pack.manifest.get("seed", 0)), "clips": scenes // max(1, len(pack.crops))}
 
 
 def _shares(options: Options) -> dict[str, float]:
