@@ -231,10 +231,14 @@ def _configure(tree: Path, full: bool, runner: Runner) -> None:
 
 def _make(tree: Path, jobs: int | None, runner: Runner) -> None:
     count = jobs if jobs is not None else len(os.sched_getaffinity(0))
-    env = {"CCACHE_BASEDIR": str(tree), "CCACHE_NOHASHDIR": "1", **runner.env}
-    runner = Runner(runner.log, env, runner.progress)
     plan = subprocess.run(
-        ["make", "-n"], cwd=tree, env=env, capture_output=True, text=True, errors="replace", check=False
+        ["make", "-n"],
+        cwd=tree,
+        env=dict(runner.env),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
     )
     total = sum(line.startswith("printf") for line in plan.stdout.splitlines())
     runner.run(

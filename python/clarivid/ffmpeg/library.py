@@ -61,6 +61,8 @@ class Library:
     def write_prefix(self, prefix: Path) -> None:
         """Copy header and libraries to ``prefix`` and write ``lib/pkgconfig/clarivid.pc`` for it.
 
+        The .pc file is for builds that run in the folder above it: relative paths survive a space in the
+        path of the cache.
         Files that are the same already keep their time, so that nothing is compiled again for them.
         """
         copy_if_changed([self.header], prefix / "include" / "clarivid")
@@ -68,7 +70,7 @@ class Library:
         pc = prefix / "lib" / "pkgconfig" / "clarivid.pc"
         pc.parent.mkdir(parents=True, exist_ok=True)
         pc.write_text(
-            f"prefix={prefix}\n"
+            f"prefix={prefix.name}\n"
             "libdir=${prefix}/lib\n"
             "includedir=${prefix}/include\n"
             "\n"
