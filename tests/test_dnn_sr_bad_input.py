@@ -146,6 +146,24 @@ def test_a_picture_smaller_than_the_net_needs(bundle: Path) -> None:
     refused(f"model={bundle}", "16x16", "32", size="16x16")
 
 
+def test_a_change_to_a_size_that_the_net_cannot_take_ends_with_the_frames_before_it(
+    bundle: Path, tmp_path: Path
+) -> None:
+    clips = []
+    for size in ("64x48", "16x16"):
+        clip = tmp_path / f"{size}.h264"
+        tools.run("-f", "lavfi", "-i", f"testsrc2=s={size}:r=25:d=0.2", "-c:v", "libx264", "-bf", "0", clip)
+        clips.append(clip.read_bytes())
+    done = tools.run(
+        "-f", "h264", "-i", "-", "-vf", f"dnn_sr=model={bundle}:backend=dummy:async=3",
+        "-f", "framecrc", "-", stdin=b"".join(clips), check=False,
+    )  # fmt: skip
+    assert done.returncode > 0
+    assert len(tools.packets(done)) == 5
+    assert len(tools.errors(done)) == 1
+    assert "16x16" in tools.errors(done)[0]
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [
