@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -50,6 +51,37 @@ def test_help_lists_exactly_the_commands_that_are_there(clarivid: Any) -> None:
     for name in cli.available():
         assert f"\n  {name} " in done.stdout
     assert "dnn_sr=model=game_x2" in done.stdout
+
+
+def test_every_command_module_is_in_the_table(root: Path) -> None:
+    modules = {path.stem for path in (root / "python" / "clarivid" / "cli").glob("[a-z]*.py")}
+    assert modules <= set(cli.COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("raised", "sentence"),
+    [
+        (
+            "ModuleNotFoundError('x', name='torch')",
+            "needs the Python package torch: pip install 'clarivid[train]'",
+        ),
+        ("PermissionError(13, 'Permission denied', '/srv/x')", "/srv/x: Permission denied"),
+        ("InputError('The sentence.')", "The sentence."),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line_without_a_traceback(raised: str, sentence: str) -> None:
+    code = (
+        "from clarivid import cli\nfrom clarivid.errors import InputError\n"
+        f"def fail(**_): raise {raised}\n"
+        "cli.cli.main = fail\ncli.main([])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("clarivid: error: ")
+    assert done.stderr.strip().endswith(sentence)
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_version_is_printed(clarivid: Any) -> None:

@@ -37,6 +37,15 @@ Examples:
   $(clarivid ffmpeg path) -i in.mp4 -vf dnn_sr=model=game_x2 out.mp4
 """
 
+# Imported by commands that a base installation has no packages for -> what pip installs.
+EXTRAS = {
+    "PIL": "train",
+    "imageio_ffmpeg": "train",
+    "onnx": "train",
+    "safetensors": "train",
+    "torch": "train",
+}
+
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -104,36 +113,42 @@ def main(args: list[str] | None = None) -> None:
     :param args: arguments without the program's name; None takes those of the process.
     """
     arguments = sys.argv[1:] if args is None else args
-    debug = "--debug" in arguments or bool(os.environ.get("CLARIVID_DEBUG"))
     try:
         result: Any = cli.main(args=arguments, prog_name="clarivid", standalone_mode=False)
-    except click.exceptions.Abort:  # click's name for Ctrl-C and for EOF at a prompt
-        if debug:
+    except (Exception, KeyboardInterrupt) as error:
+        if "--debug" in arguments or os.environ.get("CLARIVID_DEBUG"):
             raise
+        sys.exit(_report(error))
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+def _report(error: BaseException) -> int:
+    """Say what failed in one line on stderr and return the exit code; raise again what is a bug of ours."""
+    if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):  # Abort: Ctrl-C or EOF at a prompt
         click.echo("clarivid: interrupted", err=True)
-        sys.exit(EXIT_INTERRUPTED)
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        click.echo("clarivid: interrupted", err=True)
-        sys.exit(EXIT_INTERRUPTED)
-    except click.ClickException as error:
-        if isinstance(error, click.UsageError):
-            error.show()
-        else:
-            click.echo(f"clarivid: error: {error.format_message()}", err=True)
-        sys.exit(error.exit_code)
-    except Error as error:
-        if debug:
-            raise
-        click.echo(f"clarivid: error: {error}", err=True)
-        sys.exit(EXIT_ERROR)
-    except BrokenPipeError:
+        return EXIT_INTERRUPTED
+    if isinstance(error, click.UsageError):
+        error.show()
+        return error.exit_code
+    if isinstance(error, BrokenPipeError):
         # `clarivid models list | head`: the reader has gone; that is not our error. The interpreter would
         # try to flush stdout once more at exit, so give it somewhere to flush to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_ERROR)
-    sys.exit(result if isinstance(result, int) else 0)
+        return EXIT_ERROR
+    if isinstance(error, click.ClickException):
+        sentence = error.format_message()
+    elif isinstance(error, Error):
+        sentence = str(error)
+    elif (
+        isinstance(error, ModuleNotFoundError) and (package := (error.name or "").partition(".")[0]) in EXTRAS
+    ):
+        sentence = f"This needs the Python package {package}: pip install 'clarivid[{EXTRAS[package]}]'"
+    elif isinstance(error, OSError) and error.filename is not None:
+        sentence = f"{error.filename}: {error.strerror}"  # a full disk, a folder that may not be written, ...
+    else:
+        raise error
+    click.echo(f"clarivid: error: {sentence}", err=True)
+    return EXIT_ERROR
 
 
 __all__ = ["COMMANDS", "available", "cli", "main"]

@@ -23,7 +23,7 @@ def command() -> None:
     """
 
 
-@command.command(name="sources")
+@command.command(name="sources", epilog="\b\nExample:\n  clarivid data sources | grep CC0\n")
 def sources() -> None:
     """List packages, versions, numbers of pictures and licences."""
     from rich.console import Console

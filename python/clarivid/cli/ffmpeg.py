@@ -9,12 +9,25 @@ from pathlib import Path
 import click
 
 
-@click.group()
+@click.group(
+    epilog="""\b
+Examples:
+  clarivid ffmpeg build
+  $(clarivid ffmpeg path) -i in.mp4 -vf dnn_sr=model=game_x2 out.mp4
+"""
+)
 def command() -> None:
     """Build FFmpeg with clarivid's filters; print where it is."""
 
 
-@command.command()
+@command.command(
+    epilog="""\b
+Examples:
+  clarivid ffmpeg build                                what a transcode needs
+  clarivid ffmpeg build --full                         all of FFmpeg's own components
+  clarivid ffmpeg build --source ffmpeg-7.1.tar.xz     a source of yours
+"""
+)
 @click.option("--full", is_flag=True, help="All of FFmpeg's own components, not only what a transcode needs.")
 @click.option(
     "--source",
@@ -39,15 +52,17 @@ def build(full: bool, source_path: Path | None, jobs: int | None) -> None:
     click.echo(built.ffmpeg)
 
 
-@command.command()
+@command.command(
+    epilog="""\b
+Examples:
+  $(clarivid ffmpeg path) -i in.mp4 -vf dnn_sr=model=game_x2 out.mp4
+  $(clarivid ffmpeg path --probe) out.mp4
+"""
+)
 @click.option("--full", is_flag=True, help="The build with all components.")
 @click.option("--probe", is_flag=True, help="Print the path of ffprobe instead.")
 def path(full: bool, probe: bool) -> None:
-    """Print the path of the built ffmpeg, for use in a command line:
-
-    \b
-    $(clarivid ffmpeg path) -i in.mp4 -vf dnn_sr=model=game_x2 out.mp4
-    """
+    """Print the path of the built ffmpeg, for use in a command line."""
     from clarivid import ffmpeg
 
     built = ffmpeg.find(full=True if full else None)
