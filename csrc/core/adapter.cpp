@@ -85,6 +85,10 @@ ConstPicture readable(const clv_picture &picture) {
     return writable(picture);
 }
 
+Element element(ElementType type) {
+    return type == ElementType::f16 ? Element::f16 : Element::f32;
+}
+
 struct Padded {
     int width;
     int height;
@@ -114,10 +118,11 @@ public:
 
     TensorShape input_shape() const override { return input_; }
 
-    int set_output_shape(const TensorShape &output) override {
+    int set_output(const TensorShape &output, ElementType type) override {
         for (int scale = 1; scale <= 4; scale++)
             if (output == TensorShape{6 * scale * scale, input_.height, input_.width}) {
                 output_ = output;
+                type_ = element(type);
                 scale_ = scale;
                 return scale;
             }
@@ -135,10 +140,9 @@ public:
         });
     }
 
-    void finish(std::span<const float> tensor, const clv_picture &output) override {
-        const ConstTensor from =
-            pixels::contiguous(static_cast<const void *>(tensor.data()), Element::f32,
-                               static_cast<int>(output_.channels), rows(output_), columns(output_));
+    void finish(const void *tensor, const clv_picture &output) override {
+        const ConstTensor from = pixels::contiguous(tensor, type_, static_cast<int>(output_.channels),
+                                                    rows(output_), columns(output_));
         const PictureFormat format = scaled(format_, scale_);
         const Picture to = writable(output);
         pool_.parallel_for(0, from.height, kGrain, [&](int first, int last) {
@@ -156,6 +160,7 @@ private:
     pixels::ThreadPool &pool_;
     TensorShape input_;
     TensorShape output_;
+    Element type_ = Element::f32;
     int scale_ = 0;
 };
 
@@ -170,8 +175,9 @@ public:
 
     TensorShape input_shape() const override { return input_; }
 
-    int set_output_shape(const TensorShape &output) override {
+    int set_output(const TensorShape &output, ElementType type) override {
         scale_ = picture_scale(input_, output, model_);
+        type_ = element(type);
         chroma_ = std::make_unique<pixels::ChromaScaler>(format_, scale_);
         return scale_;
     }
@@ -186,10 +192,10 @@ public:
         chroma_->scale(from, writable(output));
     }
 
-    void finish(std::span<const float> tensor, const clv_picture &output) override {
-        const ConstTensor from = pixels::contiguous(static_cast<const void *>(tensor.data()), Element::f32, 1,
-                                                    static_cast<int>(input_.height) * scale_,
-                                                    static_cast<int>(input_.width) * scale_);
+    void finish(const void *tensor, const clv_picture &output) override {
+        const ConstTensor from =
+            pixels::contiguous(tensor, type_, 1, static_cast<int>(input_.height) * scale_,
+                               static_cast<int>(input_.width) * scale_);
         const PictureFormat format = scaled(format_, scale_);
         const Picture to = writable(output);
         pool_.parallel_for(0, format.height, kGrain, [&](int first, int last) {
@@ -203,6 +209,7 @@ private:
     const Dither dither_;
     pixels::ThreadPool &pool_;
     TensorShape input_;
+    Element type_ = Element::f32;
     int scale_ = 0;
     std::unique_ptr<pixels::ChromaScaler> chroma_;
 };
@@ -218,7 +225,9 @@ public:
 
     TensorShape input_shape() const override { return input_; }
 
-    int set_output_shape(const TensorShape &output) override {
+    bool takes_half() const override { return false; } // zimg computes in f32
+
+    int set_output(const TensorShape &output, ElementType) override {
         const int scale = picture_scale(input_, output, model_);
         converter_ = std::make_unique<pixels::RgbConverter>(format_, static_cast<int>(input_.width),
                                                             static_cast<int>(input_.height), scale, dither_);
@@ -229,8 +238,8 @@ public:
         converter_->to_tensor(readable(input), tensor.data());
     }
 
-    void finish(std::span<const float> tensor, const clv_picture &output) override {
-        converter_->from_tensor(tensor.data(), writable(output));
+    void finish(const void *tensor, const clv_picture &output) override {
+        converter_->from_tensor(static_cast<const float *>(tensor), writable(output));
     }
 
 private:

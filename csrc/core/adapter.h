@@ -16,13 +16,15 @@ class Adapter {
 public:
     virtual ~Adapter() = default;
     virtual TensorShape input_shape() const = 0;
+    /// Whether finish() takes f16.
+    virtual bool takes_half() const { return true; }
     /// Learns what the net gives and returns the picture's scale. Throws Error when the layout cannot use it.
-    virtual int set_output_shape(const TensorShape &output) = 0;
+    virtual int set_output(const TensorShape &output, ElementType type) = 0;
     /// input planes -> the net's input tensor. A part of the output that does not come from the net may be
     /// written here (the chroma of luma nets).
     virtual void prepare(const clv_picture &input, const clv_picture &output, std::span<float> tensor) = 0;
     /// The net's output tensor -> output planes.
-    virtual void finish(std::span<const float> tensor, const clv_picture &output) = 0;
+    virtual void finish(const void *tensor, const clv_picture &output) = 0;
 };
 
 /// `format` is that of the input pictures. `pool` must outlive the adapter.

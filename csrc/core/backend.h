@@ -15,7 +15,7 @@
 namespace clv {
 
 /// Changes whenever anything in this header does; core refuses a backend with another number.
-inline constexpr uint32_t kBackendAbi = 1;
+inline constexpr uint32_t kBackendAbi = 2;
 
 /// N is always 1: pictures are not batched, slots in flight are.
 struct TensorShape {
@@ -30,6 +30,9 @@ struct TensorShape {
     }
 };
 
+/// What a tensor's values are stored as.
+enum class ElementType { f32, f16 };
+
 struct CompileRequest {
     std::span<const std::byte> onnx; ///< the whole model; valid during compile() only
     std::string model_name;          ///< for messages
@@ -40,7 +43,8 @@ struct CompileRequest {
     clv_precision precision = CLV_PRECISION_AUTO;
     bool bf16_passed = false; ///< what the bundle's parity gate recorded: AUTO may take it
     bool fp16_passed = false;
-    int threads = 0; ///< 0: all that the process may use
+    bool half_output = false; ///< output may be f16 where the net computes in less than f32: half the traffic
+    int threads = 0;          ///< 0: all that the process may use
     int in_flight = 1;
 };
 
@@ -55,8 +59,8 @@ public:
     virtual bool ready() = 0;
     /// Returns when output() holds the result; throws Error(CLV_ERR_INFERENCE) when the runtime failed.
     virtual void wait() = 0;
-    /// Contiguous f32 NCHW, valid until the next start().
-    virtual std::span<const float> output() = 0;
+    /// Contiguous NCHW of CompiledModel::output_type(), valid until the next start().
+    virtual const void *output() = 0;
 };
 
 /// A net made ready for one input shape. create_request() is called by one thread at a time.
@@ -64,6 +68,7 @@ class CompiledModel {
 public:
     virtual ~CompiledModel() = default;
     virtual TensorShape output() const = 0;
+    virtual ElementType output_type() const { return ElementType::f32; }
     virtual clv_precision precision() const = 0; ///< what it took, never AUTO
     virtual int threads() const = 0;
     virtual std::unique_ptr<InferRequest> create_request() = 0;

@@ -127,11 +127,12 @@ clv_session::clv_session(clv_context &context, std::shared_ptr<const clv::Bundle
     request.precision = params.precision;
     request.bf16_passed = bundle_->bf16_passed;
     request.fp16_passed = bundle_->fp16_passed;
+    request.half_output = adapter_->takes_half();
     request.threads = params.threads;
     request.in_flight = params.in_flight;
     compiled_ = backend_->compile(request);
 
-    scale_ = adapter_->set_output_shape(compiled_->output());
+    scale_ = adapter_->set_output(compiled_->output(), compiled_->output_type());
     if (bundle_->scale && scale_ != bundle_->scale)
         throw Error(CLV_ERR_INVALID_MODEL, "model " + bundle_->name + " says scale " +
                                                std::to_string(bundle_->scale) + " but its net scales by " +
@@ -205,7 +206,9 @@ int clv_session::receive(bool wait, void **opaque) {
 }
 
 void clv_session::info(clv_session_info &info) const {
-    const size_t values = adapter_->input_shape().count() + compiled_->output().count();
+    const size_t in = adapter_->input_shape().count() * sizeof(float);
+    const size_t out =
+        compiled_->output().count() * (compiled_->output_type() == clv::ElementType::f16 ? 2 : 4);
     info.output = output_format_;
     info.scale = scale_;
     info.backend = backend_name_.c_str();
@@ -213,5 +216,5 @@ void clv_session::info(clv_session_info &info) const {
     info.precision = compiled_->precision();
     info.threads = compiled_->threads();
     info.in_flight = static_cast<int>(slots_.size());
-    info.tensor_bytes = uint64_t{values} * sizeof(float) * slots_.size();
+    info.tensor_bytes = uint64_t{in + out} * slots_.size();
 }

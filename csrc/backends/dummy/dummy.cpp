@@ -82,7 +82,7 @@ public:
           input_(shape.count()), output_(output) {}
 
     std::span<float> input() override { return input_; }
-    std::span<const float> output() override { return output_; }
+    const void *output() override { return output_.data(); }
     void start() override {
         const int number = ++counter_;
         const auto launch = options_.delay_ms ? std::launch::async : std::launch::deferred;

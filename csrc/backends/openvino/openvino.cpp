@@ -38,8 +38,8 @@ int usable_cores() {
 
 class OpenVinoRequest final : public clv::InferRequest {
 public:
-    OpenVinoRequest(ov::InferRequest request, const TensorShape &input, const TensorShape &output)
-        : request_(std::move(request)), input_count_(input.count()), output_count_(output.count()) {
+    OpenVinoRequest(ov::InferRequest request, const TensorShape &input)
+        : request_(std::move(request)), input_count_(input.count()) {
         input_ = request_.get_input_tensor().data<float>();
     }
 
@@ -61,9 +61,7 @@ public:
         guarded([&] { request_.wait(); });
     }
 
-    std::span<const float> output() override {
-        return {request_.get_output_tensor().data<float>(), output_count_};
-    }
+    const void *output() override { return request_.get_output_tensor().data(); }
 
 private:
     template <class Body>
@@ -78,7 +76,6 @@ private:
     ov::InferRequest request_;
     float *input_ = nullptr;
     const size_t input_count_;
-    const size_t output_count_;
 };
 
 class OpenVinoModel final : public clv::CompiledModel {
@@ -89,6 +86,8 @@ public:
         check_device(core, device);
         threads_ = request.threads ? request.threads : usable_cores();
         precision_ = choose_precision(core, device, request);
+        if (precision_ != CLV_PRECISION_FP32 && request.half_output)
+            output_type_ = clv::ElementType::f16;
         const auto model = read(core, request, what);
         try {
             compiled_ = core.compile_model(model, device, properties(device, request.in_flight));
@@ -102,10 +101,11 @@ public:
     }
 
     TensorShape output() const override { return output_; }
+    clv::ElementType output_type() const override { return output_type_; }
     clv_precision precision() const override { return precision_; }
     int threads() const override { return threads_; }
     std::unique_ptr<clv::InferRequest> create_request() override {
-        return std::make_unique<OpenVinoRequest>(compiled_.create_infer_request(), input_, output_);
+        return std::make_unique<OpenVinoRequest>(compiled_.create_infer_request(), input_);
     }
 
 private:
@@ -175,7 +175,8 @@ private:
         try {
             ov::preprocess::PrePostProcessor ports(model);
             ports.input().tensor().set_element_type(ov::element::f32);
-            ports.output().tensor().set_element_type(ov::element::f32);
+            ports.output().tensor().set_element_type(
+                output_type_ == clv::ElementType::f16 ? ov::element::f16 : ov::element::f32);
             model = ports.build();
             model->reshape(ov::PartialShape{1, input_.channels, input_.height, input_.width});
         } catch (const std::exception &error) {
@@ -208,6 +209,7 @@ private:
 
     const TensorShape input_;
     TensorShape output_;
+    clv::ElementType output_type_ = clv::ElementType::f32;
     int threads_ = 0;
     clv_precision precision_ = CLV_PRECISION_FP32;
     ov::CompiledModel compiled_;
