@@ -55,10 +55,8 @@ class Clip:
         path = self._folder() / "reference.mkv"
         if not path.is_file():
             source = self.source()
-            _encode(
-                path,
-                [*self._input(source), "-vf", self._filters(), "-frames:v", str(self.frames), *_LOSSLESS],
-            )
+            arguments = [*self._input(source), "-vf", self._filters(), "-frames:v", str(self.frames)]
+            _encode(path, [*arguments, *_LOSSLESS], self.frames)
         return path
 
     def low(self, codec: str = "x264", crf: int = 23) -> Path:
@@ -68,7 +66,8 @@ class Clip:
         path = self._folder() / f"low-{codec}-{crf}.mkv"
         if not path.is_file():
             filters = "scale=iw/2:ih/2:flags=bicubic"
-            _encode(path, ["-i", str(self.reference()), "-vf", filters, *CODECS[codec], "-crf", str(crf)])
+            arguments = ["-i", str(self.reference()), "-vf", filters, *CODECS[codec], "-crf", str(crf)]
+            _encode(path, arguments, self.frames)
         return path
 
     def _folder(self) -> Path:
@@ -127,16 +126,25 @@ def encoder() -> str:
 _LOSSLESS = ["-c:v", "ffv1", "-level", "3", "-slices", "4"]
 
 
-def _encode(path: Path, arguments: list[str]) -> None:
-    """Run ffmpeg into a temporary file beside ``path`` and rename it, so that what is there is complete."""
+def _encode(path: Path, arguments: list[str], frames: int) -> None:
+    """Run ffmpeg into a temporary file beside ``path`` and rename it, so that what is there is complete.
+
+    Raises :class:`ToolError` when ffmpeg fails or writes another number of frames than ``frames``.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=".", dir=path.parent)
     os.close(handle)
     try:
-        command = [encoder(), "-nostdin", "-hide_banner", "-loglevel", "error", "-y", *arguments, "-an", name]
+        command = [encoder(), "-nostdin", "-hide_banner", "-loglevel", "error", "-y", *arguments, "-an"]
+        command += ["-progress", "pipe:1", "-nostats", name]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode or not Path(name).stat().st_size:
-            raise ToolError(f"cannot make {path.name} of {path.parent.name}: {_last_line(done.stderr)}")
+        what = f"cannot make {path.name} of {path.parent.name}"
+        if done.returncode:
+            raise ToolError(f"{what}: {_last_line(done.stderr)}")
+        counts = [line for line in done.stdout.splitlines() if line.startswith("frame=")]
+        written = int(counts[-1].partition("=")[2]) if counts else 0
+        if written != frames:
+            raise ToolError(f"{what}: the source gave {written} frames instead of {frames}")
         Path(name).chmod(0o644)
         Path(name).replace(path)
     finally:
@@ -182,7 +190,7 @@ _CLIPS = (
     Clip("concert", "game", _concert, "Expat", pan=(7, 3)),
     Clip("window", "game", _doom, "BSD-3-Clause", first=70),
     Clip("pool", "game", _doom, "BSD-3-Clause", first=330),
-    Clip("dog", "natural", _dog, "GPL-3+"),
+    Clip("dog", "natural", _dog, "CC-BY-SA-4.0"),
     Clip("motorway", "natural", partial(_openshot, "test_video.mp4"), "LGPL-3+", first=60),
     Clip("marathon", "natural", partial(_openshot, "run.mp4"), "LGPL-3+", first=20),
     Clip("city", "natural", _city, "CC0-1.0", first=10),
