@@ -269,6 +269,14 @@ def _paste_sprites(views: list[Image.Image], sprites: Sequence[Picture], rng: Rn
             view.paste(sprite, (int(x + vx * t), int(y + vy * t)), sprite)
 
 
+def _grade(views: list[Image.Image], rng: Rng) -> list[Image.Image]:
+    """Another gamma and contrast: film and games are darker and flatter than wallpapers."""
+    gamma, contrast = float(np.exp(rng.uniform(-0.3, 0.9))), float(rng.uniform(0.4, 1.0))
+    floor = float(rng.uniform(0, 1 - contrast))
+    table = [round(255 * (floor + contrast * (i / 255) ** gamma)) for i in range(256)] * 3
+    return [view.point(table) for view in views]
+
+
 _WORDS = (
     *(
         "level",
@@ -385,6 +393,8 @@ def make_pairs(
             _write_text(views, rng)
         if not natural and rng.random() < 0.05:  # dithered art
             views = [view.quantize(int(rng.integers(16, 65))).convert("RGB") for view in views]
+    if not plain and rng.random() < 0.5:
+        views = _grade(views, rng)
     arrays = [np.asarray(view) for view in views]
     noisy = not plain and rng.random() < 0.2
     if noisy:
