@@ -250,7 +250,7 @@ def test_planes_that_do_not_fit_get_a_sentence(
 
 def test_a_net_exported_for_one_size_is_refused_for_another(tmp_path: Path) -> None:
     net = SuperResolution(str(fixed_size_net(tmp_path / "fixed.onnx")))
-    with pytest.raises(BackendError, match=r"its shape is fixed|cannot compile"):
+    with pytest.raises(BackendError, match=r"its shape is fixed.*incompatible with input shape"):
         net(picture(96, 80))
 
 
@@ -259,7 +259,7 @@ def test_a_file_with_a_damaged_graph_is_refused(tmp_path: Path, s2d_net: Path) -
     model.graph.node[1].op_type = "Convolve"
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(model.SerializeToString())
-    with pytest.raises((ModelError, BackendError), match="OpenVINO cannot"):
+    with pytest.raises((ModelError, BackendError), match="OpenVINO cannot read model broken: .*Convolve"):
         SuperResolution(str(broken))(picture(32, 32))
 
 

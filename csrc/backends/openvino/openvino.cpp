@@ -4,6 +4,7 @@
 #include <exception>
 #include <mutex>
 #include <sched.h>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -16,19 +17,23 @@ namespace {
 using clv::Error;
 using clv::TensorShape;
 
-/// OpenVINO's messages carry source lines and stack-like context; the first line that says something is
-/// enough.
-std::string first_sentence(const std::string &message) {
-    size_t at = 0;
-    while (at < message.size()) {
-        const size_t end = std::min(message.find('\n', at), message.size());
-        const std::string line = message.substr(at, end - at);
-        at = end + 1;
-        const bool is_location = line.starts_with("Exception from ") || line.starts_with("Check '");
-        if (!line.empty() && !is_location)
-            return line;
+/// The part of OpenVINO's message that says why, on one line: what follows "Summary:", else the last line.
+/// The lines before carry source files and the chain of checks.
+std::string reason(const std::string &message) {
+    const std::string heading = "\nSummary:\n";
+    const size_t summary = message.find(heading);
+    std::istringstream lines(summary == std::string::npos ? message
+                                                          : message.substr(summary + heading.size()));
+    std::string line, joined, last;
+    while (std::getline(lines, line)) {
+        if (line.starts_with("-- "))
+            line.erase(0, 3);
+        if (line.empty())
+            continue;
+        joined += (joined.empty() ? "" : "; ") + line;
+        last = line;
     }
-    return message.substr(0, message.find('\n'));
+    return summary == std::string::npos ? last : joined;
 }
 
 int usable_cores() {
@@ -69,7 +74,7 @@ private:
         try {
             body();
         } catch (const std::exception &error) {
-            throw Error(CLV_ERR_INFERENCE, "OpenVINO failed on a picture: " + first_sentence(error.what()));
+            throw Error(CLV_ERR_INFERENCE, "OpenVINO failed on a picture: " + reason(error.what()));
         }
     }
 
@@ -93,7 +98,7 @@ public:
             compiled_ = core.compile_model(model, device, properties(device, request.in_flight));
         } catch (const std::exception &error) {
             throw Error(CLV_ERR_UNSUPPORTED, "OpenVINO cannot compile " + what + " for " + input_.text() +
-                                                 " on " + device + ": " + first_sentence(error.what()));
+                                                 " on " + device + ": " + reason(error.what()));
         }
         const auto shape = compiled_.output().get_shape();
         output_ = {static_cast<int64_t>(shape[1]), static_cast<int64_t>(shape[2]),
@@ -169,8 +174,7 @@ private:
             const auto *text = reinterpret_cast<const char *>(request.onnx.data());
             model = core.read_model(std::string(text, request.onnx.size()), ov::Tensor());
         } catch (const std::exception &error) {
-            throw Error(CLV_ERR_INVALID_MODEL,
-                        "OpenVINO cannot read " + what + ": " + first_sentence(error.what()));
+            throw Error(CLV_ERR_INVALID_MODEL, "OpenVINO cannot read " + what + ": " + reason(error.what()));
         }
         try {
             ov::preprocess::PrePostProcessor ports(model);
@@ -182,7 +186,7 @@ private:
         } catch (const std::exception &error) {
             throw Error(CLV_ERR_UNSUPPORTED, what + " cannot take a picture as " + input_.text() +
                                                  ", its shape is fixed or it was exported for other sizes: " +
-                                                 first_sentence(error.what()));
+                                                 reason(error.what()));
         }
         const auto shape = model->output().get_partial_shape();
         if (shape.is_dynamic() || shape.size() != 4 || shape[0].get_length() != 1)
@@ -237,6 +241,6 @@ clv::Backend *clarivid_backend_create(uint32_t abi) {
     try {
         return new OpenVinoBackend;
     } catch (const std::exception &error) {
-        throw Error(CLV_ERR_BACKEND, "OpenVINO does not start: " + first_sentence(error.what()));
+        throw Error(CLV_ERR_BACKEND, "OpenVINO does not start: " + reason(error.what()));
     }
 }
