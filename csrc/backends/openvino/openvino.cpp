@@ -28,7 +28,7 @@ std::string reason(const std::string &message) {
     while (std::getline(lines, line)) {
         if (line.starts_with("-- "))
             line.erase(0, 3);
-        if (line.empty())
+        if (line.empty() || line.starts_with("To facilitate"))
             continue;
         joined += (joined.empty() ? "" : "; ") + line;
         last = line;
