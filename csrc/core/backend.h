@@ -44,7 +44,7 @@ struct CompileRequest {
     bool bf16_passed = false; ///< what the bundle's parity gate recorded: AUTO may take it
     bool fp16_passed = false;
     bool half_output = false; ///< output may be f16 where the net computes in less than f32: half the traffic
-    int threads = 0;          ///< 0: all that the process may use
+    int threads = 1;          ///< CPU threads, at least 1
     int in_flight = 1;
 };
 

@@ -128,7 +128,7 @@ clv_session::clv_session(clv_context &context, std::shared_ptr<const clv::Bundle
     request.bf16_passed = bundle_->bf16_passed;
     request.fp16_passed = bundle_->fp16_passed;
     request.half_output = adapter_->takes_half();
-    request.threads = params.threads;
+    request.threads = cores;
     request.in_flight = params.in_flight;
     compiled_ = backend_->compile(request);
 

@@ -125,7 +125,7 @@ class DummyModel final : public clv::CompiledModel {
 public:
     explicit DummyModel(const clv::CompileRequest &request)
         : input_(request.input), layout_(request.layout), scale_(request.scale ? request.scale : 2),
-          threads_(request.threads ? request.threads : 1), options_(parse_device(request.device)) {
+          threads_(request.threads), options_(parse_device(request.device)) {
         if (request.precision != CLV_PRECISION_AUTO && request.precision != CLV_PRECISION_FP32)
             throw Error(CLV_ERR_UNSUPPORTED, "backend dummy has precision=fp32 only");
     }

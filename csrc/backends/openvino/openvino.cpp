@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <exception>
 #include <mutex>
-#include <sched.h>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -34,11 +33,6 @@ std::string reason(const std::string &message) {
         last = line;
     }
     return summary == std::string::npos ? last : joined;
-}
-
-int usable_cores() {
-    cpu_set_t set;
-    return sched_getaffinity(0, sizeof(set), &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
 }
 
 class OpenVinoRequest final : public clv::InferRequest {
@@ -85,11 +79,11 @@ private:
 
 class OpenVinoModel final : public clv::CompiledModel {
 public:
-    OpenVinoModel(ov::Core &core, const clv::CompileRequest &request) : input_(request.input) {
+    OpenVinoModel(ov::Core &core, const clv::CompileRequest &request)
+        : input_(request.input), threads_(request.threads) {
         const std::string what = "model " + request.model_name;
         const std::string device = request.device.empty() ? "CPU" : request.device;
         check_device(core, device);
-        threads_ = request.threads ? request.threads : usable_cores();
         precision_ = choose_precision(core, device, request);
         if (precision_ != CLV_PRECISION_FP32 && request.half_output)
             output_type_ = clv::ElementType::f16;
@@ -214,7 +208,7 @@ private:
     const TensorShape input_;
     TensorShape output_;
     clv::ElementType output_type_ = clv::ElementType::f32;
-    int threads_ = 0;
+    const int threads_;
     clv_precision precision_ = CLV_PRECISION_FP32;
     ov::CompiledModel compiled_;
 };
