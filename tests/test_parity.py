@@ -110,3 +110,9 @@ def test_a_missing_source_gives_a_sentence(clarivid: Run) -> None:
     done = clarivid("parity", "game_x2", "--source", "nowhere.mp4")
     assert done.returncode == 1
     assert "nowhere.mp4 does not exist" in done.stderr
+
+
+def test_a_clip_that_cannot_be_fetched_gives_a_way_out(clarivid: Run, tmp_path: Path) -> None:
+    done = clarivid("parity", "game_x2", CLARIVID_CACHE=str(tmp_path), PATH=str(tmp_path))
+    assert done.returncode == 1
+    assert "--no-real compares random pictures only" in done.stderr

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clarivid.cli._progress import bar
-from clarivid.errors import InputError
+from clarivid.errors import InputError, ToolError
 
 if TYPE_CHECKING:
     from clarivid.parity import Difference, Report
@@ -51,7 +51,12 @@ def command(
     if source is not None and not source.is_file():
         raise InputError(f"{source} does not exist; --source names a video")
     if not no_real and source is None:
-        source = clips.find(CLIP).low()
+        try:
+            source = clips.find(CLIP).low()
+        except ToolError as error:
+            raise ToolError(
+                f"{error}. --source takes a video of yours, --no-real compares random pictures only"
+            ) from error
     with bar("parity") as (progress, task):
 
         def show(label: str, done: int, total: int) -> None:
