@@ -205,7 +205,20 @@ def _scene(picture: Picture, size: tuple[int, int], rng: Rng) -> tuple[Image.Ima
     ), factor
 
 
-def _motion_frames(canvas: Image.Image, size: tuple[int, int], count: int, rng: Rng) -> list[Image.Image]:
+def _texels(canvas: Image.Image, rng: Rng) -> Image.Image:
+    """The picture as an old game shows it: a coarse texture, seen aslant, sampled without interpolation."""
+    factor = float(np.exp(rng.uniform(np.log(1.5), np.log(7.0))))
+    width, height = int(canvas.width / factor), int(canvas.height / factor)
+    small = canvas.resize((width, height), Image.Resampling.BOX)
+    corners = np.array([(0, 0), (0, height), (width, height), (width, 0)], float)
+    corners += rng.uniform(0, 0.3, (4, 2)) * (width, height) * np.array([(1, 1), (1, -1), (-1, -1), (-1, 1)])
+    quad = tuple(float(c) for c in corners.flat)
+    return small.transform(canvas.size, Image.Transform.QUAD, quad, Image.Resampling.NEAREST)
+
+
+def _motion_frames(
+    canvas: Image.Image, size: tuple[int, int], count: int, rng: Rng, method: Image.Resampling
+) -> list[Image.Image]:
     """``count`` views of ``canvas`` under a slow pan, zoom and rotation, one of them exact (no
     resampling)."""
     still = rng.random() < 0.15
@@ -227,12 +240,12 @@ def _motion_frames(canvas: Image.Image, size: tuple[int, int], count: int, rng: 
         cx, cy = width / 2, height / 2
         dx, dy = speed * k * np.cos(angle), speed * k * np.sin(angle)
         matrix = (cos, -sin, cx + 12 + dx - cos * cx + sin * cy, sin, cos, cy + 12 + dy - sin * cx - cos * cy)
-        view = canvas.transform(size, Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC)
-        views.append(_bend(view, bends * k) if bends is not None else view)
+        view = canvas.transform(size, Image.Transform.AFFINE, matrix, method)
+        views.append(_bend(view, bends * k, method) if bends is not None else view)
     return views
 
 
-def _bend(view: Image.Image, bends: npt.NDArray[np.float64]) -> Image.Image:
+def _bend(view: Image.Image, bends: npt.NDArray[np.float64], method: Image.Resampling) -> Image.Image:
     """Shift the inner corners of a 4x4 grid by ``bends`` [3,3,2] pixels: motion no single vector predicts."""
     width, height = view.size
     xs, ys = np.linspace(0, width, 5).round(), np.linspace(0, height, 5).round()
@@ -244,7 +257,7 @@ def _bend(view: Image.Image, bends: npt.NDArray[np.float64]) -> Image.Image:
             box = (int(xs[j]), int(ys[i]), int(xs[j + 1]), int(ys[i + 1]))
             quad = (*corner[i, j], *corner[i + 1, j], *corner[i + 1, j + 1], *corner[i, j + 1])
             mesh.append((box, tuple(float(c) for c in quad)))
-    return view.transform(view.size, Image.Transform.MESH, mesh, Image.Resampling.BICUBIC)
+    return view.transform(view.size, Image.Transform.MESH, mesh, method)
 
 
 def _paste_sprites(views: list[Image.Image], sprites: Sequence[Picture], rng: Rng) -> None:
@@ -389,8 +402,12 @@ def make_pairs(
         canvas = canvas.filter(
             ImageFilter.UnsharpMask(float(rng.uniform(0.7, 1.5)), int(rng.integers(30, 120)), 0)
         )
+    texels = not natural and not plain and rng.random() < 0.3
+    if texels:
+        canvas = _texels(canvas, rng)
     count = int(rng.integers(5, 8))
-    views = _motion_frames(canvas, size, count, rng)
+    method = Image.Resampling.NEAREST if texels else Image.Resampling.BICUBIC
+    views = _motion_frames(canvas, size, count, rng, method)
     if not plain:
         _paste_sprites(views, sprites, rng)
         if rng.random() < (0.08 if natural else 0.2):
@@ -429,6 +446,7 @@ def make_pairs(
         "noisy": noisy,
         "recoded": recoded,
         "halved": halved,
+        "texels": texels,
         "sited": sited,
     }
     chosen = rng.permutation(np.arange(1, count))[:keep]
