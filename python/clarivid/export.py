@@ -279,10 +279,14 @@ def _data(state: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _commands(runs: list[Mapping[str, Any]]) -> list[str]:
     """The commands that train such a net again: first the packs, then one run after the other."""
-    packs = {(pack["seed"], pack["clips"]): "" for run in runs for pack in run.get("packs", [])}
-    for seed, clips in packs:
-        packs[seed, clips] = f"sr{seed}-{clips}.pack"
-    lines = [f"clarivid data sr --seed {s} --clips {c} --out {file}" for (s, c), file in packs.items()]
+    packs: dict[tuple[int, str, int], str] = {}
+    for run in runs:
+        for p in run.get("packs", []):
+            packs[p["seed"], p["kind"], p["clips"]] = f"sr-{p['kind']}-{p['seed']}-{p['clips']}.pack"
+    lines = [
+        f"clarivid data sr --seed {seed} --kind {kind} --clips {clips} --out {file}"
+        for (seed, kind, clips), file in packs.items()
+    ]
     for i, run in enumerate(runs):
         options = run["options"]
         words = [f"clarivid train sr --kind {options['kind']}"]
@@ -294,7 +298,7 @@ def _commands(runs: list[Mapping[str, Any]]) -> list[str]:
         if i:
             words.append(f"--init run{i - 1}/last.pt")
         words.append(f"--out run{i}")
-        words += [packs[p["seed"], p["clips"]] for p in run.get("packs", [])]
+        words += [packs[p["seed"], p["kind"], p["clips"]] for p in run.get("packs", [])]
         lines.append(" ".join(words))
     return lines
 

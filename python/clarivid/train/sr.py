@@ -332,11 +332,13 @@ def summary_of(state: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _origin(pack: Pack) -> dict[str, int]:
-    """Seed and clips a kind, which make the pack again."""
+def _origin(pack: Pack) -> dict[str, Any]:
+    """Seed, kind and clips a kind, which make the pack again."""
     clips = [c for c in pack.manifest.get("clips", []) if not c.get("val")]
     scenes = len(clips) // 2  # two frames of a clip are kept
-    return {"seed": int(pack.manifest.get("seed", 0)), "clips": scenes // max(1, len(pack.crops))}
+    kind = next(iter(pack.crops)) if len(pack.crops) == 1 else "all"
+    seed = int(pack.manifest.get("seed", 0))
+    return {"seed": seed, "kind": kind, "clips": scenes // max(1, len(pack.crops))}
 
 
 def _shares(options: Options) -> dict[str, float]:
