@@ -105,6 +105,23 @@ def test_coding_gives_every_frame_back_nearly_as_it_was(codec: str) -> None:
     assert sr.psnr(coded[1][0], frames[1][0]) > 36
 
 
+def test_any_recipe_gives_pairs_of_one_size(tmp_path: Path) -> None:
+    """Sprites, text, grain, texels, earlier encodes, half-size copies: high is always twice low."""
+    Image.fromarray(picture(830, 1310)).save(tmp_path / "scene.png")
+    sprite = Image.fromarray(picture(72, 72))
+    sprite.putalpha(200)
+    sprite.save(tmp_path / "sprite.png")
+    source = Source("none", ("*",), "game", "scene", 1.0, True, "CC0-1.0")
+    scene, cutout = (Picture(tmp_path / f"{name}.png", name, source, False) for name in ("scene", "sprite"))
+    seen: set[str] = set()
+    for seed in range(10):
+        for pair in synth.make_pairs(scene, [cutout], np.random.default_rng(seed), (320, 200), keep=1):
+            seen |= {key for key in ("halved", "texels", "noisy", "recoded") if pair.recipe[key]}
+            for low, high in zip(pair.low, pair.high, strict=True):
+                assert high.shape == (2 * low.shape[0], 2 * low.shape[1])
+    assert seen == {"halved", "texels", "noisy", "recoded"}
+
+
 def test_pack_is_lossless(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     tiles = {}
