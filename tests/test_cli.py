@@ -115,6 +115,7 @@ def test_wrong_usage_exits_with_2_and_points_at_help(clarivid: Any, arguments: t
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_interrupt_exits_with_130_and_no_traceback() -> None:
     code = (
         "import time, click\n"

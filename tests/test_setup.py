@@ -88,6 +88,7 @@ def test_a_failed_build_shows_the_compilers_words_and_not_pips(checkout: Path, t
     assert "noise" not in done.stderr
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_the_step_that_runs(checkout: Path, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     fake_pip(checkout, f"import os, time\nopen({str(pid)!r}, 'w').write(str(os.getpid()))\ntime.sleep(60)\n")

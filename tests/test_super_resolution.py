@@ -259,7 +259,7 @@ def test_a_file_with_a_damaged_graph_is_refused(tmp_path: Path, s2d_net: Path) -
     model.graph.node[1].op_type = "Convolve"
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(model.SerializeToString())
-    with pytest.raises((ModelError, BackendError), match="OpenVINO cannot read model random_x2: .*Convolve"):
+    with pytest.raises((ModelError, BackendError), match=r"OpenVINO cannot read model random_x2: .*Convolve"):
         SuperResolution(str(broken))(picture(32, 32))
 
 
