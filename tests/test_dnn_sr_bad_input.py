@@ -122,7 +122,7 @@ def test_a_model_for_another_task(bundle: Path) -> None:
 
 def test_a_net_that_was_exported_for_one_size(tmp_path: Path) -> None:
     net = fixed_size_net(tmp_path / "fixed.onnx")
-    refused(f"model={net}", "fixed", "64", size="96x80")
+    refused(f"model={net}", "fixed", "80x96", size="96x80")
 
 
 def test_a_backend_whose_library_is_missing(net: Path) -> None:
