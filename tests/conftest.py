@@ -47,7 +47,7 @@ def clarivid() -> Run:
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Let child processes be interrupted, even when the tests were started with SIGINT ignored (``make &``)."""
+    """Let child processes be interrupted, also when the tests started with SIGINT ignored (``make &``)."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
