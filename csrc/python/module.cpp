@@ -196,6 +196,7 @@ void translate(const CoreError &error) {
 
 PYBIND11_MODULE(_core, module) {
     module.doc() = "The C ABI of libclarivid (clarivid.h). Use clarivid.SuperResolution instead.";
+    // NOLINTNEXTLINE(performance-unnecessary-value-param): the type is pybind11's
     py::register_exception_translator([](std::exception_ptr pointer) {
         try {
             if (pointer)
