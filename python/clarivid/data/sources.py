@@ -83,7 +83,7 @@ SOURCES: tuple[Source, ...] = (
         "scene",
         3.0,
         True,
-        "GPL-2+ and CC-BY-SA-4.0 (debian/copyright)",
+        "GPL-2+ (debian/copyright)",
     ),
     Source(
         "wesnoth-1.16-data",
@@ -105,7 +105,7 @@ SOURCES: tuple[Source, ...] = (
         "sprite",
         3.0,
         True,
-        "GPL-2+ and CC-BY-SA-4.0 (debian/copyright)",
+        "GPL-2+ (debian/copyright)",
     ),
     Source(
         "wesnoth-1.16-data",
@@ -123,7 +123,7 @@ SOURCES: tuple[Source, ...] = (
         "scene",
         3.0,
         False,
-        "CC-BY-SA-4.0, LGPL-3 or GPL-2+ (debian/copyright)",
+        "GPL-2+ (debian/copyright); CC-BY-SA-4.0 or LGPL-3 (each picture's metadata)",
     ),
     Source(
         "renpy-thequestion",
@@ -162,7 +162,7 @@ SOURCES: tuple[Source, ...] = (
         "scene",
         3.0,
         False,
-        "CC-BY-4.0, CC-BY-SA-3.0, CC-BY-SA-4.0 or CC0-1.0 (debian/copyright)",
+        "CC-BY-4.0, CC-BY-SA-4.0 or CC0-1.0 by picture (debian/copyright)",
     ),
     Source(
         "plasma-workspace-wallpapers",
@@ -171,7 +171,7 @@ SOURCES: tuple[Source, ...] = (
         "scene",
         2.5,
         False,
-        "CC-BY-SA-4.0, LGPL-3 or GPL-2+ (debian/copyright)",
+        "GPL-2+ (debian/copyright); CC-BY-SA-4.0 or LGPL-3 (each picture's metadata)",
     ),
     Source(
         "mate-backgrounds",
@@ -180,7 +180,7 @@ SOURCES: tuple[Source, ...] = (
         "scene",
         2.0,
         False,
-        "CC-BY-SA-4.0 or GPL-2+ (debian/copyright)",
+        "GPL-2+ (debian/copyright)",
         exclude=("*Garden*", "*LadyBird*"),
     ),
     Source(
@@ -190,7 +190,7 @@ SOURCES: tuple[Source, ...] = (
         "sprite",
         1.0,
         True,
-        "GPL-2 or public domain (debian/copyright)",
+        "GPL-2 (debian/copyright)",
         exclude=("*cartoon*", "*symbols*"),
     ),
 )
