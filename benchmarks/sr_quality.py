@@ -13,7 +13,6 @@ before halving. The model of a kind is judged on the clips of its kind.
 from __future__ import annotations
 
 import json
-import platform
 import sys
 import tempfile
 from pathlib import Path
@@ -28,6 +27,7 @@ from rich.table import Table
 from clarivid import clips, quality
 from clarivid.errors import Error
 from clarivid.ffmpeg.run import LANCZOS_X2, filter_clip
+from machine import describe
 
 MODELS = {"game": "game_x2", "natural": "natural_x2"}
 # Name and digits shown.
@@ -123,7 +123,7 @@ def main(
         console.print(f"gate, {name}: {'passed' if entry['gate_passed'] else 'MISSED'}")
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        record = {"command": " ".join(sys.argv), "machine": platform.processor() or platform.machine()}
+        record = {"command": " ".join(sys.argv), "machine": describe()}
         out.write_text(json.dumps({**record, "summary": summary, "rows": rows}, indent=1) + "\n", "utf-8")
     if gate and not all(entry["gate_passed"] for entry in summary.values()):
         raise SystemExit(1)
