@@ -21,7 +21,8 @@ from functools import partial
 from pathlib import Path
 
 from clarivid.capture import freedoom
-from clarivid.errors import InputError, ToolError
+from clarivid.errors import InputError, ToolError, last_line
+from clarivid.ffmpeg.run import LOSSLESS
 from clarivid.packages import fetch_deb, fetch_debian_source, fetch_pypi
 from clarivid.paths import cache_dir
 
@@ -56,7 +57,7 @@ class Clip:
         if not path.is_file():
             source = self.source()
             arguments = [*self._input(source), "-vf", self._filters(), "-frames:v", str(self.frames)]
-            _encode(path, [*arguments, *_LOSSLESS], self.frames)
+            _encode(path, [*arguments, *LOSSLESS], self.frames)
         return path
 
     def low(self, codec: str = "x264", crf: int = 23) -> Path:
@@ -123,9 +124,6 @@ def encoder() -> str:
     return path
 
 
-_LOSSLESS = ["-c:v", "ffv1", "-level", "3", "-slices", "4"]
-
-
 def _encode(path: Path, arguments: list[str], frames: int) -> None:
     """Run ffmpeg into a temporary file beside ``path`` and rename it, so that what is there is complete.
 
@@ -140,7 +138,7 @@ def _encode(path: Path, arguments: list[str], frames: int) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         what = f"cannot make {path.name} of {path.parent.name}"
         if done.returncode:
-            raise ToolError(f"{what}: {_last_line(done.stderr)}")
+            raise ToolError(f"{what}: {last_line(done.stderr)}")
         counts = [line for line in done.stdout.splitlines() if line.startswith("frame=")]
         written = int(counts[-1].partition("=")[2]) if counts else 0
         if written != frames:
@@ -149,11 +147,6 @@ def _encode(path: Path, arguments: list[str], frames: int) -> None:
         Path(name).replace(path)
     finally:
         Path(name).unlink(missing_ok=True)
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "ffmpeg gave no reason"
 
 
 def _openshot(file: str) -> Path:

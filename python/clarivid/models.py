@@ -7,7 +7,6 @@ module reads cards and digests only; it needs neither PyTorch nor an inference r
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -213,14 +212,10 @@ def file_digest(path: Path) -> str:
 
     :raises ModelError: the file is missing or cannot be read.
     """
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
+        return paths.sha256_of(path)
     except OSError as error:
         raise ModelError(f"{path} cannot be read ({error.strerror}). Install the bundle again.") from error
-    return digest.hexdigest()
 
 
 def verify_model(model: Model) -> None:

@@ -15,7 +15,6 @@ complete. Asking again returns it without touching the network; several processe
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -29,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clarivid.errors import ToolError
-from clarivid.paths import cache_dir
+from clarivid.paths import cache_dir, sha256_of
 
 __all__ = ["Package", "fetch_deb", "fetch_debian_source", "fetch_pypi"]
 
@@ -191,7 +190,7 @@ def _fetch(kind: str, name: str, version: str | None, make: Callable[[Path], tup
             "name": name,
             "version": found,
             "archive": archive.name,
-            "sha256": _sha256(archive),
+            "sha256": sha256_of(archive),
             "licence": str(licence.relative_to(work)) if licence else None,
         }
         (work / "package.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
@@ -304,14 +303,6 @@ def _single(folder: Path, glob: str, name: str) -> Path:
     if len(found) != 1:
         raise ToolError(f"fetching {name} left {len(found)} files instead of one")
     return found[0]
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _file_safe(version: str | None) -> str:

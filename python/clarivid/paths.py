@@ -7,6 +7,7 @@ with ``lib/``, ``include/`` and ``share/`` inside), and, for developers, the *ch
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -76,4 +77,13 @@ def share_dirs(kind: str) -> list[Path]:
     return [folder for folder in candidates if folder.is_dir()]
 
 
-__all__ = ["cache_dir", "checkout_dir", "package_dir", "prefix_dirs", "share_dirs"]
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file in lower-case hexadecimal. Raises :class:`OSError`."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+__all__ = ["cache_dir", "checkout_dir", "package_dir", "prefix_dirs", "sha256_of", "share_dirs"]

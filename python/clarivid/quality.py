@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from clarivid.clips import encoder
-from clarivid.errors import InputError, ToolError
+from clarivid.errors import InputError, ToolError, last_line
 
 _MODELS = r"version=vmaf_v0.6.1\\:name=vmaf|version=vmaf_v0.6.1neg\\:name=vmaf_neg"
 _POOLED = {"psnr_y": "psnr_y", "ssim": "float_ssim", "vmaf": "vmaf", "vmaf_neg": "vmaf_neg"}
@@ -68,10 +68,9 @@ def compare(distorted: Path, reference: Path) -> Scores:
         done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
         log = Path(work) / "scores.json"
         if done.returncode or not log.is_file():
-            if "input width must match" in done.stderr.lower() or "must match" in done.stderr.lower():
+            if "must match" in done.stderr.lower():
                 raise InputError(f"{distorted} and {reference} differ in size or pixel format")
-            lines = [line for line in done.stderr.splitlines() if line.strip()]
-            raise ToolError(f"cannot score {distorted}: {lines[-1] if lines else 'ffmpeg gave no reason'}")
+            raise ToolError(f"cannot score {distorted}: {last_line(done.stderr)}")
         scores: dict[str, Any] = json.loads(log.read_text("utf-8"))
     counts = [frame_count(path) for path in (distorted, reference)]
     if counts[0] != counts[1]:
@@ -87,6 +86,5 @@ def frame_count(path: Path) -> int:
     command += ["-map", "0:v:0", "-fps_mode", "passthrough", "-f", "framecrc", "-"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        raise ToolError(f"cannot read {path}: {lines[-1] if lines else 'ffmpeg gave no reason'}")
+        raise ToolError(f"cannot read {path}: {last_line(done.stderr)}")
     return sum(1 for line in done.stdout.splitlines() if line and not line.startswith("#"))

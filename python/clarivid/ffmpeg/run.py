@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clarivid.errors import ToolError
+from clarivid.errors import ToolError, last_line
 from clarivid.ffmpeg.builder import find
 
 LANCZOS_X2 = "scale=2*iw:2*ih:flags=lanczos"
@@ -47,9 +47,7 @@ def filter_clip(
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     seconds = time.monotonic() - start
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        reason = next(
-            (line for line in lines if line.startswith("[Parsed_")), lines[-1] if lines else "no reason"
-        )
+        ours = [line for line in done.stderr.splitlines() if line.startswith("[Parsed_")]
+        reason = ours[0] if ours else last_line(done.stderr)
         raise ToolError(f"ffmpeg could not run {source.name} through {filters}: {reason}")
     return Result(seconds, done.stderr)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from clarivid import packages
 from clarivid.errors import DigestError, InputError, ToolError
+from clarivid.paths import sha256_of
 
 SERIES = "7.1"
 """The release series that patches/ffmpeg-7.1.patch is for."""
@@ -139,11 +140,7 @@ def _inspect_tarball(path: Path) -> tuple[str, str]:
             f"cannot read '{path}' as a tarball ({error}); give FFmpeg's source as .tar.xz, .tar.gz, "
             ".tar.bz2 or a folder"
         ) from error
-    digest = hashlib.sha256()
-    with path.open("rb") as data:
-        while block := data.read(1 << 20):
-            digest.update(block)
-    return version, digest.hexdigest()
+    return version, sha256_of(path)
 
 
 def _digest_of_folder(root: Path) -> str:
