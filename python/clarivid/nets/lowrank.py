@@ -7,8 +7,8 @@
           └──────────────────────────────────────────────────────────────────────────────── ┘
 
 It takes from a picture what costs bits and is not seen. There is no memory between frames: the same picture
-gives the same result, so what stands still stays still. A plain chain of 3x3 convolutions keeps a tile on chip
-from the first layer to the last (one fused kernel) and is what CPU runtimes do best.
+gives the same result, so what stands still stays still. A plain chain of 3x3 convolutions keeps a tile on
+chip from the first layer to the last (one fused kernel) and is what CPU runtimes do best.
 
 Convolutions pad with zeros, which is mid-grey here: values are centred.
 """
@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -50,7 +49,8 @@ class LowrankNet(nn.Module):
             for a, b, d in zip(widths[:-1], widths[1:], dilation, strict=True)
         )
         for layer in self.layers:
-            assert isinstance(layer, nn.Conv2d) and layer.bias is not None
+            assert isinstance(layer, nn.Conv2d)
+            assert layer.bias is not None
             nn.init.kaiming_normal_(layer.weight, a=SLOPE)
             nn.init.zeros_(layer.bias)
         last = self.layers[-1]
