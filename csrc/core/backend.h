@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -15,7 +16,7 @@
 namespace clv {
 
 /// Changes whenever anything in this header does; core refuses a backend with another number.
-inline constexpr uint32_t kBackendAbi = 2;
+inline constexpr uint32_t kBackendAbi = 3;
 
 /// N is always 1: pictures are not batched, slots in flight are.
 struct TensorShape {
@@ -44,7 +45,10 @@ struct CompileRequest {
     bool bf16_passed = false; ///< what the bundle's parity gate recorded: AUTO may take it
     bool fp16_passed = false;
     bool half_output = false; ///< output may be f16 where the net computes in less than f32: half the traffic
-    int threads = 1;          ///< CPU threads, at least 1
+    /// What the input "strength" of the net, one value, is set to; empty when the net has no such input. It
+    /// is fixed so that the compiler of the runtime folds it into the weights.
+    std::optional<float> strength;
+    int threads = 1; ///< CPU threads, at least 1
     int in_flight = 1;
 };
 

@@ -137,6 +137,10 @@ void clv_model_get_info(const clv_model *model, clv_model_info *info) {
              bundle.multiple_of,  bundle.min_width,    bundle.min_height,   bundle.has_card};
 }
 
+int clv_model_has_strength(const clv_model *model) {
+    return model->bundle->has_strength;
+}
+
 int clv_session_create(clv_context *context, clv_model *model, const clv_format *format,
                        const clv_session_params *params, clv_session **session) {
     if (!context)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "core/model.h"
 
+#include <algorithm>
 #include <charconv>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -21,6 +22,7 @@ constexpr const char *kModelFile = "model.onnx";
 constexpr const char *kCardFile = "card.json";
 constexpr int kSchema = 1;
 constexpr const char *kNormalisation = "ycbcr_unit_centred";
+constexpr const char *kStrength = "strength";
 
 [[noreturn]] void bad_card(const fs::path &card, const std::string &why) {
     throw Error(CLV_ERR_INVALID_MODEL, card.string() + ": " + why);
@@ -143,6 +145,8 @@ void read_card(Bundle &bundle, const fs::path &path) {
         bundle.min_height =
             small_integer(input->value("min_height", Json(1)), path, "input.min_height", 1, 32768);
     }
+    if (const auto controls = card.find("controls"); controls != card.end() && controls->is_object())
+        bundle.has_strength = controls->contains(kStrength);
     bundle.fp16_passed = parity_passed(card, "fp16");
     bundle.bf16_passed = parity_passed(card, "bf16");
     bundle.has_card = true;
@@ -193,6 +197,28 @@ void read_onnx_facts(Bundle &bundle, const OnnxSummary &onnx, const std::string 
     bundle.multiple_of = bundle.layout == CLV_LAYOUT_YUV420_S2D ? 2 : 1;
 }
 
+/// Takes the input "strength" out of `onnx`, so that the picture is the only one left. A card must agree.
+void take_strength(Bundle &bundle, OnnxSummary &onnx, const std::string &what) {
+    const auto found = std::find_if(onnx.inputs.begin(), onnx.inputs.end(),
+                                    [](const OnnxValue &input) { return input.name == kStrength; });
+    const bool present = found != onnx.inputs.end();
+    if (bundle.has_card && bundle.has_strength != present)
+        throw Error(CLV_ERR_INVALID_MODEL,
+                    what +
+                        (present ? " has an input \"strength\" that its card does not list "
+                                   "under \"controls\""
+                                 : " has no input \"strength\", but its card lists it under "
+                                   "\"controls\"") +
+                        ": the bundle is inconsistent");
+    bundle.has_strength = present;
+    if (!present)
+        return;
+    if (found->shape != std::vector<int64_t>{1})
+        throw Error(CLV_ERR_UNSUPPORTED,
+                    what + " takes " + shape_text(*found) + ": a strength has the shape [1]");
+    onnx.inputs.erase(found);
+}
+
 void check_graph(const Bundle &bundle, const OnnxSummary &onnx, const std::string &what) {
     if (onnx.external_data)
         throw Error(CLV_ERR_UNSUPPORTED, what + " keeps its weights in another file: save it as one file "
@@ -200,7 +226,7 @@ void check_graph(const Bundle &bundle, const OnnxSummary &onnx, const std::strin
     if (onnx.inputs.size() != 1 || onnx.outputs.size() != 1)
         throw Error(CLV_ERR_UNSUPPORTED, what + " has " + std::to_string(onnx.inputs.size()) +
                                              " inputs and " + std::to_string(onnx.outputs.size()) +
-                                             " outputs: a net needs one of each");
+                                             " outputs beside \"strength\": a net needs one of each");
     if (onnx.inputs[0].shape.size() != 4)
         throw Error(CLV_ERR_UNSUPPORTED, what + " takes " + shape_text(onnx.inputs[0]) +
                                              ": a net needs an input of four dimensions, NCHW");
@@ -230,7 +256,8 @@ Bundle Bundle::open(const std::string &name) {
         bundle.onnx = read_file(file);
 
     const std::string what = "model " + file.string();
-    const OnnxSummary onnx = inspect_onnx(bundle.onnx, what);
+    OnnxSummary onnx = inspect_onnx(bundle.onnx, what);
+    take_strength(bundle, onnx, what);
     check_graph(bundle, onnx, what);
     if (!bundle.has_card)
         read_onnx_facts(bundle, onnx, what);

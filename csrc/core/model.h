@@ -23,6 +23,7 @@ struct Bundle {
     bool has_card = false;
     bool bf16_passed = false; ///< the parity gate's record in the card
     bool fp16_passed = false;
+    bool has_strength = false;   ///< the net has a second input, "strength", of one value
     std::vector<std::byte> onnx; ///< model.onnx, digest checked when there is a card
 
     /// `name` as clv_model_open() takes it. Throws Error.

@@ -2,6 +2,8 @@
 #include "core/session.h"
 
 #include <algorithm>
+#include <cstdio>
+#include <cstring>
 #include <sched.h>
 
 #include "core/backend_loader.h"
@@ -75,17 +77,50 @@ int usable_cores() {
     return std::max(1, CPU_COUNT(&set));
 }
 
+std::string number_text(double value) {
+    char text[32];
+    std::snprintf(text, sizeof(text), "%g", value);
+    return text;
+}
+
+void check_strength(double strength, const clv::Bundle &bundle) {
+    if (!(strength >= 0.0 && strength <= 1.0)) // NaN too
+        throw Error(CLV_ERR_INVALID_ARGUMENT, "strength=" + number_text(strength) + " is not in 0..1");
+    if (strength != 1.0 && !bundle.has_strength)
+        throw Error(CLV_ERR_UNSUPPORTED, "model " + bundle.name +
+                                             " has no strength: strength=" + number_text(strength) +
+                                             " cannot be applied; leave it out, or set it to 1");
+}
+
 bool is_semi_planar(clv_pixel_format format) {
     return format == CLV_PIXEL_NV12 || format == CLV_PIXEL_P010;
 }
 
+int plane_count(const clv_format &format) {
+    return is_semi_planar(format.pixel_format) ? 2 : 3;
+}
+
+/// Of the samples in one row of a plane.
+ptrdiff_t row_bytes(const clv_format &format, int plane) {
+    const int chroma = (format.width + 1) / 2 * (is_semi_planar(format.pixel_format) ? 2 : 1);
+    const bool wide = format.pixel_format == CLV_PIXEL_YUV420P10 || format.pixel_format == CLV_PIXEL_P010;
+    return ptrdiff_t{plane == 0 ? format.width : chroma} * (wide ? 2 : 1);
+}
+
+void copy_picture(const clv_picture &from, const clv_picture &to, const clv_format &format) {
+    for (int i = 0; i < plane_count(format); i++) {
+        const auto *in = static_cast<const std::byte *>(from.data[i]);
+        auto *out = static_cast<std::byte *>(to.data[i]);
+        const int rows = i == 0 ? format.height : (format.height + 1) / 2;
+        const auto bytes = static_cast<size_t>(row_bytes(format, i));
+        for (int y = 0; y < rows; y++)
+            std::memcpy(out + y * to.stride[i], in + y * from.stride[i], bytes);
+    }
+}
+
 void check_picture(const char *which, const clv_picture &picture, const clv_format &format) {
-    const int planes = is_semi_planar(format.pixel_format) ? 2 : 3;
-    const int bytes =
-        format.pixel_format == CLV_PIXEL_YUV420P10 || format.pixel_format == CLV_PIXEL_P010 ? 2 : 1;
-    for (int i = 0; i < planes; i++) {
-        const int samples = i == 0 ? format.width : (format.width + 1) / 2 * (planes == 2 ? 2 : 1);
-        const ptrdiff_t row = ptrdiff_t{samples} * bytes;
+    for (int i = 0; i < plane_count(format); i++) {
+        const ptrdiff_t row = row_bytes(format, i);
         const ptrdiff_t stride = picture.stride[i];
         if (!picture.data[i])
             throw Error(CLV_ERR_INVALID_ARGUMENT,
@@ -107,6 +142,7 @@ clv_session::clv_session(clv_context &context, std::shared_ptr<const clv::Bundle
     check_enum("dither", params.dither, CLV_DITHER_NONE, CLV_DITHER_ORDERED);
     check_range("threads", params.threads, 0, kMaxThreads);
     check_range("in_flight", params.in_flight, 1, kMaxInFlight);
+    check_strength(params.strength, *bundle_);
 
     const std::string wanted = params.backend && *params.backend ? params.backend : "auto";
     backend_name_ = wanted == "auto" ? "openvino" : wanted;
@@ -128,6 +164,8 @@ clv_session::clv_session(clv_context &context, std::shared_ptr<const clv::Bundle
     request.bf16_passed = bundle_->bf16_passed;
     request.fp16_passed = bundle_->fp16_passed;
     request.half_output = adapter_->takes_half();
+    if (bundle_->has_strength)
+        request.strength = static_cast<float>(params.strength);
     request.threads = cores;
     request.in_flight = params.in_flight;
     compiled_ = backend_->compile(request);
@@ -144,9 +182,12 @@ clv_session::clv_session(clv_context &context, std::shared_ptr<const clv::Bundle
     output_format_.width = format.width * scale_;
     output_format_.height = format.height * scale_;
 
+    // The net's zero times the change, plus the input, would be rounded to the precision it computes in.
+    const bool copies = bundle_->has_strength && params.strength == 0.0 && scale_ == 1;
     slots_.resize(static_cast<size_t>(params.in_flight));
     for (size_t i = 0; i < slots_.size(); i++) {
-        slots_[i].request = compiled_->create_request();
+        if (!copies)
+            slots_[i].request = compiled_->create_request();
         free_.push_back(slots_.size() - 1 - i);
     }
 
@@ -158,6 +199,7 @@ clv_session::clv_session(clv_context &context, std::shared_ptr<const clv::Bundle
                      " (backend=" + backend_name_ +
                      (wanted == "auto" ? ", chosen because the pictures are in host memory" : ", as asked") +
                      "), precision=" + precision_name(chosen.precision) +
+                     (bundle_->has_strength ? ", strength=" + number_text(params.strength) : "") +
                      ", threads=" + std::to_string(chosen.threads) + ", " + std::to_string(chosen.in_flight) +
                      " in flight, tensors " + std::to_string(chosen.tensor_bytes >> 20) + " MiB");
 }
@@ -165,7 +207,8 @@ clv_session::clv_session(clv_context &context, std::shared_ptr<const clv::Bundle
 clv_session::~clv_session() {
     for (const size_t index : busy_) {
         try {
-            slots_[index].request->wait();
+            if (slots_[index].request)
+                slots_[index].request->wait();
         } catch (const std::exception &error) {
             context_.log(CLV_LOG_WARNING,
                          std::string("a picture in flight failed at the end: ") + error.what());
@@ -180,8 +223,12 @@ int clv_session::submit(const clv_picture &input, const clv_picture &output, voi
         return CLV_AGAIN;
     const size_t index = free_.back();
     Slot &slot = slots_[index];
-    adapter_->prepare(input, output, slot.request->input());
-    slot.request->start();
+    if (slot.request) {
+        adapter_->prepare(input, output, slot.request->input());
+        slot.request->start();
+    } else {
+        copy_picture(input, output, input_format_);
+    }
     slot.output = output;
     slot.opaque = opaque;
     free_.pop_back();
@@ -194,14 +241,16 @@ int clv_session::receive(bool wait, void **opaque) {
         return CLV_EMPTY;
     const size_t index = busy_.front();
     Slot &slot = slots_[index];
-    if (!wait && !slot.request->ready())
+    if (slot.request && !wait && !slot.request->ready())
         return CLV_AGAIN;
     busy_.pop_front();
     free_.push_back(index);
     if (opaque)
         *opaque = slot.opaque;
-    slot.request->wait();
-    adapter_->finish(slot.request->output(), slot.output);
+    if (slot.request) {
+        slot.request->wait();
+        adapter_->finish(slot.request->output(), slot.output);
+    }
     return CLV_OK;
 }
 

@@ -30,7 +30,7 @@ public:
 
 private:
     struct Slot {
-        std::unique_ptr<clv::InferRequest> request;
+        std::unique_ptr<clv::InferRequest> request; ///< none at strength 0: samples are copied
         clv_picture output = {};
         void *opaque = nullptr;
     };

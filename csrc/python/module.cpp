@@ -90,6 +90,7 @@ public:
         clv_model_get_info(model_.get(), &info);
         return info;
     }
+    bool has_strength() const { return clv_model_has_strength(model_.get()) != 0; }
     clv_model *get() const { return model_.get(); }
     const std::shared_ptr<Context> &context() const { return context_; }
 
@@ -114,7 +115,7 @@ clv_picture view(const std::vector<py::array> &planes, bool writeable) {
 class Session {
 public:
     Session(const Model &model, const clv_format &format, const std::string &backend,
-            const std::string &device, int precision, int threads, int in_flight, int dither)
+            const std::string &device, int precision, int threads, int in_flight, int dither, double strength)
         : context_(model.context()) {
         clv_session_params params = CLV_SESSION_PARAMS_DEFAULTS;
         params.backend = backend.c_str();
@@ -123,6 +124,7 @@ public:
         params.threads = threads;
         params.in_flight = in_flight;
         params.dither = static_cast<clv_dither>(dither);
+        params.strength = strength;
         clv_session *session = nullptr;
         int status;
         {
@@ -233,14 +235,15 @@ PYBIND11_MODULE(_core, module) {
         .def_property_readonly("layout",
                                [](const Model &model) { return static_cast<int>(model.info().layout); })
         .def_property_readonly("scale", [](const Model &model) { return model.info().scale; })
-        .def_property_readonly("has_card", [](const Model &model) { return model.info().has_card != 0; });
+        .def_property_readonly("has_card", [](const Model &model) { return model.info().has_card != 0; })
+        .def_property_readonly("has_strength", &Model::has_strength);
 
     py::class_<Session>(module, "Session")
         .def(py::init<const Model &, const clv_format &, const std::string &, const std::string &, int, int,
-                      int, int>(),
+                      int, int, double>(),
              py::arg("model"), py::arg("format"), py::arg("backend") = "auto", py::arg("device") = "",
              py::arg("precision") = 0, py::arg("threads") = 0, py::arg("in_flight") = 1,
-             py::arg("dither") = 0)
+             py::arg("dither") = 0, py::arg("strength") = 1.0)
         .def("process", &Session::process, py::arg("input"), py::arg("output"),
              "Runs one picture; the planes' last axis must be contiguous and their sizes those of the "
              "formats.")

@@ -30,6 +30,8 @@ class Model:
     def scale(self) -> int: ...
     @property
     def has_card(self) -> bool: ...
+    @property
+    def has_strength(self) -> bool: ...
 
 class Session:
     def __init__(
@@ -42,6 +44,7 @@ class Session:
         threads: int = 0,
         in_flight: int = 1,
         dither: int = 0,
+        strength: float = 1.0,
     ) -> None: ...
     def process(self, input: Sequence[NDArray[Any]], output: Sequence[NDArray[Any]]) -> None: ...
     @property

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The dummy backend: every output value is the nearest input value, so that everything above inference can be
 // tested to the bit, without a runtime. The picture comes out as its nearest-neighbour upscale in every
-// layout.
+// layout. With a net that has a strength, strength * kShift is taken from each value: on no format and range
+// does that give a value half-way between two codes, for strengths of 1, 0.5 and 0.25.
 //
 // device="" or a ','-separated list of
 //   delay=MS   each inference takes MS milliseconds on a thread of its own (the order of results is put to
@@ -20,6 +21,8 @@ namespace {
 
 using clv::Error;
 using clv::TensorShape;
+
+constexpr float kShift = 0.22F;
 
 struct Options {
     int delay_ms = 0;
@@ -76,9 +79,9 @@ void replicate_block(const float *in, float *out, size_t plane, int64_t block, i
 
 class DummyRequest final : public clv::InferRequest {
 public:
-    DummyRequest(const TensorShape &shape, size_t output, clv_layout layout, int scale,
+    DummyRequest(const TensorShape &shape, size_t output, clv_layout layout, int scale, float shift,
                  const Options &options, std::atomic<int> &counter)
-        : shape_(shape), layout_(layout), scale_(scale), options_(options), counter_(counter),
+        : shape_(shape), layout_(layout), scale_(scale), shift_(shift), options_(options), counter_(counter),
           input_(shape.count()), output_(output) {}
 
     std::span<float> input() override { return input_; }
@@ -100,6 +103,13 @@ private:
         if (number == options_.fail_at)
             throw Error(CLV_ERR_INFERENCE, "inference " + std::to_string(number) + " failed as device=fail=" +
                                                std::to_string(number) + " of backend dummy asks");
+        enlarge();
+        if (shift_ != 0.0F)
+            for (float &value : output_)
+                value -= shift_;
+    }
+
+    void enlarge() {
         if (layout_ != CLV_LAYOUT_YUV420_S2D) {
             replicate(input_.data(), output_.data(), shape_, scale_);
             return;
@@ -114,6 +124,7 @@ private:
     const TensorShape shape_;
     const clv_layout layout_;
     const int scale_;
+    const float shift_;
     const Options options_;
     std::atomic<int> &counter_;
     std::vector<float> input_;
@@ -125,7 +136,8 @@ class DummyModel final : public clv::CompiledModel {
 public:
     explicit DummyModel(const clv::CompileRequest &request)
         : input_(request.input), layout_(request.layout), scale_(request.scale ? request.scale : 2),
-          threads_(request.threads), options_(parse_device(request.device)) {
+          shift_(request.strength.value_or(0.0F) * kShift), threads_(request.threads),
+          options_(parse_device(request.device)) {
         if (request.precision != CLV_PRECISION_AUTO && request.precision != CLV_PRECISION_FP32)
             throw Error(CLV_ERR_UNSUPPORTED, "backend dummy has precision=fp32 only");
     }
@@ -137,13 +149,15 @@ public:
     clv_precision precision() const override { return CLV_PRECISION_FP32; }
     int threads() const override { return threads_; }
     std::unique_ptr<clv::InferRequest> create_request() override {
-        return std::make_unique<DummyRequest>(input_, output().count(), layout_, scale_, options_, counter_);
+        return std::make_unique<DummyRequest>(input_, output().count(), layout_, scale_, shift_, options_,
+                                              counter_);
     }
 
 private:
     const TensorShape input_;
     const clv_layout layout_;
     const int scale_;
+    const float shift_;
     const int threads_;
     const Options options_;
     std::atomic<int> counter_ = 0;

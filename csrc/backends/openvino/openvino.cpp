@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <openvino/op/constant.hpp>
 #include <openvino/openvino.hpp>
 
 #include "core/backend.h"
@@ -33,6 +34,20 @@ std::string reason(const std::string &message) {
         last = line;
     }
     return summary == std::string::npos ? last : joined;
+}
+
+/// Puts a constant in the place of the input "strength", which is then folded into the layer before it.
+void bind_strength(ov::Model &model, float strength) {
+    const auto parameters = model.get_parameters();
+    const auto found = std::find_if(parameters.begin(), parameters.end(), [](const auto &parameter) {
+        return parameter->output(0).get_names().contains("strength");
+    });
+    if (found == parameters.end())
+        throw Error(CLV_ERR_INTERNAL,
+                    "the input \"strength\" that the file has was lost by OpenVINO's reader");
+    const auto constant = ov::op::v0::Constant::create((*found)->get_element_type(), {1}, {strength});
+    (*found)->output(0).replace(constant->output(0));
+    model.remove_parameter(*found);
 }
 
 class OpenVinoRequest final : public clv::InferRequest {
@@ -170,6 +185,8 @@ private:
         } catch (const std::exception &error) {
             throw Error(CLV_ERR_INVALID_MODEL, "OpenVINO cannot read " + what + ": " + reason(error.what()));
         }
+        if (request.strength)
+            bind_strength(*model, *request.strength);
         try {
             ov::preprocess::PrePostProcessor ports(model);
             ports.input().tensor().set_element_type(ov::element::f32);

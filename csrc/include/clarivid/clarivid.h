@@ -147,6 +147,9 @@ CLV_API void clv_model_close(clv_model **model);
 /** Fills *info; its strings live as long as the model. */
 CLV_API void clv_model_get_info(const clv_model *model, clv_model_info *info);
 
+/** 1 when the model takes clv_session_params.strength, else 0. */
+CLV_API int clv_model_has_strength(const clv_model *model);
+
 /* ----------------------------------------------------------------------------------------------- pictures
  * ---- */
 
@@ -229,11 +232,16 @@ typedef struct clv_session_params {
     int threads;   /**< CPU threads, 1..1024; 0 for all cores that the process may use */
     int in_flight; /**< pictures worked on at once, 1..64 */
     clv_dither dither;
+    /**
+     * How much of the net's change is applied, 0..1: 0 gives the input's samples, 1 the net's. For models
+     * with a strength (clv_model_has_strength()); others take 1 only, else CLV_ERR_UNSUPPORTED.
+     */
+    double strength;
 } clv_session_params;
 
 /** Every field's default. */
 #define CLV_SESSION_PARAMS_DEFAULTS                                                                          \
-    { sizeof(clv_session_params), NULL, NULL, CLV_PRECISION_AUTO, 0, 1, CLV_DITHER_NONE }
+    { sizeof(clv_session_params), NULL, NULL, CLV_PRECISION_AUTO, 0, 1, CLV_DITHER_NONE, 1.0 }
 
 /** A model made ready for pictures of one format on one backend. */
 typedef struct clv_session clv_session;
@@ -253,7 +261,8 @@ typedef struct clv_session_info {
  * Compiles `model` for pictures of `format`: this is the slow call (tens of milliseconds to seconds).
  * backend="auto" takes what fits the pictures' memory and says at CLV_LOG_INFO what it took and why; a named
  * backend that cannot run is an error with the reason, never another backend.
- * @param params NULL for the defaults
+ * @param params NULL for the defaults. Fields beyond struct_size, which an older host does not know, have
+ * theirs.
  * @return CLV_OK and *session, which the caller destroys; CLV_ERR_INVALID_ARGUMENT, CLV_ERR_UNSUPPORTED
  * (picture too small, precision not on this processor, ...), CLV_ERR_BACKEND, CLV_ERR_INVALID_MODEL,
  *         CLV_ERR_NO_MEMORY
