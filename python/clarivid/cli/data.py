@@ -14,6 +14,7 @@ import click
 Examples:
   clarivid data sources                   which pictures are used, under which licences
   clarivid data sr --out sr0.pack         coded pairs for 'clarivid train sr', some minutes
+  clarivid data lowrank --out low0.pack   coded clips for 'clarivid train lowrank', some minutes
 """,
 )
 def command() -> None:
@@ -112,3 +113,66 @@ def sr(out: Path, clips: int, crops: int, kind: str, seed: int, val: int, jobs: 
         f"{out}: {out.stat().st_size / 2**20:.1f} MiB, {len(manifest['clips'])} frames from "
         f"{sum(int(s['files']) for s in manifest['sources'])} pictures"
     )
+
+
+@command.command(
+    name="lowrank",
+    epilog="""\b
+Examples:
+  clarivid data lowrank --out lowrank-0.pack
+  clarivid data lowrank --out lowrank-1.pack --seed 1 --jobs 4     other clips of the same pictures
+  clarivid data lowrank --out tiny.pack --clips 10 --val 4
+""",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The pack, one file. Finished clips wait in OUT.parts: after an interruption the same command "
+    "goes on where it stopped.",
+)
+@click.option(
+    "--clips",
+    default=160,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Clips: three parts natural, three game, two screen, two noisy.",
+)
+@click.option(
+    "--crops",
+    default=5,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Crops a clip: 192x192 luma samples of three consecutive frames.",
+)
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    help="Another seed gives other views, motions, encodes and crops of the same pictures.",
+)
+@click.option(
+    "--val",
+    default=16,
+    show_default=True,
+    type=click.IntRange(4),
+    help="Validation clips, three crops each, of titles that no other clip shows.",
+)
+@click.option("--jobs", default=1, show_default=True, type=click.IntRange(1), help="Processes at work.")
+def lowrank(out: Path, clips: int, crops: int, seed: int, val: int, jobs: int) -> None:
+    """Make coded clips for the prefilter.
+
+    Photographs and art under a smooth continuous deformation, camera noise, drawn screens and films of a
+    game, all after x264 or x265 at CRF 12 to 26, and some real clips. The game must be installed: packages
+    dsda-doom and freedoom.
+    """
+    from clarivid.cli._progress import bar
+    from clarivid.data.lowrank import build
+
+    with bar("clips") as (progress, task):
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        manifest = build(out, clips, crops, seed, jobs, val, show)
+    click.echo(f"{out}: {out.stat().st_size / 2**20:.1f} MiB, {len(manifest['crops'])} crops")

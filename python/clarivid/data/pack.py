@@ -16,10 +16,8 @@ import fnmatch
 import io
 import json
 import os
-import shutil
 import zipfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from clarivid.data.parts import Part, Parts
 from clarivid.data.sources import HELD_OUT, KINDS, Kind, Picture, collect
 from clarivid.data.synth import Pair, make_pairs
 from clarivid.errors import InputError
@@ -72,6 +71,11 @@ class Job:
     sprites: tuple[Picture, ...]
     val: bool = False
 
+    @property
+    def name(self) -> str:
+        """Name of the part that it makes."""
+        return f"{self.kind}-{'val' if self.val else 'train'}-{self.index:05d}"
+
 
 def build(
     out: Path,
@@ -102,16 +106,9 @@ def build(
                 )
             sprites = tuple(p for p in own if p.source.role == "sprite")
             work += [Job(kind, i, seed, crops, scenes, sprites, held) for i in range(number)]
-    parts = out.with_name(out.name + ".parts")
-    parts.mkdir(parents=True, exist_ok=True)
-    (parts / "run.json").write_text(json.dumps({"clips": clips, "crops": crops, "seed": seed}), "utf-8")
     work.sort(key=lambda job: (not job.val, job.index))  # kinds in turn: what is there is balanced
-    todo = [(job, parts) for job in work if not _part(parts, job).is_file()]
-    done = len(work) - len(todo)
-    for _ in _each(todo, jobs):  # the clips are in files; what counts is that one is done
-        done += 1
-        if progress:
-            progress(done, len(work))
+    parts = Parts(out, {"clips": clips, "crops": crops, "seed": seed, "val": val, "kinds": list(kinds)})
+    parts.make([(job.name, job) for job in work], _run, jobs, progress)
     manifest = {
         "schema": SCHEMA,
         "seed": seed,
@@ -124,9 +121,9 @@ def build(
     for kind in kinds:
         tiles: list[Tiles] = []
         for job in (j for j in work if j.kind == kind):
-            with np.load(_part(parts, job)) as part:
-                manifest["clips"] += json.loads(str(part["recipes"]))
-                one = {plane: part[plane] for plane in PLANES}
+            part = parts.load(job.name)
+            manifest["clips"] += json.loads(str(part["recipes"]))
+            one = {plane: part[plane] for plane in PLANES}
             if job.val:
                 pack.val[kind].append(one)
             else:
@@ -134,27 +131,12 @@ def build(
         if tiles:
             pack.crops[kind] = {plane: np.concatenate([t[plane] for t in tiles]) for plane in PLANES}
     save(pack, out)
-    shutil.rmtree(parts)
+    parts.remove()
     return manifest
 
 
-def _part(parts: Path, job: Job) -> Path:
-    return parts / f"{job.kind}-{'val' if job.val else 'train'}-{job.index:05d}.npz"
-
-
-def _each(todo: list[tuple[Job, Path]], jobs: int) -> Iterator[None]:
-    if jobs == 1:
-        for item in todo:
-            _run(item)
-            yield
-        return
-    with ProcessPoolExecutor(jobs) as pool:
-        for _ in pool.map(_run, todo, chunksize=2):
-            yield
-
-
-def _run(item: tuple[Job, Path]) -> None:
-    job, parts = item
+def _run(job: Job) -> Part:
+    """Make one clip and cut it."""
     rng = np.random.default_rng([job.seed, KINDS.index(job.kind), int(job.val), job.index])
     recipes: list[dict[str, Any]] = []
     if job.val:
@@ -162,23 +144,20 @@ def _run(item: tuple[Job, Path]) -> None:
         pairs = make_pairs(scene, (), rng, VAL_SIZE, keep=1, fixed=VAL_RECIPES[job.index % len(VAL_RECIPES)])
         tiles = [dict(zip(PLANES, (*p.high, *p.low), strict=True)) for p in pairs]
     else:
-        scene = _draw(job.scenes, rng)
+        scene = draw_picture(job.scenes, rng)
         most = 4 if job.kind == "game" else 1
         number = int(rng.integers(0, most + 1)) if rng.random() < (0.6 if job.kind == "game" else 0.2) else 0
-        pairs = make_pairs(scene, [_draw(job.sprites, rng) for _ in range(number)], rng)
+        pairs = make_pairs(scene, [draw_picture(job.sprites, rng) for _ in range(number)], rng)
         tiles = []
         for i, pair in enumerate(pairs):
             share = job.crops // len(pairs) + (i < job.crops % len(pairs))
             tiles += cut(pair, share, rng)
     recipes += [{**pair.recipe, "val": job.val} for pair in pairs]
-    temporary = _part(parts, job).with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        arrays: dict[str, Any] = {plane: np.stack([t[plane] for t in tiles]) for plane in PLANES}
-        np.savez(file, recipes=np.array(json.dumps(recipes)), **arrays)
-    temporary.replace(_part(parts, job))
+    arrays = {plane: np.stack([t[plane] for t in tiles]) for plane in PLANES}
+    return {**arrays, "recipes": np.array(json.dumps(recipes))}
 
 
-def _draw(pictures: tuple[Picture, ...], rng: np.random.Generator) -> Picture:
+def draw_picture(pictures: tuple[Picture, ...], rng: np.random.Generator) -> Picture:
     """A picture; each source has its weight, shared by its pictures."""
     counts: dict[int, int] = {}
     for p in pictures:
@@ -224,10 +203,7 @@ def save(pack: Pack, out: Path) -> None:
         for name, tiles in sets.items():
             shapes[name] = {plane: list(tiles[plane].shape) for plane in PLANES}
             for plane in PLANES:
-                for n, sheet in enumerate(_sheets(tiles[plane])):
-                    buffer = io.BytesIO()
-                    Image.fromarray(sheet).save(buffer, "webp", lossless=True, quality=60, method=4)
-                    file.writestr(f"{name}/{plane}-{n}.webp", buffer.getvalue())
+                write_tiles(file, f"{name}/{plane}", tiles[plane])
         file.writestr("manifest.json", json.dumps({**pack.manifest, "shapes": shapes}, indent=1))
     temporary.replace(out)
 
@@ -244,7 +220,7 @@ def load(path: Path) -> Pack:
                 )
             pack = Pack({}, {}, manifest)
             for name, shapes in manifest["shapes"].items():
-                tiles = {plane: _tiles(file, f"{name}/{plane}", tuple(shapes[plane])) for plane in PLANES}
+                tiles = {plane: read_tiles(file, f"{name}/{plane}", tuple(shapes[plane])) for plane in PLANES}
                 where = name.split("/")
                 if where[0] == "crops":
                     pack.crops[where[1]] = tiles
@@ -273,7 +249,16 @@ def _sheets(tiles: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.uint8]]:
         yield full.reshape(rows, across, height, width).swapaxes(1, 2).reshape(rows * height, across * width)
 
 
-def _tiles(file: zipfile.ZipFile, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+def write_tiles(file: zipfile.ZipFile, name: str, tiles: npt.NDArray[np.uint8]) -> None:
+    """Store tiles [N, height, width] as lossless WebP sheets ``<name>-<n>.webp``."""
+    for n, sheet in enumerate(_sheets(tiles)):
+        buffer = io.BytesIO()
+        Image.fromarray(sheet).save(buffer, "webp", lossless=True, quality=60, method=4)
+        file.writestr(f"{name}-{n}.webp", buffer.getvalue())
+
+
+def read_tiles(file: zipfile.ZipFile, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    """Tiles of that ``shape`` [N, height, width], as :func:`write_tiles` stored them."""
     count, height, width = shape
     across, down = _grid(shape)
     tiles = np.empty((count, height, width), np.uint8)

@@ -116,7 +116,7 @@ def code_clip(
     quiet = [ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-nostdin"]
     video = ["-f", "rawvideo", "-pix_fmt", "yuv420p"]
     library = ["-x265-params", "log-level=none:pools=1:frame-threads=1"] if codec == "libx265" else []
-    coded = _pipe(
+    coded = pipe(
         [
             *quiet,
             *video,
@@ -142,7 +142,7 @@ def code_clip(
         ],
         raw,
     )
-    plain = _pipe(
+    plain = pipe(
         [*quiet, "-threads", "1", "-f", "matroska", "-i", "-", *video, "-fps_mode", "passthrough", "-"], coded
     )
     size = width * height * 3 // 2
@@ -164,7 +164,8 @@ def split_planes(frame: bytes, width: int, height: int) -> Planes:
     )
 
 
-def _pipe(command: Sequence[str], data: bytes) -> bytes:
+def pipe(command: Sequence[str], data: bytes = b"") -> bytes:
+    """What ``command`` writes when it is fed ``data``; :class:`ToolError` with its message when it fails."""
     try:
         done = subprocess.run(command, input=data, capture_output=True, check=False)
     except OSError as error:
@@ -185,12 +186,11 @@ def _load(path: str, rgba: bool) -> Image.Image:
     return image.convert("RGBA") if rgba else image.convert("RGBA").convert("RGB")
 
 
-def _scene(picture: Picture, size: tuple[int, int], rng: Rng) -> tuple[Image.Image, float]:
-    """The picture reduced by a random factor, at least a little larger than ``size``; and that factor."""
+def reduced(picture: Picture, need: tuple[int, int], rng: Rng) -> tuple[Image.Image, float]:
+    """A part of the picture reduced by a random factor to ``need`` (width, height); and that factor."""
     image = _load(str(picture.path), False)
     if rng.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    need = (size[0] + 24, size[1] + 24)
     if rng.random() < 0.1 and image.width >= need[1] and image.height >= need[0]:
         image = image.transpose(Image.Transpose.ROTATE_90)
     most = min(image.width / need[0], image.height / need[1])
@@ -260,7 +260,7 @@ def _bend(view: Image.Image, bends: npt.NDArray[np.float64], method: Image.Resam
     return view.transform(view.size, Image.Transform.MESH, mesh, method)
 
 
-def _paste_sprites(views: list[Image.Image], sprites: Sequence[Picture], rng: Rng) -> None:
+def paste_sprites(views: list[Image.Image], sprites: Sequence[Picture], rng: Rng) -> None:
     """Cut-outs that move on their own over the scene, in whole pixels so that they stay as drawn."""
     for picture in sprites:
         sprite = _load(str(picture.path), True)
@@ -282,7 +282,7 @@ def _paste_sprites(views: list[Image.Image], sprites: Sequence[Picture], rng: Rn
             view.paste(sprite, (int(x + vx * t), int(y + vy * t)), sprite)
 
 
-def _grade(views: list[Image.Image], rng: Rng) -> list[Image.Image]:
+def grade(views: list[Image.Image], rng: Rng) -> list[Image.Image]:
     """Another gamma and contrast: film and games are darker and flatter than wallpapers."""
     gamma, contrast = float(np.exp(rng.uniform(-0.3, 0.9))), float(rng.uniform(0.4, 1.0))
     floor = float(rng.uniform(0, 1 - contrast))
@@ -323,7 +323,7 @@ _WORDS = (
 )
 
 
-def _write_text(views: list[Image.Image], rng: Rng) -> None:
+def write_text(views: list[Image.Image], rng: Rng) -> None:
     """Subtitles and screen text: sharp strokes that stand still while the picture moves."""
     width, height = views[0].size
     for _ in range(int(rng.integers(1, 4))):
@@ -394,7 +394,7 @@ def make_pairs(
     halved = not plain and known[0] >= 1304 and known[1] >= 824 and rng.random() < 0.5
     if halved:
         size = (1280, 800)
-    canvas, factor = _scene(scene, size, rng)
+    canvas, factor = reduced(scene, (size[0] + 24, size[1] + 24), rng)
     soft = 0.35 if natural else 0.15  # lenses and cameras are softer than wallpapers
     if not plain and not halved and rng.random() < soft:
         canvas = canvas.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.4, 1.8))))
@@ -409,13 +409,13 @@ def make_pairs(
     method = Image.Resampling.NEAREST if texels else Image.Resampling.BICUBIC
     views = _motion_frames(canvas, size, count, rng, method)
     if not plain:
-        _paste_sprites(views, sprites, rng)
+        paste_sprites(views, sprites, rng)
         if rng.random() < (0.08 if natural else 0.2):
-            _write_text(views, rng)
+            write_text(views, rng)
         if not natural and rng.random() < 0.05:  # dithered art
             views = [view.quantize(int(rng.integers(16, 65))).convert("RGB") for view in views]
     if not plain and rng.random() < 0.5:
-        views = _grade(views, rng)
+        views = grade(views, rng)
     arrays = [np.asarray(view) for view in views]
     noisy = not plain and rng.random() < 0.2
     if noisy:
