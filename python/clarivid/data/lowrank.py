@@ -278,9 +278,10 @@ def _deformed(
     elif chance > 0.9:  # and cameras sharpen
         canvas = canvas.filter(ImageFilter.UnsharpMask(1.0, int(rng.integers(30, 100)), 0))
     views = [motion.frame(canvas, margin, t) for t in range(_LENGTH)]
-    if rng.random() < (0.15 if natural else 0.5):
+    sprites = material.sprites[pictures]  # of held-out titles there may be none
+    if rng.random() < (0.15 if natural else 0.5) and sprites:
         number = int(rng.integers(1, 2 if natural else 4))
-        paste_sprites(views, [draw_picture(material.sprites[pictures], rng) for _ in range(number)], rng)
+        paste_sprites(views, [draw_picture(sprites, rng) for _ in range(number)], rng)
     if rng.random() < (0.06 if natural else 0.15):
         write_text(views, rng)
     if rng.random() < 0.4:
