@@ -19,9 +19,13 @@ from safetensors.numpy import load_file  # noqa: E402
 
 from clarivid import models  # noqa: E402
 from clarivid.errors import InputError  # noqa: E402
-from clarivid.export import build_onnx, export, probe_picture  # noqa: E402
+from clarivid.export import export, lowrank  # noqa: E402
+from clarivid.export.bundle import probe_picture  # noqa: E402
+from clarivid.export.sr import build_onnx  # noqa: E402
+from clarivid.nets.lowrank import LowrankNet  # noqa: E402
 from clarivid.nets.sr import SRNet  # noqa: E402
 from clarivid.train.sr import CHECKPOINT_SCHEMA, Options  # noqa: E402
+from lowrank_bundle import lowrank_bundle  # noqa: E402
 
 
 def moved_net(channels: int = 16, blocks: int = 2, attention: bool = True) -> SRNet:
@@ -127,6 +131,54 @@ def test_bundle_is_complete_and_loads(checkpoint: Path, tmp_path: Path) -> None:
 def test_same_checkpoint_gives_the_same_files(checkpoint: Path, tmp_path: Path) -> None:
     first, second = (export(checkpoint, "tiny", tmp_path / n)["files"] for n in ("a", "b"))
     assert first == second
+
+
+@pytest.mark.parametrize("sizes", [(12, 3, None), (8, 4, [1, 2, 4, 1])])
+@pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
+def test_lowrank_graph_agrees_with_pytorch_at_any_size_and_strength(
+    sizes: tuple[int, int, list[int] | None], strength: float
+) -> None:
+    torch.manual_seed(2)
+    net = LowrankNet(*sizes).eval()
+    with torch.no_grad():
+        net.layers[-1].weight.mul_(50)
+    model = lowrank.build_onnx(net, "t").SerializeToString()
+    core = ov.Core()
+    compiled = core.compile_model(core.read_model(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for size in ((17, 33), (54, 31)):
+        x = probe_picture(*size)
+        with torch.no_grad():
+            want = net(torch.from_numpy(x), strength).numpy()
+        got = compiled({"input": x, "strength": np.array([strength], np.float32)})[0]
+        assert np.abs(got - want).max() < 2e-5
+        assert (np.abs(want - x).max() > 0.01) == (strength > 0)
+
+
+def test_lowrank_bundle_tells_of_its_strength(tmp_path: Path) -> None:
+    model = models.load_model(lowrank_bundle(tmp_path / "tiny"))
+    models.verify_model(model)
+    assert model.task == "lowrank"
+    assert model.scale == 1
+    assert model.has_strength
+    assert model.card["controls"] == {"strength": {"minimum": 0, "maximum": 1, "default": 1}}
+    assert model.card["training"]["steps"] == 17
+    assert model.card["training"]["command"].endswith("--minutes 60 --steps 0 --codec h264 --resume")
+    assert model.card["parity"]["fp32"]["passed"]
+    for file, kind in (("model.onnx", onnx.TensorProto.FLOAT), ("model_fp16.onnx", onnx.TensorProto.FLOAT16)):
+        graph = onnx.load(model.folder / file).graph
+        assert [value.name for value in graph.input] == ["input", "strength"]
+        assert {value.type.tensor_type.elem_type for value in [*graph.input, *graph.output]} == {kind}
+        assert {constant.data_type for constant in graph.initializer} == {kind}
+    weights = load_file(model.folder / "weights.safetensors")
+    assert weights["layers.1.weight"].shape == (12, 12, 3, 3)
+    assert sum(w.size for w in weights.values()) == model.card["parameters"]
+    assert "lowrank_pre=model=tiny" in (model.folder / "README.md").read_text("utf-8")
+
+
+def test_a_checkpoint_for_another_task_is_one_sentence(tmp_path: Path) -> None:
+    torch.save({"schema": 1, "task": "inpaint"}, tmp_path / "other.pt")
+    with pytest.raises(InputError, match="for the task 'inpaint'; export knows sr, lowrank"):
+        export(tmp_path / "other.pt", "x", tmp_path / "x")
 
 
 def test_damaged_checkpoint_is_one_sentence(tmp_path: Path) -> None:

@@ -56,6 +56,11 @@ class Model:
         return int(self.card["scale"])
 
     @property
+    def has_strength(self) -> bool:
+        """Whether the net takes ``strength=``."""
+        return "strength" in self.card.get("controls", {})
+
+    @property
     def onnx(self) -> Path:
         """The f32 ONNX file."""
         return self.folder / ONNX
@@ -191,7 +196,7 @@ def validate_card(card: object, path: Path) -> None:
     for key in ("parameters", "receptive_field"):
         if key in card and not _is_int(card[key], 0, 1 << 40):
             raise _fail(path, key, card[key], "a whole number, or absent")
-    for key in ("architecture", "training", "scores", "parity"):
+    for key in ("architecture", "controls", "training", "scores", "parity"):
         if not isinstance(card.get(key, {}), dict):
             raise _fail(path, key, card[key], "an object, or absent")
 

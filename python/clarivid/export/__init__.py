@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""From a training checkpoint to a model bundle: one clean ONNX graph, its fp16 twin, raw weights, card,
+README."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from clarivid.errors import InputError
+from clarivid.export import bundle, lowrank, sr
+from clarivid.train.sr import read_checkpoint
+
+# Checkpoints that name no task are super-resolution's.
+_SOURCES = {"sr": sr.source, "lowrank": lowrank.source}
+
+
+def export(
+    checkpoint: Path, name: str, out: Path, scores: Mapping[str, Any] | None = None, summary: str = ""
+) -> dict[str, Any]:
+    """Write the bundle ``out`` (a folder) from ``checkpoint``, whose task says how; returns the card.
+
+    ``scores`` (evaluation results) go into the card as they are; ``summary`` is a sentence for the README.
+
+    Raises :class:`InputError` when the checkpoint is damaged or none of ours, :class:`ModelError` when the
+    graph does not compute what the net does.
+    """
+    state = read_checkpoint(checkpoint)
+    task = state.get("task", "sr")
+    if task not in _SOURCES:
+        raise InputError(f"{checkpoint} is for the task '{task}'; export knows {', '.join(_SOURCES)}")
+    return bundle.write(_SOURCES[task](state, name, scores or {}, summary), out)
+
+
+__all__ = ["export"]

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A bundle's files on disk, its card and README, and the check of its graph: what every task shares."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from safetensors.numpy import save_file
+from torch import Tensor
+
+from clarivid.errors import ModelError
+from clarivid.export.graph import LAYOUT, NORMALISATION, STRENGTH, HasWeights, weights_of
+
+CONTROLS: dict[str, Any] = {STRENGTH: {"minimum": 0, "maximum": 1, "default": 1}}
+CHECKED_STRENGTHS = (1.0, 0.5)
+BF16_PSNR_DB = 48.0
+
+
+class Net(HasWeights, Protocol):
+    """What a card tells of a net."""
+
+    def __call__(self, x: Tensor, *strength: float) -> Tensor:
+        """The net's output."""
+
+    def config(self) -> dict[str, Any]:
+        """The card's architecture."""
+
+    def parameters_merged(self) -> int:
+        """Learned values in the inference form."""
+
+    def macs(self) -> int:
+        """Multiply-accumulates for a 1080p picture."""
+
+    def receptive_field(self) -> int:
+        """In luma pixels."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A task's part of a bundle. ``build`` gives the graph, in fp16 when its argument is true; ``strength``
+    tells whether it has that input. Texts are for the README; ``cost`` follows "x GMAC"."""
+
+    name: str
+    task: str
+    scale: int
+    net: Net
+    build: Callable[[bool], onnx.ModelProto]
+    strength: bool
+    training: Mapping[str, Any]
+    scores: Mapping[str, Any]
+    summary: str
+    cost: str
+    usage: Sequence[str]
+    score_lines: Sequence[str]
+    data_text: str
+
+
+def write(source: Source, out: Path) -> dict[str, Any]:
+    """Write the bundle ``out`` (a folder); returns the card.
+
+    Files are written beside the target and renamed, so a reader never meets half a file; the card comes last.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=".export-", dir=out.parent))
+    try:
+        onnx.save(source.build(False), work / "model.onnx")
+        onnx.save(source.build(True), work / "model_fp16.onnx")
+        save_file(
+            weights_of(source.net),
+            work / "weights.safetensors",
+            metadata={  # one key: they come in random order
+                "clarivid.architecture": json.dumps(source.net.config())
+            },
+        )
+        files = {
+            path.name: {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+            for path in sorted(work.iterdir())
+        }
+        card = _card(source, files, check(source, work / "model.onnx"))
+        (work / "README.md").write_text(_readme(source, card), "utf-8")
+        (work / "card.json").write_text(json.dumps(card, indent=2) + "\n", "utf-8")
+        for path in sorted(work.iterdir(), key=lambda p: p.name == "card.json"):
+            path.chmod(0o644)
+            os.replace(path, out / path.name)  # noqa: PTH105
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return card
+
+
+def check(source: Source, model: Path) -> dict[str, Any]:
+    """The card's "parity" entry: OpenVINO on the CPU against PyTorch, on a picture with edges, ramps and
+    noise, at each of :data:`CHECKED_STRENGTHS` when there is a strength.
+
+    fp32 must agree within one 8-bit code value everywhere, bf16 within 48 dB. Raises :class:`ModelError` when
+    fp32 does not.
+    """
+    import openvino as ov
+
+    x = probe_picture(90, 118)
+    controls = [(value,) for value in CHECKED_STRENGTHS] if source.strength else [()]
+    with torch.no_grad():
+        wanted = [source.net(torch.from_numpy(x), *values).numpy() for values in controls]
+    core = ov.Core()
+    worst = {"f32": (0, 0.0), "bf16": (0, 0.0)}
+    for precision in worst:
+        compiled = core.compile_model(
+            str(model), "CPU", {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": 1}
+        )
+        for values, want in zip(controls, wanted, strict=True):
+            got = compiled([x, *(np.array([value], np.float32) for value in values)])[0]
+            error = np.abs(np.floor(got * 219 + 0.5) - np.floor(want * 219 + 0.5))
+            mse = float(np.mean((got.astype(np.float64) - want) ** 2))
+            worst[precision] = (max(worst[precision][0], int(error.max())), max(worst[precision][1], mse))
+    codes = worst["f32"][0]
+    decibel = round(float(10 * np.log10(1 / max(worst["bf16"][1], 1e-12))), 1)
+    if codes > 1:
+        raise ModelError(
+            f"the exported graph differs from the net by {codes} code values; "
+            "this is a fault of clarivid.export"
+        )
+    return {
+        "fp32": {"max_code_error": codes, "passed": True},
+        "bf16": {"psnr_db": decibel, "passed": decibel >= BF16_PSNR_DB},
+    }
+
+
+def probe_picture(height: int, width: int, seed: int = 1) -> npt.NDArray[np.float32]:
+    """A folded picture [1,6,height,width] with steps, ramps and noise, in the net's range."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0 : 2 * height, 0 : 2 * width].astype(np.float32)
+    luma = (
+        0.25 * np.sin(x / 9 + y / 23) + 0.15 * ((x // 16 + y // 12) % 2) + 0.03 * rng.standard_normal(x.shape)
+    )
+    chroma = 0.2 * np.stack([np.sin(x[::2, ::2] / 31), np.cos(y[::2, ::2] / 17)])
+    blocks = luma.reshape(height, 2, width, 2).transpose(1, 3, 0, 2).reshape(4, height, width)
+    return np.concatenate([blocks, chroma])[None].astype(np.float32)
+
+
+def origins(packs: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """One row a package, kind and licence; packs draw on the same files, so the first one tells."""
+    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for row in packs[0] if packs else []:
+        key = row["source"], row["kind"], row["licence"]
+        known = rows.setdefault(
+            key, {**{k: row[k] for k in ("source", "version", "kind", "files", "licence")}, "files": 0}
+        )
+        known["files"] += row["files"]
+    return list(rows.values())
+
+
+def training_of(
+    runs: Sequence[Mapping[str, Any]],
+    packs: Sequence[Sequence[Mapping[str, Any]]],
+    commands: Sequence[str],
+) -> dict[str, Any]:
+    """The card's "training" entry from the runs' summaries, the packs' sources, and the commands."""
+    return {
+        "data": origins(packs),
+        "command": " && ".join(commands),
+        "steps": sum(run["steps"] for run in runs),
+        "hours": round(sum(run["seconds"] for run in runs) / 3600, 2),
+    }
+
+
+def _card(source: Source, files: Mapping[str, Any], parity: Mapping[str, Any]) -> dict[str, Any]:
+    net = source.net
+    return {
+        "schema": 1,
+        "name": source.name,
+        "task": source.task,
+        "layout": LAYOUT,
+        "scale": source.scale,
+        "normalisation": NORMALISATION,
+        "precision": "fp32",
+        "files": dict(files),
+        "input": {"multiple_of": 2, "min_width": 32, "min_height": 32},
+        **({"controls": CONTROLS} if source.strength else {}),
+        "receptive_field": net.receptive_field(),
+        "parameters": net.parameters_merged(),
+        "gmac_1080p": round(net.macs() / 1e9, 2),
+        "architecture": net.config(),
+        "licence": "BSD-2-Clause",
+        "training": dict(source.training),
+        "scores": dict(source.scores),
+        "parity": dict(parity),
+    }
+
+
+def _readme(source: Source, card: Mapping[str, Any]) -> str:
+    lines = [
+        f"# {card['name']}",
+        "",
+        source.summary,
+        "",
+        f"- {card['parameters']:,} parameters, {card['gmac_1080p']} GMAC {source.cost}, "
+        f"{card['receptive_field']} luma pixels receptive field",
+        f"- layout `{card['layout']}`, normalisation `{card['normalisation']}`",
+        "- `model.onnx` is f32; `model_fp16.onnx` is strongly typed fp16, input and output too; "
+        "`weights.safetensors` holds the merged f32 weights, `card.json` says how they fit together",
+        "",
+        *source.usage,
+        "",
+        "## Scores",
+        "",
+        *source.score_lines,
+    ]
+    for title, entry in card["scores"].items():
+        if title != "validation":
+            lines += ["", f"`{title}`: {json.dumps(entry)}"]
+    lines += [
+        "",
+        "## Training",
+        "",
+        f"{card['training']['steps']:,} steps in {card['training']['hours']} hours:",
+        "",
+        "```",
+        *card["training"]["command"].split(" && "),
+        "```",
+        "",
+        source.data_text,
+        "",
+        "| package | version | kind | files | licence |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {d['source']} | {d['version']} | {d['kind']} | {d['files']} | {d['licence']} |"
+        for d in card["training"]["data"]
+    ]
+    lines += ["", f"Licence of the weights: {card['licence']}.", ""]
+    return "\n".join(lines)
+
+
+__all__ = ["CONTROLS", "Source", "check", "probe_picture", "training_of", "write"]

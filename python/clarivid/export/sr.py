@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Super-resolution: the graph of :class:`clarivid.nets.sr.SRNet`, and the card's part of its checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from clarivid.export.bundle import Source, training_of
+from clarivid.export.graph import Graph, Weights, weights_of
+from clarivid.nets.sr import GATE_STRIDE, IN_CHANNELS, NEAREST, SLOPE, SRNet
+from clarivid.train.sr import summary_of
+
+
+def build_onnx(net: SRNet, name: str, half: bool = False) -> onnx.ModelProto:
+    """The inference graph of ``net``, [N,6,h,w] to [N,24,h,w], all three sizes dynamic.
+
+    ``half`` gives the strongly typed fp16 twin: weights, input and output are fp16; only the gates' averages
+    over the picture and their two tiny layers stay in fp32, because a sum over a 4K picture overflows fp16.
+    """
+    weights = weights_of(net)
+    graph = Graph(half)
+    x = graph.leaky(graph.conv("input", "head", weights), SLOPE)
+    for i in range(len(net.blocks)):
+        block = f"blocks.{i}"
+        y = graph.leaky(graph.conv(x, block, weights), SLOPE)
+        if net.attention:
+            y = graph.node("Mul", [y, _gate(graph, y, block, weights, net.channels)], f"{block}.scaled")
+        x = graph.node("Add", [x, y], f"{block}.out")
+    residual = graph.conv(x, "tail", weights)
+    # The copy of channels as a 1x1 conv of zeros and ones: on OpenVINO 8 % of the net's time less than
+    # Gather, which leaves the convolutions' memory layout.
+    nearest = np.eye(IN_CHANNELS, dtype=graph.dtype)[NEAREST][:, :, None, None]
+    base = graph.node("Conv", ["input", graph.constant("nearest", nearest)], "base", kernel_shape=[1, 1])
+    graph.node("Add", [residual, base], "output")
+    return graph.model(name, "sr", net.scale)
+
+
+def _gate(graph: Graph, y: str, block: str, weights: Weights, channels: int) -> str:
+    """Channel weights [N,C,1,1] from the mean magnitude of the strided high-pass of ``y``."""
+    kernel = np.full((channels, 1, 3, 3), -1 / 9, np.float32)
+    kernel[:, :, 1, 1] += 1
+    z = graph.node(
+        "Conv",
+        [y, graph.constant("high_pass", kernel.astype(graph.dtype))],
+        f"{block}.high",
+        group=channels,
+        kernel_shape=[3, 3],
+        strides=[GATE_STRIDE] * 2,
+    )
+    z = graph.node("Abs", [z], f"{z}.abs")
+    if graph.half:
+        z = graph.node("Cast", [z], f"{z}.f32", to=TensorProto.FLOAT)
+    z = graph.node(
+        "ReduceMean",
+        [z, graph.constant("picture_axes", np.array([2, 3], np.int64))],
+        f"{block}.mean",
+        keepdims=1,
+    )
+    z = graph.leaky(graph.conv(z, f"{block}.gate.down", weights, np.float32), SLOPE)
+    z = graph.node("Sigmoid", [graph.conv(z, f"{block}.gate.up", weights, np.float32)], f"{block}.sigmoid")
+    z = graph.node("Mul", [z, graph.constant("two", np.array(2, np.float32))], f"{block}.weight_of_channel")
+    return graph.node("Cast", [z], f"{block}.weight_f16", to=TensorProto.FLOAT16) if graph.half else z
+
+
+def source(state: Mapping[str, Any], name: str, scores: Mapping[str, Any], summary: str) -> Source:
+    """The bundle of a checkpoint of ``clarivid train sr``."""
+    config = state["net"]
+    net = SRNet(config["channels"], config["blocks"], config["scale"], config["attention"])
+    net.load_state_dict(state["ema"])
+    runs = [*state.get("history", []), summary_of(state)]
+    validation = {"validation": state["score"]} if state["score"] else {}
+    return Source(
+        name=name,
+        task="sr",
+        scale=net.scale,
+        net=net.eval(),
+        build=partial(build_onnx, net, name),
+        strength=False,
+        training=training_of(runs, state["sources"], _commands(runs)),
+        scores={**validation, **scores},
+        summary=summary or "2x super-resolution of 4:2:0 video.",
+        cost="from 1080p to 4K",
+        usage=[f"Use it: `ffmpeg -i in.mp4 -vf dnn_sr=model={name} out.mp4`"],
+        score_lines=_score_lines(state["score"] or {}),
+        data_text=(
+            "The pictures come from Debian packages. Each became a short moving clip whose half-size side "
+            "went through x264 or x265 (`clarivid data sr`)."
+        ),
+    )
+
+
+def _score_lines(validation: Mapping[str, Any]) -> list[str]:
+    lines = [
+        "PSNR-Y in dB, Lanczos beside it; the pictures are of titles that training did not see.",
+        "",
+    ]
+    if validation:
+        lines += ["| held-out pictures, coded | net | Lanczos | gain | least gain |", "|---|---|---|---|---|"]
+        lines += [
+            f"| {kind} | {s['psnr_y']:.2f} | {s['lanczos']:.2f} | {s['gain_db']:+.2f} | "
+            f"{s['worst_gain_db']:+.2f} |"
+            for kind, s in validation.items()
+        ]
+    return lines
+
+
+def _commands(runs: list[Mapping[str, Any]]) -> list[str]:
+    """The commands that train such a net again: first the packs, then one run after the other."""
+    packs: dict[tuple[int, str, int], str] = {}
+    for run in runs:
+        for p in run.get("packs", []):
+            packs[p["seed"], p["kind"], p["clips"]] = f"sr-{p['kind']}-{p['seed']}-{p['clips']}.pack"
+    lines = [
+        f"clarivid data sr --seed {seed} --kind {kind} --clips {clips} --out {file}"
+        for (seed, kind, clips), file in packs.items()
+    ]
+    for i, run in enumerate(runs):
+        options = run["options"]
+        words = [f"clarivid train sr --kind {options['kind']}"]
+        steps = options["steps"]
+        words.append(f"--steps {steps}" if steps else f"--minutes {options['minutes']:g}")
+        words.append(f"--loss {options.get('loss', 'charbonnier')}")
+        for key in ("lr", "other", "batch", "edge_weight", "seed"):
+            words.append(f"--{key.replace('_', '-')} {options[key]:g}")
+        if i:
+            words.append(f"--init run{i - 1}/last.pt")
+        words.append(f"--out run{i}")
+        words += [packs[p["seed"], p["kind"], p["clips"]] for p in run.get("packs", [])]
+        lines.append(" ".join(words))
+    return lines
+
+
+__all__ = ["build_onnx", "source"]
