@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from clarivid.train.linear import both, check_pair, operator
+from clarivid.train.linear import both, check_pair, height_first, operator
 from clarivid.train.vmaf import TYPICAL_MOTION, VmafReference, motion2, vmaf, vmaf_both
 
 __all__ = [
@@ -62,14 +62,15 @@ def ssim(x: Tensor, y: Tensor, scale: int | None = None) -> Tensor:
     scale = ssim_scale(*x.shape[-2:]) if scale is None else scale
     x, y = check_pair(x, y, 11 * scale, "SSIM")
     with torch.autocast(x.device.type, enabled=False):
+        x, y = height_first(x), height_first(y)
         if scale > 1:
-            x, y = _decimate(torch.stack([x, y]), (1 / scale,) * scale, scale).unbind()
-        maps = _filter(torch.stack([x, y, x * x + y * y, x * y]))
-        mean_x, mean_y, squares, product = maps.unbind()
+            x, y = _decimate(torch.stack([x, y], 1), (1 / scale,) * scale, scale).unbind(1)
+        maps = _filter(torch.stack([x, y, x * x + y * y, x * y], 1))
+        mean_x, mean_y, squares, product = maps.unbind(1)
         means, product_of_means = mean_x * mean_x + mean_y * mean_y, mean_x * mean_y
         luminance = (2 * product_of_means + _C1) / (means + _C1)
         structure = (2 * (product - product_of_means) + _C2) / (squares - means + _C2)
-        return (luminance * structure).mean((1, 2))
+        return (luminance * structure).mean((0, 2))
 
 
 def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
@@ -79,12 +80,12 @@ def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
     """
     x, y = check_pair(x, y, 176, "MS-SSIM")
     with torch.autocast(x.device.type, enabled=False):
-        pair = torch.stack([x, y])
+        pair = torch.stack([height_first(x), height_first(y)], 1)
         score = torch.ones(x.shape[0], dtype=x.dtype, device=x.device)
         for index, exponent in enumerate(_EXPONENTS):
             if index:
                 pair = _decimate(pair, _LOW_PASS, 2)
-            luminance, contrast, structure = _parts(*pair.unbind())
+            luminance, contrast, structure = _parts(*pair.unbind(1))
             score = score * (contrast.clamp_min(1e-6) * structure.clamp_min(1e-6)) ** exponent
         return score * luminance.clamp_min(1e-6) ** _EXPONENTS[-1]
 
@@ -106,7 +107,8 @@ def ssim_blocks(x: Tensor, y: Tensor) -> Tensor:
 
 def _parts(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Means over each picture of luminance, contrast and structure (_iqa_ssim in iqa/ssim_tools.c)."""
-    mean_x, mean_y, square_x, square_y, product = _filter(torch.stack([x, y, x * x, y * y, x * y])).unbind()
+    maps = _filter(torch.stack([x, y, x * x, y * y, x * y], 1))
+    mean_x, mean_y, square_x, square_y, product = maps.unbind(1)
     means = mean_x * mean_x, mean_y * mean_y
     variance_x = torch.relu(square_x - means[0])
     variance_y = torch.relu(square_y - means[1])
@@ -114,19 +116,19 @@ def _parts(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     luminance = (2 * mean_x * mean_y + _C1) / (means[0] + means[1] + _C1)
     contrast = (2 * deviations + _C2) / (variance_x + variance_y + _C2)
     structure = (product - mean_x * mean_y + _C2 / 2) / (deviations + _C2 / 2)
-    return luminance.mean((1, 2)), contrast.mean((1, 2)), structure.mean((1, 2))
+    return luminance.mean((0, 2)), contrast.mean((0, 2)), structure.mean((0, 2))
 
 
 def _filter(x: Tensor) -> Tensor:
-    """The Gaussian window where it fits, [...,H,W] to [...,H-10,W-10]."""
-    down, along = (operator(_WINDOW, n, dtype=x.dtype, device=x.device) for n in x.shape[-2:])
+    """The Gaussian window where it fits, [H,...,W] to [H-10,...,W-10]."""
+    down, along = (operator(_WINDOW, n, dtype=x.dtype, device=x.device) for n in (x.shape[0], x.shape[-1]))
     return both(x, down, along)
 
 
 def _decimate(x: Tensor, taps: tuple[float, ...], factor: int) -> Tensor:
-    """Filter and take every ``factor``-th sample of [...,H,W], from the first (iqa/decimate.c)."""
+    """Filter and take every ``factor``-th sample of [H,...,W], from the first (iqa/decimate.c)."""
     down, along = (
         operator(taps, n, "symmetric", factor, count=n // factor + n % 2, dtype=x.dtype, device=x.device)
-        for n in x.shape[-2:]
+        for n in (x.shape[0], x.shape[-1])
     )
     return both(x, down, along)

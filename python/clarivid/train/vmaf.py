@@ -21,13 +21,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from clarivid.errors import InputError
 from clarivid.packages import fetch_pypi
-from clarivid.train.linear import both, check_pair, columns, operator, rows
+from clarivid.train.linear import Operator, both, check_pair, dense, height_first, operator
 
 SCALES = 4
 SMALLEST = 64  # the fourth wavelet scale of less than 4x4 has nothing left inside its border
@@ -40,6 +43,7 @@ PACKAGE = ("ffmpeg-quality-metrics", "3.13.0")
 
 _NOISE = 2.0  # variance of the eye's noise (vif_sigma_nsq)
 _FLAT = 4.0 / (255.0 * 255.0)
+_BITS = 1 / math.log(2)
 _COS2 = math.cos(math.pi / 180) ** 2
 # Daubechies 2
 _LOW = (0.482962913144690, 0.836516303737469, 0.224143868041857, -0.129409522550921)
@@ -86,10 +90,11 @@ def motion2(frames: Tensor) -> Tensor:
             f"motion2 takes consecutive frames [T,H,W] of 3x3 and more, not {list(frames.shape)}"
         )
     x = frames if frames.dtype == torch.float64 else frames.float()
-    blurred = _filter(x, _BLUR)
-    sad = (blurred[1:] - blurred[:-1]).abs().mean((1, 2))
+    x = height_first(x)
+    blurred = both(x, *_blur(x, _BLUR))
+    sad = (blurred[:, 1:] - blurred[:, :-1]).abs().mean((0, 2))
     after = torch.cat([sad[1:], sad[-1:]])
-    return torch.cat([sad.new_zeros(min(1, len(x))), torch.minimum(sad, after)])
+    return torch.cat([sad.new_zeros(min(1, len(frames))), torch.minimum(sad, after)])
 
 
 class VmafReference:
@@ -132,7 +137,7 @@ class VmafReference:
         if not distorted.is_floating_point():
             raise InputError(f"VMAF takes float tensors of luma codes, not {distorted.dtype}")
         with torch.autocast(self.device.type, enabled=False):
-            y = distorted.to(self.dtype)
+            y = height_first(distorted.to(self.dtype))
             vif = _vif(self._vif, y, gains)
             adm = _adm(self._adm, y, gains)
         return [Features(a, self.motion, v) for a, v in zip(adm, vif, strict=True)]
@@ -149,27 +154,33 @@ class VmafReference:
 
 @dataclass(frozen=True)
 class _VifScale:
-    picture: Tensor  # [N,h,w], codes - 128
+    """One scale of the reference; maps are [h,N,w]."""
+
+    picture: Tensor  # codes - 128
     mean: Tensor
-    variance: Tensor  # at least the eye's noise
-    inverse: Tensor  # 1 / variance
-    textured: Tensor  # where the variance is really that large
+    variance: Tensor
+    inverse: Tensor  # 1 / variance, and 0 where the variance is below the eye's noise: "flat"
+    flat: Tensor  # 1 there, else 0
+    area: Tensor  # [N], how much is flat
     bits: Tensor  # [N], the denominator
+    down: Operator
+    along: Operator
 
 
 def _vif_reference(x: Tensor) -> list[_VifScale]:
-    x = x - 128  # float32 keeps the variances' digits
+    x = height_first(x) - 128  # float32 keeps the variances' digits
     found = []
     for scale in range(SCALES):
-        taps = _gaussian(scale)
         if scale:
-            x = _filter(x, taps, 2)
-        mean, square = _filter(torch.stack([x, x * x]), taps).unbind()
+            x = both(x, *_blur(x, _gaussian(scale), 2))
+        down, along = _blur(x, _gaussian(scale))
+        mean, square = both(torch.stack([x, x * x], 1), down, along).unbind(1)
         variance = square - mean * mean
-        textured = variance >= _NOISE
-        variance = variance.clamp_min(_NOISE)  # elsewhere another formula holds
-        bits = torch.where(textured, torch.log2(1 + variance / _NOISE), 1.0).sum((1, 2))
-        found.append(_VifScale(x, mean, variance, 1 / variance, textured, bits))
+        flat = variance < _NOISE
+        bits = torch.where(flat, 1.0, torch.log2(1 + variance.clamp_min(_NOISE) / _NOISE)).sum((0, 2))
+        inverse = torch.where(flat, 0.0, 1 / variance.clamp_min(_NOISE))
+        mask = flat.to(x.dtype)
+        found.append(_VifScale(x, mean, variance, inverse, mask, mask.sum((0, 2)), bits, down, along))
     return found
 
 
@@ -178,20 +189,79 @@ def _vif(reference: Sequence[_VifScale], y: Tensor, gains: Sequence[float]) -> l
     y = y - 128
     scores: list[list[Tensor]] = [[] for _ in gains]
     for scale, ref in enumerate(reference):
-        taps = _gaussian(scale)
         if scale:
-            y = _filter(y, taps, 2)
-        mean, square, product = _filter(torch.stack([y, y * y, ref.picture * y]), taps).unbind()
-        variance = torch.relu(square - mean * mean)
-        covariance = torch.relu(product - ref.mean * mean)
-        gain = covariance * ref.inverse
-        noise = torch.relu(variance - gain * covariance) + _NOISE
-        flat = 1 - variance * _FLAT
-        for found, limit in zip(scores, gains, strict=True):
-            g = gain.clamp_max(limit)
-            bits = torch.log1p(g * g * ref.variance / noise) * (1 / math.log(2))
-            found.append(torch.where(ref.textured, bits, flat).sum((1, 2)) / ref.bits)
+            y = both(y, *_blur(y, _gaussian(scale), 2))
+        sums: tuple[Tensor, ...] = _VifSum.apply(y, ref, tuple(gains))  # type: ignore[no-untyped-call]
+        for found, bits in zip(scores, sums, strict=True):
+            found.append(bits / ref.bits)
     return [torch.stack(found, 1) for found in scores]
+
+
+class _VifSum(torch.autograd.Function):
+    """Numerator of one scale for each limit of the gain: y [h,N,w] to as many [N].
+
+    With m, S, P the blurred y, y² and xy, mx and sx the reference's mean and variance, at each sample::
+
+        v = S - m²    c = max(P - mx m, 0)    g = c / sx    n = v - g c + 2    g' = min(g, limit)
+        bits = log2(1 + g'² sx / n)     where sx >= 2, else     1 - v · 4/255²
+
+    With q = g'² sx / n and t = n + g'² sx the derivatives are  d/dv = -q / t  and
+    d/dc = 2 (g' [g < limit] + g q) / t, over ln 2; all are found while the maps are at hand.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, ref: _VifScale, gains: tuple[float, ...]) -> tuple[Tensor, ...]:
+        moments = y.new_empty(len(y), 3, *y.shape[1:])
+        moments[:, 0] = y
+        torch.mul(y, y, out=moments[:, 1])
+        torch.mul(ref.picture, y, out=moments[:, 2])
+        mean, square, product = ref.down.columns(ref.along.rows(moments)).unbind(1)
+        variance = square.addcmul_(mean, mean, value=-1).clamp_min_(0)
+        covariance = product.addcmul_(ref.mean, mean, value=-1).clamp_min_(0)
+        gain = covariance * ref.inverse
+        noise = torch.addcmul(variance, gain, covariance, value=-1).clamp_min_(0).add_(_NOISE)
+        constant = ref.area - _FLAT * (variance * ref.flat).sum((0, 2))
+        learning = ctx.needs_input_grad[0]
+        sums, slopes = [], []
+        for limit in gains:
+            # The reference's deviation is at least sqrt(2) and the picture's at most 127.5: g is at most 90.2
+            limited = limit < 90.2
+            g = gain.clamp_max(limit) if limited else gain
+            signal = g * g
+            signal *= ref.variance * (ref.inverse > 0)
+            ratio = signal / noise
+            sums.append(constant + torch.log1p(ratio).sum((0, 2)) * _BITS)
+            if learning:
+                scaled = _BITS / signal.add_(noise)
+                direct = g * (gain < limit) if limited else g
+                by_covariance = torch.addcmul(direct, gain, ratio).mul_(scaled).mul_(2)
+                slopes.append((ratio.mul_(scaled).neg_().sub_(ref.flat, alpha=_FLAT), by_covariance))
+        ctx.ref, ctx.slopes = ref, slopes
+        ctx.save_for_backward(y, mean)
+        return tuple(sums)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        y, mean = ctx.saved_tensors
+        ref: _VifScale = ctx.ref
+        moments = y.new_empty(len(y), 3, *y.shape[1:])
+        by_variance, by_covariance = moments[:, 1], moments[:, 2]
+        for i, (gradient, (variance, covariance)) in enumerate(zip(gradients, ctx.slopes, strict=True)):
+            weight = gradient[:, None]
+            if i:
+                by_variance.addcmul_(variance, weight)
+                by_covariance.addcmul_(covariance, weight)
+            else:
+                torch.mul(variance, weight, out=by_variance)
+                torch.mul(covariance, weight, out=by_covariance)
+        torch.mul(by_variance, mean, out=moments[:, 0]).mul_(-2)
+        moments[:, 0].addcmul_(by_covariance, ref.mean, value=-1)
+        to_y, to_square, to_product = ref.down.transposed.columns(ref.along.transposed.rows(moments)).unbind(
+            1
+        )
+        to_y.addcmul_(to_square, y, value=2).addcmul_(to_product, ref.picture)
+        return to_y, None, None
 
 
 @lru_cache(maxsize=8)
@@ -202,156 +272,210 @@ def _gaussian(scale: int) -> tuple[float, ...]:
     return tuple(tap / sum(taps) for tap in taps)
 
 
-def _filter(x: Tensor, taps: tuple[float, ...], stride: int = 1) -> Tensor:
-    """``taps`` along both axes of [...,H,W], mirrored at the borders; floor(H/stride) x floor(W/stride)."""
+def _blur(x: Tensor, taps: tuple[float, ...], stride: int = 1) -> tuple[Operator, Operator]:
+    """Operators for the axes of [H,...,W], mirrored at the borders; floor(H/stride), floor(W/stride)."""
     down, along = (
         operator(taps, n, "mirror", stride, count=n // stride, dtype=x.dtype, device=x.device)
-        for n in x.shape[-2:]
+        for n in (x.shape[0], x.shape[-1])
     )
-    return both(x, down, along)
+    return down, along
 
 
 # --- Detail loss ---
 
 
 @dataclass(frozen=True)
-class _AdmScale:
-    window: _Window
-    bands: Tensor  # [N,3,h,w] horizontal, vertical, diagonal, weighted by the eye's contrast sensitivity
-    low: Tensor  # min(bands, 0) and max(bands, 0): what a restored coefficient lies between
-    high: Tensor
-    length: Tensor  # [N,h,w] cos²(1°) (h² + v²)
-    bits: Tensor  # [N], the denominator
+class _Window:
+    """Along one axis: ``inner``, the coefficients that count, within ``outer``, those that mask them."""
+
+    inner: tuple[int, int]
+    outer: tuple[int, int]
+
+    @classmethod
+    def of(cls, length: int, border: float) -> _Window:
+        first = max(int(length * border - 0.5), 0)
+        last = length - first
+        return cls((first, last), (max(first - 1, 0), min(last + 1, length)))
+
+    @property
+    def cut(self) -> slice:
+        """The inner part of what covers the outer one."""
+        return slice(self.inner[0] - self.outer[0], self.inner[1] - self.outer[0])
 
 
 @dataclass(frozen=True)
-class _Window:
-    """Which coefficients of an axis pair count (``inner``), and those that mask them (``outer``)."""
+class _Axis:
+    """One level of the wavelet along an axis: the low half, then the high half inside the window."""
 
-    rows: tuple[int, int]
-    columns: tuple[int, int]
-    outer_rows: tuple[int, int]
-    outer_columns: tuple[int, int]
+    half: int
+    window: _Window
+    split: Operator  # [half + outer, length]
+    box: Operator  # [inner, outer], sums of three neighbours
 
-    @classmethod
-    def of(cls, height: int, width: int, border: float) -> _Window:
-        spans = []
-        for n in (height, width):
-            first = max(int(n * border - 0.5), 0)
-            spans.append((first, n - first))
-        outer = [(max(a - 1, 0), min(b + 1, n)) for (a, b), n in zip(spans, (height, width), strict=True)]
-        return cls(spans[0], spans[1], outer[0], outer[1])
 
-    @property
-    def noise(self) -> float:
-        """The constant of the pooling: the cube root of a 32nd of the area, for three bands."""
-        (a, b), (c, d) = self.rows, self.columns
-        return float(3 * ((b - a) * (d - c) / 32) ** (1 / 3))
+@dataclass(frozen=True)
+class _AdmScale:
+    """One scale of the reference; maps are [h,3,N,w], bands horizontal, vertical, diagonal, weighted by the
+    eye's contrast sensitivity."""
 
-    def inner(self, x: Tensor) -> Tensor:
-        """The counted part of what covers the outer window."""
-        (a, b), (c, d), top, left = self.rows, self.columns, self.outer_rows[0], self.outer_columns[0]
-        return x[..., a - top : b - top, c - left : d - left]
+    down: _Axis
+    along: _Axis
+    weights: tuple[float, float, float]
+    bands: Tensor
+    low: Tensor  # min(bands, 0) and max(bands, 0): what a restored coefficient lies between
+    high: Tensor
+    length: Tensor  # [h,N,w] cos²(1°) (h² + v²)
+    noise: float  # constant of the pooling
+    bits: Tensor  # [N], the denominator
 
 
 def _adm_reference(x: Tensor, border: float) -> list[_AdmScale]:
+    x = height_first(x)
     found = []
     for scale in range(SCALES):
-        x, bands, window = _wavelet(x, scale, border)
-        bits = _pool(window.inner(bands).abs()) + window.noise
+        down, along = (_axis(n, border, x.dtype, x.device) for n in (x.shape[0], x.shape[-1]))
+        weights = _sensitivity(scale)
+        x, bands = _bands(x, down, along, weights)
+        area = math.prod(b - a for a, b in (down.window.inner, along.window.inner))
+        noise = 3 * (area / 32) ** (1 / 3)
+        inner = bands[down.window.cut, ..., along.window.cut].abs()
+        bits = _root(inner**3).sum(0) + noise
         length = _COS2 * (bands[:, 0] ** 2 + bands[:, 1] ** 2)
-        found.append(_AdmScale(window, bands, bands.clamp_max(0), bands.clamp_min(0), length, bits))
+        low, high = bands.clamp_max(0), bands.clamp_min(0)
+        found.append(_AdmScale(down, along, weights, bands, low, high, length, noise, bits))
     return found
 
 
 def _adm(reference: Sequence[_AdmScale], y: Tensor, gains: Sequence[float]) -> list[Tensor]:
-    """ADM2, [N] for each limit of the gain (adm_decouple_s, adm_csf_s and adm_cm_s in adm_tools.c).
+    """ADM2, [N] for each limit of the gain (compute_adm in adm.c)."""
+    total = torch.stack([ref.bits for ref in reference]).sum(0)
+    kept: list[Tensor] = []
+    for ref in reference:
+        y, *sums = _AdmSum.apply(y, ref, tuple(gains))  # type: ignore[no-untyped-call]
+        kept = [a + b for a, b in zip(kept, sums, strict=True)] if kept else sums
+    return [score / total for score in kept]
 
-    A coefficient is restored where it lies between 0 and the reference's; where the gradient's direction is
-    kept within one degree, between 0 and ``gain`` times the reference's. The rest is added impairment, which
-    masks the restored detail around it.
+
+class _AdmSum(torch.autograd.Function):
+    """One scale: y [H,N,W] to the next scale's picture [h,N,w] and the numerator, [N] for each gain
+    (adm_decouple_s, adm_csf_s and adm_cm_s in adm_tools.c).
+
+    A coefficient T is restored where it lies between 0 and the reference's O; where (h, v) points within one
+    degree of the reference's, between 0 and ``gain`` times it: R = T cut to that. The rest is added
+    impairment, which masks the restored detail around it::
+
+        A = |T - R| summed over bands    M = (sum of 3x3 of A, the middle one twice) / 30
+        kept = max(|R| - M, 0)           numerator = sum over bands of the cube root of the sum of kept³
+
+    A cut coefficient acts through A alone, another through R alone.
     """
-    scores = [torch.zeros(len(y), dtype=y.dtype, device=y.device) for _ in gains]
-    total = torch.zeros_like(scores[0])
-    for scale, ref in enumerate(reference):
-        window = ref.window
-        height, width = (y.shape[-2] + 1) // 2, (y.shape[-1] + 1) // 2
-        y, bands, _ = _wavelet(y, scale, window)
-        box_down = _box(height, window.rows, window.outer_rows, y)
-        box_along = _box(width, window.columns, window.outer_columns, y)
-        near = _near(ref, bands.detach()) if any(gain != 1 for gain in gains) else None
-        for i, gain in enumerate(gains):
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, ref: _AdmScale, gains: tuple[float, ...]) -> tuple[Tensor, ...]:
+        down, along = ref.down, ref.along
+        rows, columns = down.window.cut, along.window.cut
+        after, bands = _bands(y, down, along, ref.weights)
+        near = _near(ref, bands) if any(gain != 1 for gain in gains) else None
+        sums, saved = [], []
+        for gain in gains:
             low, high = ref.low, ref.high
             if gain != 1 and near is not None:
                 factor = torch.where(near, gain, 1.0).to(y.dtype)[:, None]
                 low, high = low * factor, high * factor
-            restored = torch.minimum(torch.maximum(bands, low), high)
-            added = (bands - restored).abs().sum(1)
-            masked = (both(added, box_down, box_along) + window.inner(added)) * (1 / 30)
-            kept = torch.relu(window.inner(restored).abs() - masked[:, None])
-            scores[i] = scores[i] + _pool(kept) + window.noise
-        total = total + ref.bits
-    return [score / total for score in scores]
+            restored = bands.clamp(low, high)
+            added = bands - restored
+            strength = added.abs().sum(1)
+            masked = down.box.columns(along.box.rows(strength)).add_(strength[rows, :, columns]).mul_(1 / 30)
+            kept = restored[rows, ..., columns].abs().sub_(masked[:, None]).clamp_min_(0)
+            square = kept * kept
+            root = _root(kept.mul_(square))
+            sums.append(root.sum(0) + ref.noise)
+            if ctx.needs_input_grad[0]:
+                saved += [square, root, added]
+        ctx.ref = ref
+        ctx.save_for_backward(bands, *saved)
+        return (after, *sums)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        ref: _AdmScale = ctx.ref
+        down, along = ref.down, ref.along
+        rows, columns = down.window.cut, along.window.cut
+        bands, *saved = ctx.saved_tensors
+        sign = bands.sign()
+        to_bands: Tensor | None = None
+        for i, gradient in enumerate(gradients[1:]):
+            square, root, added = saved[3 * i : 3 * i + 3]
+            to_kept = square * (gradient / (root * root))[..., None]
+            to_mask = to_kept.sum(1).mul_(-1 / 30)
+            to_strength = down.box.transposed.columns(along.box.transposed.rows(to_mask))
+            to_strength[rows, :, columns] += to_mask
+            part = added.sign().mul_(to_strength[:, None])
+            whole = (added[rows, ..., columns] == 0) * sign[rows, ..., columns]
+            part[rows, ..., columns] += whole.mul_(to_kept)
+            to_bands = part if to_bands is None else to_bands.add_(part)
+        assert to_bands is not None
+        return _bands_back(gradients[0], to_bands, down, along, ref.weights), None, None
 
 
 def _near(ref: _AdmScale, bands: Tensor) -> Tensor:
-    """Where (h, v) points within one degree of the reference's, [N,h,w]."""
+    """Where (h, v) points within one degree of the reference's, [h,N,w]."""
     dot = ref.bands[:, 0] * bands[:, 0] + ref.bands[:, 1] * bands[:, 1]
     return (dot >= 0) & (dot * dot >= ref.length * (bands[:, 0] ** 2 + bands[:, 1] ** 2))
 
 
-def _pool(x: Tensor) -> Tensor:
-    """The sum of the bands' cubic norms, [N,3,h,w] to [N]; differentiable at 0."""
-    return ((x * x * x).sum((2, 3)) + 1e-9).pow(1 / 3).sum(1)
+def _root(cubes: Tensor) -> Tensor:
+    """Cube root of the sum over each band, [h,3,N,w] to [3,N]; never 0, where it has no gradient."""
+    return (cubes.sum((0, 3)) + 1e-9).pow(1 / 3)
 
 
-def _wavelet(x: Tensor, scale: int, border: float | _Window) -> tuple[Tensor, Tensor, _Window]:
-    """One level of the transform: the approximation [N,h,w], the weighted bands [N,3,..] and their window."""
-    height, width = ((n + 1) // 2 for n in x.shape[-2:])
-    window = border if isinstance(border, _Window) else _Window.of(height, width, border)
-    low_down, high_down = _halves(x.shape[-2], x)
-    low_along, high_along = _halves(x.shape[-1], x)
-    (a, b), (c, d) = window.outer_rows, window.outer_columns
-    low = rows(x, low_along)
-    high = rows(x, high_along[c:d])
-    approximation = columns(low, low_down)
-    straight, diagonal = _sensitivity(scale)
-    bands = torch.stack(
-        [
-            columns(low[..., c:d], high_down[a:b]) * straight,
-            columns(high, low_down[a:b]) * straight,
-            columns(high, high_down[a:b]) * diagonal,
-        ],
-        1,
-    )
-    return approximation, bands, window
+def _bands(
+    x: Tensor, down: _Axis, along: _Axis, weights: tuple[float, float, float]
+) -> tuple[Tensor, Tensor]:
+    """One level: x [H,N,W] to the low band [h,N,w] and the weighted bands [.,3,N,.] inside the windows.
+
+    ::
+
+                         half       outer
+                  half   low    |  vertical      (the vertical band only inside the window of rows,
+                  outer  horiz. |  diagonal       the horizontal one only inside that of columns)
+    """
+    quarters = down.split.columns(along.split.rows(x))
+    (a, b), (c, d) = down.window.outer, along.window.outer
+    bands = x.new_empty(b - a, 3, x.shape[1], d - c)
+    torch.mul(quarters[down.half :, :, c:d], weights[0], out=bands[:, 0])
+    torch.mul(quarters[a:b, :, along.half :], weights[1], out=bands[:, 1])
+    torch.mul(quarters[down.half :, :, along.half :], weights[2], out=bands[:, 2])
+    return quarters[: down.half, :, : along.half].contiguous(), bands
 
 
-def _halves(length: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """The low and the high half of the transform of an axis, [ceil(length/2), length] each."""
-    low, high = (
-        operator(taps, length, "mirror-symmetric", 2, -1, (length + 1) // 2, like.dtype, like.device)
-        for taps in (_LOW, _HIGH)
-    )
-    return low, high
+def _bands_back(
+    to_low: Tensor, to_bands: Tensor, down: _Axis, along: _Axis, weights: tuple[float, float, float]
+) -> Tensor:
+    """The transpose of :func:`_bands`."""
+    quarters = to_low.new_zeros(down.split.outputs, to_low.shape[1], along.split.outputs)
+    (a, b), (c, d) = down.window.outer, along.window.outer
+    quarters[: down.half, :, : along.half] = to_low
+    torch.mul(to_bands[:, 0], weights[0], out=quarters[down.half :, :, c:d])
+    torch.mul(to_bands[:, 1], weights[1], out=quarters[a:b, :, along.half :])
+    torch.mul(to_bands[:, 2], weights[2], out=quarters[down.half :, :, along.half :])
+    return down.split.transposed.columns(along.split.transposed.rows(quarters))
 
 
 @lru_cache(maxsize=64)
-def _box_matrix(
-    length: int, inner: tuple[int, int], outer: tuple[int, int], dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    whole = operator((1.0, 1.0, 1.0), length, "mirror-symmetric", dtype=dtype, device=device)
-    return whole[inner[0] : inner[1], outer[0] : outer[1]].contiguous()
-
-
-def _box(length: int, inner: tuple[int, int], outer: tuple[int, int], like: Tensor) -> Tensor:
-    """Sums of three neighbours: from the outer window to the inner one."""
-    return _box_matrix(length, inner, outer, like.dtype, like.device)
+def _axis(length: int, border: float, dtype: torch.dtype, device: torch.device) -> _Axis:
+    half = (length + 1) // 2
+    window = _Window.of(half, border)
+    low, high = (dense(taps, length, "mirror-symmetric", 2, -1, half) for taps in (_LOW, _HIGH))
+    box = dense((1, 1, 1), half, "mirror-symmetric")[slice(*window.inner), slice(*window.outer)]
+    split = Operator(np.concatenate([low, high[slice(*window.outer)]]), dtype, device, ((half,), ()))
+    return _Axis(half, window, split, Operator(box, dtype, device))
 
 
 @lru_cache(maxsize=8)
-def _sensitivity(scale: int) -> tuple[float, float]:
-    """Weights of the straight and the diagonal bands: Watson et al. 1997, equation 9, as in adm_tools.h."""
+def _sensitivity(scale: int) -> tuple[float, float, float]:
+    """Weights of the bands: Watson et al. 1997, equation 9, as in adm_tools.h."""
     resolution = 3.0 * 1080 * math.pi / 180  # samples a degree: three picture heights away from 1080 lines
     straight_amplitude = (0.67234, 0.41317, 0.22727, 0.11792)[scale]
     diagonal_amplitude = (0.72709, 0.49428, 0.28688, 0.15214)[scale]
@@ -360,7 +484,8 @@ def _sensitivity(scale: int) -> tuple[float, float]:
         distance = math.log10(2.0 ** (scale + 1) * 0.401 * g / resolution)
         return float(amplitude / (2 * 0.495 * 10 ** (0.466 * distance * distance)))
 
-    return weight(1.0, straight_amplitude), weight(0.534, diagonal_amplitude)
+    straight = weight(1.0, straight_amplitude)
+    return straight, straight, weight(0.534, diagonal_amplitude)
 
 
 # --- The regression ---
