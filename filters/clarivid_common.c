@@ -214,13 +214,15 @@ static int create_session(AVFilterContext *ctx, const clv_format *format, enum A
     params.threads   = s->threads;
     params.in_flight = s->async;
     params.dither    = s->dither;
+    params.strength  = s->strength;
 
     clv_session_destroy(&s->session);
     ret = clv_session_create(s->clv, s->model, format, &params, &s->session);
     if (ret < 0)
         return log_failure(ctx, ret);
     clv_session_get_info(s->session, &s->session_info);
-    s->format = *format;
+    s->format           = *format;
+    s->session_strength = s->strength;
 
     return 0;
 }
@@ -384,7 +386,8 @@ static int receive_frame(AVFilterContext *ctx, int wait, AVFrame **out)
 }
 
 /**
- * Make sure that the session is for pictures like the next one.
+ * Make sure that the session is for pictures like the next one, and for the
+ * strength that is asked for now.
  *
  * @return 1 when it is, 0 when frames in flight have to leave first, a
  *         negative error code
@@ -404,12 +407,12 @@ static int prepare_session(AVFilterContext *ctx, const AVFrame *next)
         return AVERROR(EINVAL);
     }
 
-    if (is_same_format(&format, &s->format))
+    if (is_same_format(&format, &s->format) && s->strength == s->session_strength)
         return 1;
     if (clv_session_pending(s->session))
         return 0;
 
-    av_log(ctx, AV_LOG_VERBOSE, "the colour description of the input changes\n");
+    av_log(ctx, AV_LOG_VERBOSE, "the colour description of the input or the strength changes\n");
     ret = create_session(ctx, &format, next->colorspace);
     return ret < 0 ? ret : 1;
 }
@@ -453,6 +456,8 @@ int ff_clarivid_activate(AVFilterContext *ctx)
             ret = ff_inlink_consume_frame(inlink, &in);
             if (ret < 0)
                 return ret;
+            if (s->strength == 0)
+                return ff_filter_frame(outlink, in);
             ret = submit_frame(ctx, in);
             if (ret < 0)
                 return ret;
@@ -473,13 +478,13 @@ int ff_clarivid_process_command(AVFilterContext *ctx, const char *cmd, const cha
 {
     ClarividContext *s = ctx->priv;
 
-    if (strcmp(cmd, "drain"))
-        return AVERROR(ENOSYS);
+    if (!strcmp(cmd, "drain")) {
+        s->hold_back = 0;
+        ff_filter_set_ready(ctx, 100);
+        return 0;
+    }
 
-    s->hold_back = 0;
-    ff_filter_set_ready(ctx, 100);
-
-    return 0;
+    return ff_filter_process_command(ctx, cmd, arg, res, res_len, flags);
 }
 
 av_cold void ff_clarivid_uninit(AVFilterContext *ctx)

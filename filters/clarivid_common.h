@@ -15,7 +15,8 @@
  *
  * A filter embeds a ClarividContext as the first member of its private
  * context, lists CLARIVID_OPTIONS() among its options, and uses the functions
- * below as its callbacks or from them.
+ * below as its callbacks or from them. A filter whose models have a strength
+ * lists CLARIVID_OPTION_STRENGTH too.
  */
 
 #ifndef AVFILTER_CLARIVID_COMMON_H
@@ -39,6 +40,7 @@ typedef struct ClarividContext {
     int threads;
     int async;
     int dither;                 ///< enum clv_dither
+    double strength;            ///< how much of the net's change is applied; 0: frames are passed on as they are
 
     clv_context *clv;
     clv_model *model;
@@ -46,6 +48,7 @@ typedef struct ClarividContext {
     clv_session *session;
     clv_session_info session_info;
     clv_format format;          ///< what the session was created for
+    double session_strength;    ///< and with
 
     int hold_back;              ///< frames may stay in flight while the graph rests
     int eof;                    ///< the input has ended
@@ -59,9 +62,10 @@ typedef struct ClarividContext {
 #define CLARIVID_CONST(name, help, value, set) \
     { name, help, 0, AV_OPT_TYPE_CONST, { .i64 = value }, 0, 0, CLARIVID_FLAGS, .unit = set }
 
-#define CLARIVID_OPTIONS \
-    { "model", "name of a model bundle (see 'clarivid models list'), or path of a bundle or .onnx file; needed", \
-        CLARIVID_OFFSET(model_name), AV_OPT_TYPE_STRING, { .str = NULL }, 0, 0, CLARIVID_FLAGS }, \
+/** @param default_model NULL when the user has to name one */
+#define CLARIVID_OPTIONS(default_model) \
+    { "model", "name of a model bundle (see 'clarivid models list'), or path of a bundle or .onnx file", \
+        CLARIVID_OFFSET(model_name), AV_OPT_TYPE_STRING, { .str = default_model }, 0, 0, CLARIVID_FLAGS }, \
     { "backend", "what runs the model: auto, openvino, dummy, or another that is installed", \
         CLARIVID_OFFSET(backend), AV_OPT_TYPE_STRING, { .str = "auto" }, 0, 0, CLARIVID_FLAGS }, \
     { "device", "the backend's name of a device; empty for its default", \
@@ -84,6 +88,12 @@ typedef struct ClarividContext {
         CLARIVID_CONST("none", "to the nearest", CLV_DITHER_NONE, "dither"), \
         CLARIVID_CONST("ordered", "with an 8x8 pattern", CLV_DITHER_ORDERED, "dither")
 
+/** It can be changed by the command of its name while frames flow. */
+#define CLARIVID_OPTION_STRENGTH \
+    { "strength", "how much of the net's change is applied; 0 passes frames on untouched", \
+        CLARIVID_OFFSET(strength), AV_OPT_TYPE_DOUBLE, { .dbl = 1 }, 0, 1, \
+        CLARIVID_FLAGS | AV_OPT_FLAG_RUNTIME_PARAM }
+
 /** The pixel formats that libclarivid takes, in the order of preference; ends with AV_PIX_FMT_NONE. */
 extern const enum AVPixelFormat ff_clarivid_pix_fmts[];
 
@@ -103,7 +113,7 @@ int ff_clarivid_config_output(AVFilterLink *outlink);
 /** The activate callback. */
 int ff_clarivid_activate(AVFilterContext *ctx);
 
-/** The process_command callback: "drain". */
+/** The process_command callback: "drain", and options that may change. */
 int ff_clarivid_process_command(AVFilterContext *ctx, const char *cmd, const char *arg,
                                 char *res, int res_len, int flags);
 

@@ -20,7 +20,7 @@
 #include "clarivid_common.h"
 
 static const AVOption dnn_sr_options[] = {
-    CLARIVID_OPTIONS,
+    CLARIVID_OPTIONS(NULL),
     { NULL }
 };
 
@@ -28,6 +28,9 @@ AVFILTER_DEFINE_CLASS(dnn_sr);
 
 static av_cold int init(AVFilterContext *ctx)
 {
+    ClarividContext *s = ctx->priv;
+
+    s->strength = 1;
     return ff_clarivid_init(ctx, "sr");
 }
 

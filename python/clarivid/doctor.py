@@ -207,23 +207,18 @@ def _packages() -> dict[str, str | None]:
 
 
 def _ffmpeg() -> Part:
-    """Our FFmpeg, asked itself whether it has the filter."""
+    """Our FFmpeg, asked itself whether it has the filters."""
     try:
-        path = str(importlib.import_module("clarivid.ffmpeg").find().ffmpeg)
+        tool = importlib.import_module("clarivid.ffmpeg")
+        path = tool.find().ffmpeg
     except (Error, ImportError) as error:
         return Part("ffmpeg", False, str(error))
     try:
-        asked = subprocess.run(
-            [path, "-hide_banner", "-h", "filter=dnn_sr"],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        lacking, _ = tool.lacking_filters(path)
     except (OSError, subprocess.SubprocessError) as error:
         return Part("ffmpeg", False, f"{path} does not run: {error}")
-    has_filter = "Filter dnn_sr" in asked.stdout
-    return Part("ffmpeg", has_filter, f"{path} ({'with' if has_filter else 'without'} dnn_sr)")
+    filters = f"without {', '.join(lacking)}" if lacking else f"with {', '.join(tool.OUR_FILTERS)}"
+    return Part("ffmpeg", not lacking, f"{path} ({filters})")
 
 
 def _size(folder: Path) -> int:
@@ -263,8 +258,8 @@ def _features(report: Report) -> list[Feature]:
     features = report.cpu["features"]
     wheels = missing("torch", "onnx", "safetensors", "pillow")
     return [
-        feature("dnn_sr in ffmpeg, on the CPU", filter_, openvino, bundle),
-        feature("clarivid.SuperResolution in Python", library, openvino, bundle),
+        feature("dnn_sr and lowrank_pre in ffmpeg, on the CPU", filter_, openvino, bundle),
+        feature("SuperResolution and LowrankPre in Python", library, openvino, bundle),
         feature(
             "bf16 on the CPU (about twice the speed)",
             (
@@ -273,7 +268,7 @@ def _features(report: Report) -> list[Feature]:
             ),
         ),
         feature(
-            "dnn_sr on an NVIDIA GPU",
+            "the filters on an NVIDIA GPU",
             (False, "This version has no GPU backend yet; frames are filtered on the CPU."),
         ),
         feature(

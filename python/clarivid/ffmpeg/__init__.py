@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
-from clarivid.ffmpeg.builder import Built, build, find
+from clarivid.ffmpeg.builder import Built, build, find, lacking_filters
+from clarivid.ffmpeg.flags import OUR_FILTERS
 
-__all__ = ["Built", "build", "find"]
+__all__ = ["OUR_FILTERS", "Built", "build", "find", "lacking_filters"]

@@ -31,7 +31,7 @@ from pathlib import Path
 
 from clarivid.errors import ToolError
 from clarivid.ffmpeg import library, source
-from clarivid.ffmpeg.flags import DEBIAN_PACKAGES, PKG_CONFIG_MODULES, TOOLS, configure_flags
+from clarivid.ffmpeg.flags import DEBIAN_PACKAGES, OUR_FILTERS, PKG_CONFIG_MODULES, TOOLS, configure_flags
 from clarivid.ffmpeg.steps import Progress, Runner, tool_environment
 from clarivid.paths import cache_dir
 
@@ -282,16 +282,26 @@ def _read(root: Path) -> Built | None:
 
 def _check_starts(built: Built, log: Path) -> None:
     """A build that cannot start is worse than none: say so, and take it away."""
-    done = subprocess.run(
-        [str(built.ffmpeg), "-hide_banner", "-h", "filter=dnn_sr"],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
-    )  # fmt: skip
-    if done.returncode != 0 or "Filter dnn_sr" not in done.stdout:
+    lacking, said = lacking_filters(built.ffmpeg)
+    if lacking:
         shutil.rmtree(built.root, ignore_errors=True)
         raise ToolError(
-            f"step 'check' failed: the ffmpeg that was built does not start or has no dnn_sr (exit code "
-            f"{done.returncode}): {done.stderr.strip()[-500:]}. The log of the build is {log}"
+            f"step 'check' failed: the ffmpeg that was built does not start or lacks {', '.join(lacking)}: "
+            f"{said[-500:]}. The log of the build is {log}"
         )
+
+
+def lacking_filters(program: Path) -> tuple[list[str], str]:
+    """Which of our filters an ffmpeg does not list (all of them when it does not start), and what it said.
+
+    Raises :class:`OSError` when there is no such program.
+    """
+    done = subprocess.run(
+        [str(program), "-hide_banner", "-filters"],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False, timeout=60,
+    )  # fmt: skip
+    has = {line.split()[1] for line in done.stdout.splitlines() if len(line.split()) > 2}
+    return [name for name in OUR_FILTERS if name not in has], done.stderr.strip()
 
 
 def _prune(home: Path, keep: Path) -> None:

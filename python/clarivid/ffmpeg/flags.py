@@ -79,7 +79,7 @@ _COMPONENTS: dict[str, str] = {
 # last one.
 _RUNPATH = r"-Wl,--enable-new-dtags,-rpath,\\\$\$ORIGIN/../lib"
 
-OUR_FILTERS: tuple[str, ...] = ("dnn_sr",)
+OUR_FILTERS: tuple[str, ...] = ("dnn_sr", "lowrank_pre")
 """The filters that filters/ adds."""
 
 
