@@ -15,6 +15,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from clarivid.errors import InputError
+from clarivid.rd.scores import SCORES
 
 PLAIN = "plain"
 MIN_POINTS = 4  # A curve through fewer points is no curve: ITU-T VCEG-M33 (Bjøntegaard) fits a cubic to four.
@@ -55,7 +56,7 @@ class Codec:
 CODECS = {
     "x264": Codec(_X_PRESETS, "medium", (20, 25, 30, 35, 38), 1, 51),
     "x265": Codec(_X_PRESETS, "medium", (20, 25, 30, 35, 38), 1, 51),
-    "svtav1": Codec(tuple(str(n) for n in range(14)), "8", (25, 35, 45, 55, 61), 1, 63),
+    "svtav1": Codec(tuple(str(n) for n in range(14)), "8", (25, 36, 47, 57, 63), 1, 63),
 }
 
 
@@ -188,6 +189,7 @@ class Plan:
     :param frames: at most so many from each clip's start; None for all.
     :param abr: also encode at mean bitrates, in two passes: True for those that the plain clip got at
         the encoder's CRF points (so that the curves overlap), or kbit/s.
+    :param scores: names in :data:`clarivid.rd.scores.SCORES`. Without ``ms_ssim`` scoring takes a third.
     """
 
     sources: tuple[Source, ...]
@@ -195,6 +197,7 @@ class Plan:
     variants: tuple[Variant, ...]
     frames: int | None = None
     abr: bool | tuple[float, ...] = False
+    scores: tuple[str, ...] = tuple(SCORES)
 
     def __post_init__(self) -> None:
         if all(variant.name != PLAIN for variant in self.variants):
@@ -216,6 +219,10 @@ class Plan:
                 raise InputError(f"{len(set(self.abr))} bitrates are given; a curve needs {MIN_POINTS}")
             if min(self.abr) < 1:
                 raise InputError(f"a bitrate of {min(self.abr):g} kbit/s is too small: the least is 1")
+        unknown = [name for name in self.scores if name not in SCORES]
+        if unknown or not self.scores:
+            given = f'score "{unknown[0]}" is unknown' if unknown else "no score is given"
+            raise InputError(f"{given}: they are {', '.join(SCORES)}")
         for variant in self.variants:
             missing = [
                 s.name for s in self.sources if variant.files is not None and s.name not in variant.files

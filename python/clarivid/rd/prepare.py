@@ -12,7 +12,7 @@ import hashlib
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -94,8 +94,11 @@ class Prepared:
 class Preparer:
     """Makes references and variants: files in ``scratch``, facts about them in ``store``."""
 
-    def __init__(self, store: Store, tools: Tools, scratch: Path, fresh: bool = False) -> None:
+    def __init__(
+        self, store: Store, tools: Tools, scratch: Path, scores: Collection[str], fresh: bool = False
+    ) -> None:
         self._store, self._tools, self._scratch, self._fresh = store, tools, scratch, fresh
+        self._scores = scores
 
     def reference(self, source: Source, frames: int | None) -> Prepared:
         """The clip's first ``frames`` frames as they decode, 4:2:0 with 8 or 10 bits.
@@ -138,7 +141,7 @@ class Preparer:
 
     def _decode(self, source: Source, frames: int | None, path: Path) -> Clip:
         stream = probe(source.path, self._tools)
-        check_size(stream.width, stream.height, source.name)
+        check_size(stream.width, stream.height, source.name, self._scores)
         if stream.width % 2 or stream.height % 2:
             raise InputError(
                 f"{source.name} has {stream.width}x{stream.height} samples, but encoders of 4:2:0 take even "

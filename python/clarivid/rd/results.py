@@ -97,9 +97,9 @@ class Results:
             if variant == PLAIN:
                 continue
             anchor = curves[clip, encoder, mode, PLAIN]
-            for name, score in SCORES.items():
+            for name in self.plan.scores:
                 pair = [[(p.kbps, p.scores[name]) for p in own] for own in (anchor, points)]
-                delta = bd_rate(pair[0], pair[1], score.top)
+                delta = bd_rate(pair[0], pair[1], SCORES[name].top)
                 cells.append(Cell(clip, encoder, mode, variant, name, delta))
         return cells
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from clarivid.clips import encoder as program
@@ -62,7 +63,7 @@ class _Run:
 
     def results(self) -> Results:
         with self._store.temporary() as scratch:
-            self._preparer = Preparer(self._store, self._tools, scratch, self._fresh)
+            self._preparer = Preparer(self._store, self._tools, scratch, self._plan.scores, self._fresh)
             return self._results()
 
     def _results(self) -> Results:
@@ -158,39 +159,35 @@ class _Run:
         record = None if self._fresh else self._store.load("points", key)
         stream = self._store.path("points", key, ".mkv")
         if record is None or not stream.is_file():
-            record = self._work(source, reference, prepared, job, key)
+            record = self._encode(reference, prepared, job, key)
+        elif missing := [name for name in self._plan.scores if name not in record["scores"]]:
+            record["scores"] |= self._score(reference, stream, missing)
+            self._store.save("points", key, record)
         self._tick(f"{source.name} {job.encoder.label} {job.mode} {job.rate:g} {job.variant.name}")
-        return Point(
-            source.name,
-            job.encoder.label,
-            job.mode,
-            job.rate,
-            job.variant.name,
-            reference.clip.fps,
-            stream,
-            record,
-        )
+        name, fps = job.variant.name, reference.clip.fps
+        return Point(source.name, job.encoder.label, job.mode, job.rate, name, fps, stream, record)
 
-    def _work(
-        self, source: Source, reference: Prepared, prepared: Prepared, job: _Job, key: str
-    ) -> dict[str, Any]:
-        reference.restore()
+    def _encode(self, reference: Prepared, prepared: Prepared, job: _Job, key: str) -> dict[str, Any]:
         prepared.restore()
-        frames = reference.clip.frames
         with self._store.temporary() as folder:
             draft = folder / "encode.mkv"
+            frames = reference.clip.frames
             done = encode.encode(prepared.path, job.encoder, job.mode, job.rate, draft, frames, self._tools)
-            found = scores.score(draft, reference.path, frames, folder, self._tools)
+            record: dict[str, Any] = {
+                "bits": 8 * sum(done.packets),
+                "packets": done.packets,
+                "scores": self._score(reference, draft, self._plan.scores),
+                "seconds": round(done.seconds, 3),
+                "commands": done.commands,
+            }
             self._store.keep(draft, "points", key)
-        record: dict[str, Any] = {
-            "bits": 8 * sum(done.packets),
-            "packets": done.packets,
-            "scores": found,
-            "seconds": round(done.seconds, 3),
-            "commands": done.commands,
-        }
         self._store.save("points", key, record)
         return record
+
+    def _score(self, reference: Prepared, stream: Path, names: Collection[str]) -> dict[str, float]:
+        reference.restore()
+        with self._store.temporary() as folder:
+            return scores.score(stream, reference.path, reference.clip.frames, folder, self._tools, names)
 
     def _submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
         return self._pool.submit(function, *arguments)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from clarivid.errors import InputError, ToolError
 from clarivid.rd.tools import Tools
 
 # libvmaf's MS-SSIM halves the picture four times and then lays an 11x11 window: 11 * 16.
-MIN_SIDE = 176
+MIN_SIDE_MS_SSIM = 176
+MIN_SIDE = 64  # SVT-AV1's least; VMAF would do with less.
 PERFECT_DB = 100.0  # What stands for infinite XPSNR.
 
 
@@ -48,15 +50,18 @@ _MODELS = r"version=vmaf_v0.6.1\\:name=vmaf|version=vmaf_v0.6.1neg\\:name=vmaf_n
 _POOLED = {"vmaf": "vmaf", "vmaf_neg": "vmaf_neg", "ssim": "float_ssim", "ms_ssim": "float_ms_ssim"}
 
 
-def score(distorted: Path, reference: Path, frames: int, folder: Path, tools: Tools) -> dict[str, float]:
+def score(
+    distorted: Path, reference: Path, frames: int, folder: Path, tools: Tools, names: Collection[str] = SCORES
+) -> dict[str, float]:
     """Scores by their names in :data:`SCORES`; frames are paired by their number.
 
     :param folder: a scratch folder.
+    :param names: which; ``ms_ssim`` takes two thirds of the time, the others come nearly together.
 
     Raises :class:`ToolError` when ffmpeg fails or the number of frames is not ``frames``.
     """
     align = "settb=1/25,setpts=N,split=3"
-    features = "feature=name=psnr|name=float_ssim|name=float_ms_ssim"
+    features = "feature=name=psnr|name=float_ssim" + ("|name=float_ms_ssim" if "ms_ssim" in names else "")
     graph = (
         f"[0:v]{align}[a0][a1][a2];[1:v]{align}[b0][b1][b2];"
         f"[a0][b0]libvmaf=log_fmt=json:log_path=scores.json:model={_MODELS}:{features}:n_threads=0[v];"
@@ -76,7 +81,7 @@ def score(distorted: Path, reference: Path, frames: int, folder: Path, tools: To
     ssim = re.search(r"SSIM Y:(\S+)", text)
     if xpsnr is None or ssim is None:
         raise ToolError(f"ffmpeg printed no {'SSIM' if xpsnr else 'XPSNR'} for {distorted.name}")
-    found = {name: pooled[key] for name, key in _POOLED.items()}
+    found = {name: pooled[key] for name, key in _POOLED.items() if key in pooled}
     found |= {
         "ssim_full": float(ssim[1]),
         "psnr_y": pooled["psnr_y"],
@@ -85,13 +90,15 @@ def score(distorted: Path, reference: Path, frames: int, folder: Path, tools: To
     }
     if not all(math.isfinite(value) for value in found.values()):
         raise ToolError(f"{distorted.name} has a score that is no number: {found}")
-    return {name: found[name] for name in SCORES}
+    return {name: found[name] for name in SCORES if name in found}
 
 
-def check_size(width: int, height: int, name: str) -> None:
+def check_size(width: int, height: int, name: str, names: Collection[str] = SCORES) -> None:
     """Raises :class:`InputError` when a picture is too small for the scores."""
-    if min(width, height) < MIN_SIDE:
+    if "ms_ssim" in names and min(width, height) < MIN_SIDE_MS_SSIM:
         raise InputError(
-            f"{name} has {width}x{height} samples; MS-SSIM needs {MIN_SIDE} in both directions: "
-            "enlarge it or leave it out"
+            f"{name} has {width}x{height} samples; MS-SSIM needs {MIN_SIDE_MS_SSIM} in both directions: "
+            "take a larger clip, or leave ms_ssim out of the scores"
         )
+    if min(width, height) < MIN_SIDE:
+        raise InputError(f"{name} has {width}x{height} samples; {MIN_SIDE} in both directions are the least")
