@@ -22,11 +22,15 @@ def _save(
     metadata: dict[str, str],
     element: int = TensorProto.FLOAT,
     size: tuple[Any, Any] = ("height", "width"),
+    strength: bool = False,
 ) -> Path:
     graph = helper.make_graph(
         nodes,
         "net",
-        [helper.make_tensor_value_info("input", element, ["batch", channels[0], *size])],
+        [
+            helper.make_tensor_value_info("input", element, ["batch", channels[0], *size]),
+            *([helper.make_tensor_value_info("strength", element, [1])] if strength else []),
+        ],
         [helper.make_tensor_value_info("output", element, ["batch", channels[1], None, None])],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
@@ -80,6 +84,28 @@ def random_s2d_net(path: Path, *, seed: int = 0, width: int = 16) -> Path:
         "clarivid.normalisation": "ycbcr_unit_centred",
     }
     return _save(path, nodes, constants, (6, 24), metadata)
+
+
+SHIFT = 0.22  # strength times this the dummy backend takes from each normalised value
+
+
+def lowrank_s2d_net(
+    path: Path, *, strength: bool = True, task: str = "lowrank", change: float = 0.05
+) -> Path:
+    """Layout yuv420_s2d of scale 1: the input plus ``strength`` (or 1) times a random 3x3 convolution."""
+    random = np.random.default_rng(3)
+    constants = {
+        "w": random.normal(0, change, (6, 6, 3, 3)).astype(np.float32),
+        "b": random.normal(0, change, 6).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["input", "w", "b"], ["residual"], pads=[1, 1, 1, 1]),
+        *([helper.make_node("Mul", ["residual", "strength"], ["scaled"])] if strength else []),
+        helper.make_node("Add", ["scaled" if strength else "residual", "input"], ["output"]),
+    ]
+    metadata = {"clarivid.layout": "yuv420_s2d", "clarivid.scale": "1"}
+    metadata |= {"clarivid.task": task} if task else {}
+    return _save(path, nodes, constants, (6, 6), metadata, strength=strength)
 
 
 def fixed_size_net(path: Path) -> Path:

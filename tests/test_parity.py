@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from safetensors.numpy import load_file, save_file
 
 from clarivid import ModelError, parity
 from clarivid.models import find_model
+from clarivid.nets.load import load_net
 from conftest import Run
+from lowrank_bundle import lowrank_bundle
 
 RANDOM = [
     parity.Case("random", 64, 48, "yuv420p", False),
@@ -52,6 +55,26 @@ def test_module_and_filter_give_the_pixels_of_pytorch(name: str) -> None:
             assert difference.differing < 1e-3  # values that lie on the border between two codes
         for difference in row.bf16.values():
             assert difference.psnr_db is None or difference.psnr_db > parity.BF16_PSNR_DB
+
+
+def test_lowrank_gives_the_pixels_of_pytorch_at_every_strength(tmp_path: Path) -> None:
+    folder = lowrank_bundle(tmp_path / "tiny")
+    chosen = [replace(case, strength=strength) for case in RANDOM for strength in (0.0, 0.5, 1.0)]
+    report = parity.check(find_model(folder), chosen=chosen)
+    assert report.passed
+    for row in report.rows:
+        for way in ("module", "filter"):
+            if row.case.strength == 0:  # the picture itself, in any precision
+                assert row.fp32[way].max_code_error == 0
+                assert not row.bf16 or row.bf16[way].max_code_error == 0
+            else:
+                assert row.fp32[way].differing < 1e-3
+
+
+def test_models_with_a_strength_are_compared_at_two(tmp_path: Path, root: Path) -> None:
+    model = find_model(lowrank_bundle(tmp_path / "tiny"))
+    assert {case.strength for case in parity.cases(True, parity.strengths_of(model))} == {1.0, 0.5}
+    assert parity.strengths_of(find_model(root / "models" / "game_x2")) == (1.0,)
 
 
 def test_the_cases_cover_every_format_range_and_odd_sizes() -> None:
@@ -103,7 +126,7 @@ def test_a_bundle_without_a_net_in_pytorch_gives_a_sentence(bundle: Path) -> Non
     card["architecture"] = {"type": "espcn"}
     (bundle / "card.json").write_text(json.dumps(card))
     with pytest.raises(ModelError, match='its architecture is "espcn"'):
-        parity.load_net(find_model(bundle))
+        load_net(find_model(bundle))
 
 
 def test_a_missing_source_gives_a_sentence(clarivid: Run) -> None:

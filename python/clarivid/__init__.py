@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from clarivid.errors import BackendError, DigestError, Error, InputError, ModelError, ToolError
 
 if TYPE_CHECKING:
+    from clarivid.lowrank import LowrankPre as LowrankPre
     from clarivid.models import Model as Model
     from clarivid.models import find_model as find_model
     from clarivid.models import list_models as list_models
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 # Public name -> module that defines it.
 _LAZY = {
+    "LowrankPre": "clarivid.lowrank",
     "Model": "clarivid.models",
     "SuperResolution": "clarivid.sr",
     "find_model": "clarivid.models",
@@ -55,6 +57,7 @@ __all__ = [
     "DigestError",
     "Error",
     "InputError",
+    "LowrankPre",
     "Model",
     "ModelError",
     "SuperResolution",

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Do PyTorch, OpenVINO and the ffmpeg filter give the same pixels?
 
-Three ways lead from the planes of a picture to those of twice its size:
+Three ways lead from the planes of a picture to those that a net makes of them:
 
 ======== =========================================================================================
-torch    :mod:`clarivid.nets.sr` with the bundle's ``weights.safetensors``, f32; planes folded and
+torch    :mod:`clarivid.nets` with the bundle's ``weights.safetensors``, f32; planes folded and
          codes rounded by numpy here, straight from docs/models.md. This is the reference.
-module   ``clarivid.SuperResolution``: the library, the bundle's ``model.onnx`` in OpenVINO
-filter   ``ffmpeg -vf dnn_sr``: raw video in, raw video out
+module   ``clarivid.SuperResolution`` or ``LowrankPre``: the library, ``model.onnx`` in OpenVINO
+filter   ``ffmpeg -vf dnn_sr`` or ``lowrank_pre``: raw video in, raw video out
 ======== =========================================================================================
 
 In fp32, module and filter must be within one code value of torch everywhere. In bf16 the error is stated in
-dB, and must not exceed :data:`BF16_PSNR_DB` on any real picture.
+dB, and must not fall below :data:`BF16_PSNR_DB` on any real picture. Models with a strength are compared at
+:data:`STRENGTHS`.
 """
 
 from __future__ import annotations
@@ -26,11 +27,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clarivid import ffmpeg
-from clarivid.errors import BackendError, InputError, ModelError, ToolError
+from clarivid.errors import BackendError, InputError, ToolError
+from clarivid.lowrank import LowrankPre
 from clarivid.models import Model, find_model, verify_model
+from clarivid.picture_filter import PictureFilter
 from clarivid.sr import SuperResolution
 
 if TYPE_CHECKING:
+    from clarivid.nets.lowrank import LowrankNet
     from clarivid.nets.sr import SRNet
 
 Plane = NDArray[Any]  # uint8 or uint16
@@ -39,6 +43,8 @@ Picture = tuple[Plane, ...]
 FRAMES = 2  # a case; the filter gets them as one stream
 FP32_CODES = 1
 BF16_PSNR_DB = 45.0
+STRENGTHS = (1.0, 0.5)
+FILTERS = {"sr": "dnn_sr", "lowrank": "lowrank_pre"}  # by task
 WAYS = ("module", "filter")
 SIZES = ((64, 48), (75, 53), (198, 110))  # odd in both directions, and no multiple of a vector's length
 BIT_DEPTH = {"yuv420p": 8, "nv12": 8, "yuv420p10le": 10, "p010le": 10}
@@ -54,6 +60,7 @@ class Case:
     height: int
     pix_fmt: str
     full_range: bool
+    strength: float = 1.0
 
     @property
     def bit_depth(self) -> int:
@@ -68,7 +75,8 @@ class Case:
     @property
     def label(self) -> str:
         """For tables and progress."""
-        return f"{self.source} {self.width}x{self.height} {self.pix_fmt} {self.range}"
+        strength = "" if self.strength == 1 else f" strength {self.strength:g}"
+        return f"{self.source} {self.width}x{self.height} {self.pix_fmt} {self.range}{strength}"
 
 
 @dataclass(frozen=True)
@@ -145,10 +153,11 @@ class Report:
         }
 
 
-def cases(quick: bool = False) -> list[Case]:
-    """All combinations of source, size, format and range; ``quick`` keeps one in six of them."""
+def cases(quick: bool = False, strengths: Sequence[float] = (1.0,)) -> list[Case]:
+    """All combinations of source, size, format, range and strength; ``quick`` keeps one in seven of them."""
     every = [
-        Case(source, width, height, pix_fmt, full)
+        Case(source, width, height, pix_fmt, full, strength)
+        for strength in strengths
         for width, height in SIZES
         for pix_fmt in BIT_DEPTH
         for full in (False, True)
@@ -169,7 +178,7 @@ def check(
 
     :param model: a bundle with ``weights.safetensors`` and an architecture that :mod:`clarivid.nets` has.
     :param source: video that real pictures are cut from; None leaves the real cases out.
-    :param chosen: None for all of :func:`cases`.
+    :param chosen: None for all of :func:`cases` that the model has strengths for.
     :param ways: of :data:`WAYS`, those to compare with torch.
     :param progress: called with a case's label, the number done and the total.
 
@@ -178,23 +187,28 @@ def check(
     """
     bundle = model if isinstance(model, Model) else find_model(model)
     verify_model(bundle)
-    net = load_net(bundle)
-    plan = [case for case in (chosen or cases()) if case.source == "random" or source is not None]
+    net = _net(bundle)
+    chosen = chosen or cases(strengths=strengths_of(bundle))
+    plan = [case for case in chosen if case.source == "random" or source is not None]
     if not plan or not set(ways) <= set(WAYS) or not ways:
         raise InputError(f"nothing to compare: {len(plan)} cases, ways {', '.join(ways) or 'none'}")
     skipped = [] if source is not None else ["real pictures: no clip was given"]
     precisions = ["fp32", "bf16"] if _has_bf16(bundle, skipped) else ["fp32"]
-    modules = {p: SuperResolution(str(bundle.folder), backend="openvino", precision=p) for p in precisions}
+    modules = {
+        (p, strength): _module(bundle, p, strength)
+        for p in precisions
+        for strength in {case.strength for case in plan}
+    }
     rows = []
     for number, case in enumerate(plan):
         progress(case.label, number, len(plan))
         pictures = _pictures(case, source)
-        wanted = [upscale(net, picture, case.bit_depth, case.full_range) for picture in pictures]
+        wanted = [reference(net, picture, case) for picture in pictures]
         found: dict[str, dict[str, Difference]] = {"fp32": {}, "bf16": {}}
         for precision in precisions:
             for way in ways:
                 if way == "module":
-                    got = _by_module(modules[precision], pictures, case)
+                    got = _by_module(modules[precision, case.strength], pictures, case)
                 else:
                     got = _by_filter(bundle, pictures, case, precision)
                 found[precision][way] = _difference(got, wanted, case)
@@ -203,57 +217,36 @@ def check(
     return Report(bundle.name, rows, skipped)
 
 
-def load_net(bundle: Model) -> SRNet:
-    """The PyTorch net of a bundle, with its merged weights.
+def strengths_of(bundle: Model) -> Sequence[float]:
+    """The strengths at which a bundle is compared."""
+    return STRENGTHS if bundle.has_strength else (1.0,)
 
-    Raises :class:`ModelError` when the bundle has no weights, or no architecture of ours, or when they do not
-    fit each other.
-    """
+
+def reference(net: SRNet | LowrankNet, picture: Sequence[Plane], case: Case) -> Picture:
+    """One 4:2:0 picture (y, u, v) through the net in f32, by the book (docs/models.md)."""
+    import torch
+
+    control = [] if case.strength == 1 else [case.strength]
+    with torch.no_grad():
+        result = net(torch.from_numpy(fold(picture, case.bit_depth, case.full_range)), *control).numpy()
+    height, width = picture[0].shape
+    return unfold(result, width, height, case.bit_depth, case.full_range)
+
+
+def _net(bundle: Model) -> SRNet | LowrankNet:
     try:
-        import torch
-        from safetensors.numpy import load_file
-
-        from clarivid.nets.sr import Block, SRNet
+        from clarivid.nets.load import load_net
     except ModuleNotFoundError as error:
         raise ToolError(
             f"parity needs PyTorch and safetensors ({error}): pip install 'clarivid[train]'"
         ) from None
-    architecture = bundle.card.get("architecture", {})
-    weights = bundle.folder / "weights.safetensors"
-    if architecture.get("type") != "sr_hpca" or bundle.layout != "yuv420_s2d" or not weights.is_file():
-        raise ModelError(
-            f'model "{bundle.name}" has no net in PyTorch to compare with: its architecture is '
-            f'"{architecture.get("type", "not stated")}" and weights.safetensors is '
-            f"{'there' if weights.is_file() else 'missing'}; parity compares bundles of type sr_hpca"
-        )
-    sizes = {
-        key: architecture[key] for key in ("channels", "blocks", "scale", "attention") if key in architecture
-    }
-    try:
-        net = SRNet(**sizes)
-        tensors = {name: torch.from_numpy(value) for name, value in load_file(weights).items()}
-        state = {name: tensors.pop(name) for name in list(tensors) if name.startswith(("head.", "tail."))}
-        for i, block in enumerate(net.blocks):
-            assert isinstance(block, Block)
-            # A merged kernel is the 3x3 branch of a block whose other branches are zero.
-            zeros = {"k1": torch.zeros_like(block.conv.k1), "skip": torch.zeros_like(block.conv.skip)}
-            state |= {f"blocks.{i}.conv.{name}": value for name, value in zeros.items()}
-            state[f"blocks.{i}.conv.k3"] = tensors.pop(f"blocks.{i}.weight")
-            state[f"blocks.{i}.conv.bias"] = tensors.pop(f"blocks.{i}.bias")
-        net.load_state_dict(state | tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{weights} does not fit the architecture in card.json: {error}") from error
-    return net.eval()
+    return load_net(bundle)
 
 
-def upscale(net: SRNet, picture: Sequence[Plane], bit_depth: int, full_range: bool) -> Picture:
-    """One 4:2:0 picture (y, u, v) through the net in f32, by the book (docs/models.md)."""
-    import torch
-
-    with torch.no_grad():
-        result = net(torch.from_numpy(fold(picture, bit_depth, full_range))).numpy()
-    height, width = picture[0].shape
-    return unfold(result, width, height, bit_depth, full_range)
+def _module(bundle: Model, precision: str, strength: float = 1.0) -> PictureFilter:
+    if bundle.task == "lowrank":
+        return LowrankPre(str(bundle.folder), strength=strength, backend="openvino", precision=precision)
+    return SuperResolution(str(bundle.folder), backend="openvino", precision=precision)
 
 
 def spans(bit_depth: int, full_range: bool) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -299,7 +292,7 @@ def unfold(tensor: NDArray[np.float32], width: int, height: int, bit_depth: int,
 def _has_bf16(bundle: Model, skipped: list[str]) -> bool:
     flat = [np.full(shape, 100, np.uint8) for shape in ((64, 64), (32, 32), (32, 32))]
     try:
-        SuperResolution(str(bundle.folder), backend="openvino", precision="bf16")(flat)
+        _module(bundle, "bf16")(flat)
     except BackendError as error:
         skipped.append(f"bf16: {error}")
         return False
@@ -335,11 +328,11 @@ def _pictures(case: Case, source: Path | None) -> list[Picture]:
     return pictures[:FRAMES]
 
 
-def _by_module(upscaler: SuperResolution, pictures: Sequence[Picture], case: Case) -> list[Picture]:
+def _by_module(module: PictureFilter, pictures: Sequence[Picture], case: Case) -> list[Picture]:
     results = []
     for picture in pictures:
         planes = _interleave(picture, case.pix_fmt)
-        out = upscaler(planes, bit_depth=case.bit_depth, full_range=case.full_range)
+        out = module(planes, bit_depth=case.bit_depth, full_range=case.full_range)
         results.append(_separate(out, case.pix_fmt))
     return results
 
@@ -347,18 +340,17 @@ def _by_module(upscaler: SuperResolution, pictures: Sequence[Picture], case: Cas
 def _by_filter(bundle: Model, pictures: Sequence[Picture], case: Case, precision: str) -> list[Picture]:
     data = b"".join(plane.tobytes() for picture in pictures for plane in _interleave(picture, case.pix_fmt))
     colour = "pc" if case.full_range else "tv"
-    folder = _escape(str(bundle.folder))
+    name = FILTERS[bundle.task]
+    options = f"model={_escape(str(bundle.folder))}:backend=openvino:precision={precision}"
+    if bundle.has_strength:
+        options += f":strength={case.strength:g}"
     command = [*_raw(case.pix_fmt)[:-1], "-s", f"{case.width}x{case.height}", "-r", "25", "-i", "-"]
-    command += [
-        "-vf",
-        f"setparams=range={colour},dnn_sr=model={folder}:backend=openvino:precision={precision}",
-    ]
-    command += _raw(case.pix_fmt)
-    out = _run(command, data, f"run dnn_sr on {case.label}")
+    command += ["-vf", f"setparams=range={colour},{name}={options}", *_raw(case.pix_fmt)]
+    out = _run(command, data, f"run {name} on {case.label}")
     scale = bundle.scale
     results = list(_unpack(out, case.width * scale, case.height * scale, case.pix_fmt))
     if len(results) != len(pictures):
-        raise ToolError(f"dnn_sr gave {len(results)} frames for {len(pictures)} on {case.label}")
+        raise ToolError(f"{name} gave {len(results)} frames for {len(pictures)} on {case.label}")
     return results
 
 
@@ -431,4 +423,15 @@ def _run(arguments: Sequence[str], data: bytes, what: str) -> bytes:
     return done.stdout
 
 
-__all__ = ["BF16_PSNR_DB", "Case", "Difference", "Report", "Row", "cases", "check", "load_net", "upscale"]
+__all__ = [
+    "BF16_PSNR_DB",
+    "STRENGTHS",
+    "Case",
+    "Difference",
+    "Report",
+    "Row",
+    "cases",
+    "check",
+    "reference",
+    "strengths_of",
+]

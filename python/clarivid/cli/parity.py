@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 EPILOG = """\b
 Examples:
   clarivid parity game_x2                     all cases, about a minute
-  clarivid parity game_x2 --quick             some of them
+  clarivid parity lowrank_v1 --quick          some of them
   clarivid parity runs/mine --source my.mp4   a bundle by its path, real pictures out of my.mp4
   clarivid parity game_x2 --json | jq .fp32
 """
@@ -42,8 +42,8 @@ def command(
     """Check that PyTorch, OpenVINO and the ffmpeg filter give the same pixels for MODEL.
 
     MODEL is a bundle's name or path. Random and real pictures, 8 and 10 bit, planar and interleaved chroma,
-    odd sizes, limited and full range. Exits with 1 when an fp32 code differs from PyTorch's by more than one,
-    or bf16 is too far off.
+    odd sizes, limited and full range; at two strengths if the model has one. Exits with 1 when an fp32 code
+    differs from PyTorch's by more than one, or bf16 is too far off.
     """
     from clarivid import clips, models, parity
 
@@ -65,7 +65,7 @@ def command(
         report = parity.check(
             bundle,
             source=None if no_real else source,
-            chosen=parity.cases(quick),
+            chosen=parity.cases(quick, parity.strengths_of(bundle)),
             ways=("module",) if no_filter else parity.WAYS,
             progress=show,
         )
@@ -87,7 +87,7 @@ def _print(report: Report) -> None:
         title=f"{report.model} against PyTorch in fp32", box=None, pad_edge=False, title_justify="left"
     )
     ways = list(report.rows[0].fp32)
-    for title in ("pictures", "size", "format", "range"):
+    for title in ("pictures", "size", "format", "range", "strength"):
         table.add_column(title, no_wrap=True)
     for way in ways:
         table.add_column(f"fp32 {way}:\nmax, differ", justify="right")
@@ -100,6 +100,7 @@ def _print(report: Report) -> None:
             f"{case.width}x{case.height}",
             case.pix_fmt,
             case.range,
+            f"{case.strength:g}",
         ]
         cells += [f"{d.max_code_error}, {100 * d.differing:.3f} %" for d in row.fp32.values()]
         cells += [f"{_decibel(d)}, {d.max_code_error}" for d in row.bf16.values()]

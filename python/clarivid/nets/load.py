@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The PyTorch net of a bundle, from its card and ``weights.safetensors``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from safetensors.numpy import load_file
+from torch import Tensor
+
+from clarivid.errors import ModelError
+from clarivid.models import Model
+from clarivid.nets.lowrank import LowrankNet
+from clarivid.nets.sr import Block, SRNet
+
+
+def load_net(bundle: Model) -> SRNet | LowrankNet:
+    """The net of a bundle in eval mode, with its merged weights.
+
+    Raises :class:`ModelError` when the bundle has no weights, or no architecture of ours, or when they do not
+    fit each other.
+    """
+    architecture = bundle.card.get("architecture", {})
+    weights = bundle.folder / "weights.safetensors"
+    make = _MAKERS.get(architecture.get("type"))
+    if make is None or bundle.layout != "yuv420_s2d" or not weights.is_file():
+        raise ModelError(
+            f'model "{bundle.name}" has no net in PyTorch to compare with: its architecture is '
+            f'"{architecture.get("type", "not stated")}" and weights.safetensors is '
+            f"{'there' if weights.is_file() else 'missing'}; parity compares bundles of type "
+            f"{' and '.join(_MAKERS)}"
+        )
+    try:
+        net = make(
+            architecture, {name: torch.from_numpy(value) for name, value in load_file(weights).items()}
+        )
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{weights} does not fit the architecture in card.json: {error}") from error
+    return net.eval()
+
+
+def _sr(architecture: dict[str, Any], tensors: dict[str, Tensor]) -> SRNet:
+    keys = ("channels", "blocks", "scale", "attention")
+    net = SRNet(**{key: architecture[key] for key in keys if key in architecture})
+    state = {name: tensors.pop(name) for name in list(tensors) if name.startswith(("head.", "tail."))}
+    for i, block in enumerate(net.blocks):
+        assert isinstance(block, Block)
+        # A merged kernel is the 3x3 branch of a block whose other branches are zero.
+        zeros = {"k1": torch.zeros_like(block.conv.k1), "skip": torch.zeros_like(block.conv.skip)}
+        state |= {f"blocks.{i}.conv.{name}": value for name, value in zeros.items()}
+        state[f"blocks.{i}.conv.k3"] = tensors.pop(f"blocks.{i}.weight")
+        state[f"blocks.{i}.conv.bias"] = tensors.pop(f"blocks.{i}.bias")
+    net.load_state_dict(state | tensors)
+    return net
+
+
+def _lowrank(architecture: dict[str, Any], tensors: dict[str, Tensor]) -> LowrankNet:
+    net = LowrankNet.from_config(architecture)
+    net.load_state_dict(tensors)
+    return net
+
+
+_MAKERS: dict[Any, Callable[[dict[str, Any], dict[str, Tensor]], SRNet | LowrankNet]] = {
+    "sr_hpca": _sr,
+    "lowrank_chain": _lowrank,
+}
+
+__all__ = ["load_net"]

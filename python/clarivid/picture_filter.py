@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Nets on numpy planes, through the library that the ffmpeg filters use: their common part."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clarivid import _core
+from clarivid.errors import InputError, ModelError
+
+Plane = NDArray[Any]  # uint8 or uint16
+
+PRECISIONS = {"auto": 0, "fp32": 1, "fp16": 2, "bf16": 3, "int8": 4}
+MATRICES = {"unspecified": 0, "bt601": 1, "bt709": 2, "bt2020": 3}
+SITINGS = {"unspecified": 0, "left": 1, "centre": 2, "topleft": 3}
+
+# clv_pixel_format by (bit depth, planes)
+_PIXEL_FORMATS = {(8, 3): 1, (8, 2): 2, (10, 3): 3, (10, 2): 4}
+_LOG_LEVELS = {0: logging.ERROR, 1: logging.WARNING, 2: logging.INFO, 3: logging.DEBUG, 4: logging.DEBUG}
+_SESSIONS_KEPT = 4
+
+_logger = logging.getLogger("clarivid")
+
+
+def _log(level: int, message: str) -> None:
+    _logger.log(_LOG_LEVELS.get(level, logging.INFO), "%s", message)
+
+
+def _choose(name: str, value: str, known: dict[str, int]) -> int:
+    if value not in known:
+        raise InputError(f'{name}="{value}" is unknown: it is one of {", ".join(known)}')
+    return known[value]
+
+
+class PictureFilter:
+    """A net of one task, ready for pictures of any size and format: what the classes for users share.
+
+    Sessions for the last few sizes and formats are kept, so that the net is compiled once for each. Messages
+    go to the logger ``clarivid``.
+
+    Thread-safe: calls on one object run one after the other, with the GIL released; several objects run in
+    parallel.
+
+    Args:
+        task: what the model's card must name, if it names one.
+        model, backend, device, precision, threads, dither: see :class:`clarivid.SuperResolution`.
+        strength: see :class:`clarivid.LowrankPre`; models without one take 1 only.
+
+    Raises:
+        clarivid.ModelError: the model is not found, damaged, or for another task.
+        clarivid.InputError: an argument makes no sense.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        model: str,
+        *,
+        backend: str,
+        device: str,
+        precision: str,
+        threads: int,
+        dither: bool,
+        strength: float = 1.0,
+    ) -> None:
+        self._model = _core.Model(str(model), _log)
+        if self._model.task not in ("", task):
+            raise ModelError(
+                f"model {self._model.name} is for the task '{self._model.task}', but {type(self).__name__} "
+                f"runs models for '{task}'"
+            )
+        self._options: dict[str, Any] = {
+            "backend": backend,
+            "device": device,
+            "precision": _choose("precision", precision, PRECISIONS),
+            "threads": threads,
+            "dither": int(dither),
+            "strength": strength,
+        }
+        self._sessions: OrderedDict[tuple[int, ...], _core.Session] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self._model.name
+
+    def __call__(
+        self,
+        planes: Sequence[Plane],
+        *,
+        bit_depth: int = 8,
+        full_range: bool = False,
+        matrix: str = "unspecified",
+        siting: str = "unspecified",
+    ) -> tuple[Plane, ...]:
+        """Runs the net on one 4:2:0 picture.
+
+        Args:
+            planes: ``(y, u, v)`` with ``y`` of shape [H, W] and ``u``, ``v`` of [ceil(H/2), ceil(W/2)], or
+                ``(y, uv)`` with ``uv`` of [ceil(H/2), 2 * ceil(W/2)] (U and V in turn). uint8 for
+                8 bit; uint16 for 10 bit: in the low bits with three planes (yuv420p10), in the high bits
+                with two (p010).
+                Rows may be strided; samples of a row must be contiguous, else the plane is copied.
+            bit_depth: 8 or 10.
+            full_range: codes 0..2^b-1 instead of 16..235 (times 2^(b-8)).
+            matrix: ``bt601``, ``bt709``, ``bt2020`` or ``unspecified``; only RGB nets use it.
+            siting: where chroma sits: ``left``, ``centre``, ``topleft`` or ``unspecified`` (left); only RGB
+                and luma nets use it.
+
+        Returns:
+            New planes of the same kind, of the model's ``scale`` times the width and height.
+
+        Raises:
+            clarivid.InputError: shapes, types or options do not fit.
+            clarivid.BackendError: the model cannot run on pictures of this size, or the runtime failed.
+        """
+        kind = (bit_depth, len(planes))
+        if kind not in _PIXEL_FORMATS:
+            raise InputError(
+                f"no picture has {len(planes)} planes of {bit_depth} bit: give (y, u, v) or (y, uv), 8 or 10"
+            )
+        dtype = np.dtype(np.uint8 if bit_depth == 8 else np.uint16)
+        source = [self._plane(plane, index, dtype) for index, plane in enumerate(planes)]
+        height, width = source[0].shape
+        self._check_chroma(source)
+        key = (
+            width,
+            height,
+            _PIXEL_FORMATS[kind],
+            2 if full_range else 1,
+            _choose("matrix", matrix, MATRICES),
+            _choose("siting", siting, SITINGS),
+        )
+        with self._lock:
+            session = self._session(key)
+            out = session.output
+            chroma = ((out.height + 1) // 2, (out.width + 1) // 2 * (1 if len(planes) == 3 else 2))
+            shapes = [(out.height, out.width)] + [chroma] * (len(planes) - 1)
+            result = [np.empty(shape, dtype) for shape in shapes]
+            session.process(source, result)
+        return tuple(result)
+
+    @staticmethod
+    def _plane(plane: Plane, index: int, dtype: np.dtype[Any]) -> Plane:
+        array = np.asarray(plane)
+        if array.dtype != dtype:
+            raise InputError(f"plane {index} is of type {array.dtype}, not {dtype}")
+        if array.ndim != 2 or not array.size:
+            raise InputError(f"plane {index} has shape {array.shape}: give two dimensions, rows and samples")
+        contiguous = array.strides[1] == array.itemsize or array.shape[1] == 1
+        rows_overlap = abs(array.strides[0]) < array.shape[1] * array.itemsize
+        return array if contiguous and not rows_overlap else np.ascontiguousarray(array)
+
+    @staticmethod
+    def _check_chroma(planes: list[Plane]) -> None:
+        height, width = planes[0].shape
+        wanted = ((height + 1) // 2, (width + 1) // 2 * (1 if len(planes) == 3 else 2))
+        for index, plane in enumerate(planes[1:], start=1):
+            if plane.shape != wanted:
+                raise InputError(
+                    f"plane {index} has shape {plane.shape}, luma of {planes[0].shape} needs {wanted}"
+                )
+
+    def _session(self, key: tuple[int, ...]) -> _core.Session:
+        session = self._sessions.pop(key, None)
+        if session is None:
+            session = self._create_session(_core.Format(*key))
+            while len(self._sessions) >= _SESSIONS_KEPT:
+                self._sessions.popitem(last=False)
+        self._sessions[key] = session
+        return session
+
+    def _create_session(self, picture: _core.Format) -> _core.Session:
+        return _core.Session(self._model, picture, in_flight=1, **self._options)
