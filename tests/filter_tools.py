@@ -8,6 +8,8 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 
 from clarivid import ffmpeg
 from clarivid.errors import ToolError
+from onnx_models import SHIFT, lowrank_s2d_net, random_s2d_net
 
 Array = NDArray[Any]
 Done = subprocess.CompletedProcess[bytes]
@@ -56,7 +59,9 @@ def said(done: Done) -> str:
 def errors(done: Done) -> list[str]:
     """What our filters said at level error or worse; without what libavfilter adds in their name."""
     found = re.findall(
-        r"^\[(?:Parsed_)?dnn_sr[^]]*\] \[(?:error|fatal|panic)\] (.*)$", said(done), re.MULTILINE
+        r"^\[(?:Parsed_)?(?:dnn_sr|lowrank_pre)[^]]*\] \[(?:error|fatal|panic)\] (.*)$",
+        said(done),
+        re.MULTILINE,
     )
     return [str(line) for line in found if not line.startswith("Failed to configure ")]
 
@@ -92,6 +97,59 @@ def nearest(data: bytes, width: int, height: int, pix_fmt: str) -> bytes:
         rows, columns = (2 * height, 2 * width) if index == 0 else (height, width)
         out.append(split[:rows, :columns].tobytes())
     return b"".join(out)
+
+
+def shifted(data: bytes, width: int, height: int, pix_fmt: str, strength: float = 1.0) -> bytes:
+    """One packed frame, limited range, as the dummy backend changes it with a net that has a strength."""
+    out = []
+    depth = 10 if pix_fmt in SIXTEEN_BIT else 8
+    places = 6 if pix_fmt == "p010le" else 0
+    for index, plane in enumerate(planes(data, width, height, pix_fmt)):
+        span = (224 if index else 219) << depth - 8
+        codes = np.floor((plane >> places).astype(np.float64) - strength * SHIFT * span + 0.5)
+        codes = np.clip(codes, 0, (1 << depth) - 1)
+        out.append((codes.astype(plane.dtype) << places).tobytes())
+    return b"".join(out)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One of our filters, with a small net for it.
+
+    ``expected`` gives what the filter with the dummy backend makes of a packed frame, from
+    (frame, width, height, pix_fmt).
+    """
+
+    name: str
+    scale: int
+    task: str
+    bundle: str  # a shipped one
+    net: Callable[[Path], Path]
+    expected: Callable[[bytes, int, int, str], bytes]
+
+
+KINDS = (
+    Kind("dnn_sr", 2, "sr", "game_x2", random_s2d_net, nearest),
+    Kind("lowrank_pre", 1, "lowrank", "lowrank_v1", lowrank_s2d_net, shifted),
+)
+
+
+def pattern(width: int, height: int, pix_fmt: str) -> str:
+    """A source of two frames of any size and depth; testsrc2 has even sizes only."""
+    geq = "geq=lum='mod(X*37+Y*11+N*5,219)+16':cb=X+9:cr=Y+7"
+    return f"color=s={width}x{height}:r=10:d=0.2,format={pix_fmt},{geq},format={pix_fmt}"
+
+
+def frames(data: bytes, width: int, height: int, pix_fmt: str) -> list[bytes]:
+    """Packed raw video, frame by frame."""
+    size = frame_bytes(width, height, pix_fmt)
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+def kept(done: Done, name: str) -> list[str]:
+    """What ``showinfo@NAME`` tells of each frame, without size and checksums."""
+    lines = [line for line in shown(done, name) if line.startswith(("n:", "color_range:"))]
+    return [re.sub(r" s:\d+x\d+| checksum.*", "", line) for line in lines]
 
 
 def shown(done: Done, name: str) -> list[str]:

@@ -1,129 +1,19 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The filter dnn_sr inside ffmpeg: every frame comes out, larger, and otherwise the same.
-
-Most tests run the dummy backend (nearest neighbour through the real conversions), so that each sample is
-known.
-"""
+"""What dnn_sr promises beside test_filters.py: side data of a larger picture, and nets of other people."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import filter_tools as tools
-from clarivid import SuperResolution
 from onnx_models import nearest_net, random_s2d_net
-
-FORMATS = ["yuv420p", "nv12", "yuv420p10le", "p010le"]
-
-
-@pytest.fixture(scope="module")
-def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A net x2 on YUV 4:2:0 itself."""
-    return random_s2d_net(tmp_path_factory.mktemp("net") / "random_x2.onnx")
-
-
-def pattern(width: int, height: int, pix_fmt: str) -> str:
-    """A source of two frames of any size and depth; testsrc2 has even sizes only."""
-    geq = "geq=lum='mod(X*37+Y*11+N*5,219)+16':cb=X+9:cr=Y+7"
-    return f"color=s={width}x{height}:r=10:d=0.2,format={pix_fmt},{geq},format={pix_fmt}"
 
 
 @pytest.fixture
-def dummy(net: Path) -> str:
-    return f"dnn_sr=model={net}:backend=dummy"
-
-
-def test_help_names_every_option_with_its_meaning() -> None:
-    text = tools.run("-h", "filter=dnn_sr").stdout.decode()
-    options = {m[1]: m[2] for m in re.finditer(r"^ {3}(\w+) +<\w+> +\S+ (.+)$", text, re.MULTILINE)}
-    assert set(options) == {"model", "backend", "device", "precision", "threads", "async", "dither"}
-    assert all(len(meaning) > 20 for meaning in options.values()), options
-    for value in ("auto", "fp32", "bf16", "fp16", "int8", "none", "ordered"):
-        assert re.search(rf"^ {{5}}{value} +\d .{{10}} \S+", text, re.MULTILINE), value
-
-
-@pytest.mark.parametrize("pix_fmt", FORMATS)
-@pytest.mark.parametrize(("width", "height"), [(64, 48), (65, 49), (33, 32), (1, 1)])
-def test_output_is_exactly_twice_the_size_in_every_format(
-    dummy: str, pix_fmt: str, width: int, height: int
-) -> None:
-    source = pattern(width, height, pix_fmt)
-    before = tools.filtered(source, "null", pix_fmt=pix_fmt)
-    after = tools.filtered(source, dummy, pix_fmt=pix_fmt)
-    size = tools.frame_bytes(width, height, pix_fmt)
-    frames = [before[at : at + size] for at in range(0, len(before), size)]
-    assert len(frames) == 2
-    assert after == b"".join(tools.nearest(frame, width, height, pix_fmt) for frame in frames)
-
-
-@pytest.mark.parametrize("pix_fmt", FORMATS)
-def test_cropped_and_flipped_frames_are_read_where_they_lie(dummy: str, pix_fmt: str) -> None:
-    # crop moves pointers off their alignment, vflip makes strides negative; neither copies.
-    source, one = pattern(90, 70, pix_fmt), ("-frames:v", "1")
-    cut = tools.filtered(source, "crop=41:33:6:10:exact=1", *one, pix_fmt=pix_fmt)
-    assert tools.filtered(source, f"crop=41:33:6:10:exact=1,{dummy}", *one) == tools.nearest(
-        cut, 41, 33, pix_fmt
-    )
-    upright = tools.filtered(source, "crop=41:34:6:26:exact=1", *one, pix_fmt=pix_fmt)
-    flipped = tools.filtered(source, f"vflip,crop=41:34:6:10:exact=1,{dummy},vflip", *one)
-    assert flipped == tools.nearest(upright, 41, 34, pix_fmt)
-
-
-@pytest.mark.parametrize(
-    ("given", "taken"),
-    [
-        ("yuv444p", "yuv420p"),
-        ("yuv422p", "yuv420p"),
-        ("yuv422p10le", "yuv420p10le"),
-        ("yuv444p10le", "yuv420p10le"),
-        ("yuv420p12le", "yuv420p10le"),
-        ("rgb24", "yuv420p"),
-        ("yuvj420p", "yuvj420p"),
-    ],
-)
-def test_other_formats_come_as_the_nearest_native_one(dummy: str, given: str, taken: str) -> None:
-    done = tools.run(
-        "-f", "lavfi", "-i", f"testsrc2=s=64x48:r=1:d=1,format={given}",
-        "-vf", f"{dummy},showinfo@out", "-f", "null", "-",
-    )  # fmt: skip
-    assert f" fmt:{taken} " in "".join(tools.shown(done, "out"))
-
-
-def kept(done: tools.Done, name: str) -> list[str]:
-    """What ``showinfo@NAME`` tells of each frame, without size and checksums."""
-    lines = [line for line in tools.shown(done, name) if line.startswith(("n:", "color_range:"))]
-    return [re.sub(r" s:\d+x\d+| checksum.*", "", line) for line in lines]
-
-
-def test_output_keeps_time_aspect_and_colour(dummy: str) -> None:
-    done = tools.run(
-        "-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=0.4", "-vf",
-        "setpts='N*N+3*N',setsar=4/3,"
-        "setparams=range=pc:colorspace=bt2020nc:color_primaries=bt2020:color_trc=smpte2084:chroma_location=topleft,"
-        f"showinfo@in,{dummy},showinfo@out",
-        "-fps_mode", "passthrough", "-f", "null", "-",
-    )  # fmt: skip
-    assert len(kept(done, "in")) == 2 * 10
-    assert kept(done, "out") == kept(done, "in")
-    assert "sar:4/3 s:128x96" in "".join(tools.shown(done, "out"))
-
-
-def test_output_keeps_the_times_and_durations_of_a_file(dummy: str, tmp_path: Path) -> None:
-    clip, out = tmp_path / "in.mov", tmp_path / "out.mov"
-    passthrough = ["-fps_mode", "passthrough", "-c:v", "png"]
-    tools.run("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=0.5", "-vf", "setpts='N*N/25/TB'",
-              *passthrough, clip)  # fmt: skip
-    chain = f"format=yuv420p,showinfo@in,{dummy}:async=3,showinfo@out"
-    done = tools.run("-i", clip, "-vf", chain, *passthrough, out)
-    assert len(set(re.findall(r"duration: *(\d+)", "".join(kept(done, "in"))))) > 5
-    assert kept(done, "out") == kept(done, "in")
-    before, after = tools.probe(clip), tools.probe(out)
-    assert [f["pts_time"] for f in after] == [f["pts_time"] for f in before]
-    assert {(f["width"], f["height"]) for f in after} == {(128, 96)}
+def dummy(tmp_path: Path) -> str:
+    return f"dnn_sr=model={random_s2d_net(tmp_path / 'random_x2.onnx')}:backend=dummy"
 
 
 def test_regions_of_interest_grow_with_the_picture(dummy: str) -> None:
@@ -152,128 +42,14 @@ def test_side_data_that_stays_true_is_kept_and_what_does_not_is_dropped(dummy: s
         assert (kind in after) == stays, kind
 
 
-@pytest.mark.parametrize("in_flight", [1, 2, 3, 5, 8])
-@pytest.mark.parametrize("frames", [1, 3, 12])
-def test_every_frame_comes_out_in_order_at_the_end(dummy: str, in_flight: int, frames: int) -> None:
-    # Each inference takes its time on a thread of its own, so several really are under way.
-    source = f"testsrc2=s=64x48:r=25:d={frames / 25}"
-    plain = tools.filtered(source, dummy)
-    assert len(plain) == frames * tools.frame_bytes(128, 96, "yuv420p")
-    assert tools.filtered(source, f"{dummy}:async={in_flight}:device=delay=5") == plain
-
-
-@pytest.mark.parametrize("in_flight", [1, 4])
-def test_a_change_of_size_in_mid_stream_loses_no_frame(dummy: str, tmp_path: Path, in_flight: int) -> None:
-    clips = []
-    for number, size in enumerate(("64x48", "96x64", "64x48")):
-        clip = tmp_path / f"{number}.h264"
-        tools.run("-f", "lavfi", "-i", f"testsrc2=s={size}:r=25:d=0.4", "-c:v", "libx264", "-bf", "0", clip)
-        clips.append(clip.read_bytes())
-
-    def packets(data: bytes) -> list[tuple[int, str]]:
-        # scale complains about commands that it does not know
-        done = tools.run(
-            "-f", "h264", "-i", "-", "-vf", f"scale,{dummy}:async={in_flight}:device=delay=3",
-            "-noautoscale", "-f", "framecrc", "-", stdin=data,
-        )  # fmt: skip
-        assert "[error]" not in tools.said(done)
-        return [(size, crc) for _, size, crc in tools.packets(done)]
-
-    alone = [packets(clip) for clip in clips]
-    assert [len(part) for part in alone] == [10, 10, 10]
-    assert packets(b"".join(clips)) == alone[0] + alone[1] + alone[2]
-
-
-def test_a_change_of_format_and_range_in_mid_stream_loses_no_frame(dummy: str, tmp_path: Path) -> None:
-    clips = []
-    for pix_fmt, colour in (("yuv420p", "tv"), ("yuv420p10le", "tv"), ("yuv420p", "pc")):
-        clip = tmp_path / f"{pix_fmt}-{colour}.h264"
-        tools.run("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=0.2", "-vf", f"scale=out_range={colour}",
-                  "-pix_fmt", pix_fmt, "-c:v", "libx264", "-bf", "0", clip)  # fmt: skip
-        clips.append(clip.read_bytes())
-    done = tools.run("-f", "h264", "-i", "-", "-vf", f"{dummy}:async=3", "-f", "framecrc", "-",
-                     stdin=b"".join(clips))  # fmt: skip
-    assert len(tools.packets(done)) == 15
-
-
-def test_the_command_drain_ends_holding_back(dummy: str) -> None:
-    done = tools.run(
-        "-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=0.4", "-vf",
-        "sendcmd=c='0.2 dnn_sr drain',showinfo@in,"
-        f"{dummy}:async=4:device=delay=200,showinfo@out", "-f", "null", "-",
-    )  # fmt: skip
-    order = re.findall(r"^\[showinfo@(in|out) @ \S+\] \[info\] n: *(\d+)", tools.said(done), re.MULTILINE)
-    assert order[:5] == [("in", "0"), ("in", "1"), ("in", "2"), ("in", "3"), ("out", "0")]
-    # From 0.2 s, frame 5, on every frame leaves before the next comes.
-    assert order[-4:] == [("in", "8"), ("out", "8"), ("in", "9"), ("out", "9")]
-
-
-def test_instances_in_one_graph_do_not_disturb_each_other(dummy: str) -> None:
-    source = "testsrc2=s=64x48:r=25:d=0.2"
-    chain = f"split[a][b];[a]{dummy}:async=3[c];[b]hflip,{dummy}:async=2:device=delay=2[d];[c][d]hstack"
-    one = tools.filtered(source, dummy)
-    other = tools.filtered(source, f"hflip,{dummy}")
-    both = tools.filtered(source, chain)
-    size, wide = tools.frame_bytes(128, 96, "yuv420p"), tools.frame_bytes(256, 96, "yuv420p")
-    for n in range(5):
-        left, right = (
-            tools.planes(data[n * size : (n + 1) * size], 128, 96, "yuv420p") for data in (one, other)
-        )
-        got = tools.planes(both[n * wide : (n + 1) * wide], 256, 96, "yuv420p")
-        for a, b, plane in zip(left, right, got, strict=True):
-            assert np.array_equal(plane, np.hstack([a, b]))
-
-
 def test_two_in_a_row_make_four_times_the_size(dummy: str) -> None:
     data = tools.filtered("testsrc2=s=64x48:r=25:d=0.2", f"{dummy}:async=3,{dummy}:async=2")
     assert len(data) == 5 * tools.frame_bytes(256, 192, "yuv420p")
-
-
-def test_nothing_but_video_goes_to_stdout(net: Path) -> None:
-    data = tools.filtered("testsrc2=s=64x48:r=25:d=0.2", f"dnn_sr=model={net}:precision=fp32")
-    assert len(data) == 5 * tools.frame_bytes(128, 96, "yuv420p")
-
-
-@pytest.mark.parametrize("colour", ["tv", "pc"])
-@pytest.mark.parametrize(("pix_fmt", "bits"), [("yuv420p", 8), ("yuv420p10le", 10)])
-def test_the_filter_gives_the_pixels_of_the_python_class(
-    net: Path, pix_fmt: str, bits: int, colour: str
-) -> None:
-    source = f"testsrc2=s=66x50:r=10:d=0.1,scale=out_range={colour},format={pix_fmt}"
-    before = tools.filtered(source, "null", pix_fmt=pix_fmt)
-    after = tools.filtered(source, f"dnn_sr=model={net}:precision=fp32:threads=1", pix_fmt=pix_fmt)
-    model = SuperResolution(str(net), precision="fp32", threads=1)
-    expected = model(
-        tools.planes(before, 66, 50, pix_fmt),
-        bit_depth=bits,
-        full_range=colour == "pc",
-    )
-    for plane, wanted in zip(tools.planes(after, 132, 100, pix_fmt), expected, strict=True):
-        assert np.array_equal(plane, wanted)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_a_community_net_runs_by_path(tmp_path: Path, channels: int, scale: int) -> None:
     net = nearest_net(tmp_path / "community.onnx", channels, scale)
-    data = tools.filtered(pattern(65, 49, "yuv420p"), f"dnn_sr={net}:precision=fp32")
+    data = tools.filtered(tools.pattern(65, 49, "yuv420p"), f"dnn_sr={net}:precision=fp32")
     assert len(data) == 2 * tools.frame_bytes(65 * scale, 49 * scale, "yuv420p")
-
-
-def test_threads_is_the_option_of_this_filter(net: Path) -> None:
-    done = tools.run("-f", "lavfi", "-i", "testsrc2=s=64x48:r=10:d=0.1", "-vf",
-                     f"dnn_sr=model={net}:threads=1:precision=fp32", "-f", "null", "-")  # fmt: skip
-    assert re.search(r"dnn_sr\S* @ \S+\] \[info\] .*threads=1,", tools.said(done))
-
-
-def test_interlaced_video_is_warned_about_once(dummy: str) -> None:
-    done = tools.run("-f", "lavfi", "-i", "testsrc2=s=64x48:r=10:d=0.5", "-vf",
-                     f"setfield=tff,{dummy}", "-f", "null", "-")  # fmt: skip
-    assert tools.said(done).count("marked as interlaced") == 1
-
-
-@pytest.mark.parametrize("in_flight", [1, 4])
-def test_a_consumer_that_stops_early_ends_it_cleanly(dummy: str, in_flight: int) -> None:
-    chain = f"{dummy}:async={in_flight}:device=delay=2,trim=end_frame=7"
-    done = tools.run("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25", "-vf", chain, "-f", "framecrc", "-")
-    assert [pts for pts, _, _ in tools.packets(done)] == list(range(7))

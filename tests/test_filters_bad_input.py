@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Bad input to dnn_sr: one clear sentence and a non-zero exit, or the frames that decode; no crash."""
+"""Bad input to our filters: one clear sentence and a non-zero exit, or the frames that decode; no crash."""
 
 from __future__ import annotations
 
@@ -13,26 +13,33 @@ import pytest
 from onnx import TensorProto, helper, save_model
 
 import filter_tools as tools
-from onnx_models import fixed_size_net, random_s2d_net
+from onnx_models import fixed_size_net
+
+
+@pytest.fixture(scope="module", params=tools.KINDS, ids=lambda kind: kind.name)
+def kind(request: pytest.FixtureRequest) -> tools.Kind:
+    """The filter under test."""
+    found: tools.Kind = request.param
+    return found
 
 
 @pytest.fixture(scope="module")
-def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A net x2 on YUV 4:2:0 itself."""
-    return random_s2d_net(tmp_path_factory.mktemp("net") / "random_x2.onnx")
+def net(kind: tools.Kind, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A net for it, on YUV 4:2:0 itself."""
+    return kind.net(tmp_path_factory.mktemp("net") / "random.onnx")
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    """A copy of the bundle game_x2 that a test may damage."""
-    source = tools.built().root / "share" / "clarivid" / "models" / "game_x2"
-    return Path(shutil.copytree(source, tmp_path / "game_x2"))
+def bundle(kind: tools.Kind, tmp_path: Path) -> Path:
+    """A copy of a bundle that ships, which a test may damage."""
+    source = tools.built().root / "share" / "clarivid" / "models" / kind.bundle
+    return Path(shutil.copytree(source, tmp_path / kind.bundle))
 
 
-def refused(options: str, *words: str, size: str = "64x48", said_by_us: bool = True) -> str:
-    """Run dnn_sr with ``options``; it must fail with one sentence that holds all ``words``."""
+def refused(kind: tools.Kind, options: str, *words: str, size: str = "64x48", said_by_us: bool = True) -> str:
+    """Run the filter with ``options``; it must fail with one sentence that holds all ``words``."""
     done = tools.run(
-        "-f", "lavfi", "-i", f"testsrc2=s={size}:r=10:d=0.5,format=yuv420p", "-vf", f"dnn_sr={options}",
+        "-f", "lavfi", "-i", f"testsrc2=s={size}:r=10:d=0.5,format=yuv420p", "-vf", f"{kind.name}={options}",
         "-f", "null", "-", check=False,
     )  # fmt: skip
     text = tools.said(done)
@@ -50,50 +57,50 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def test_no_model_named() -> None:
-    refused("backend=dummy", "model=")
+def test_no_model_named(kind: tools.Kind) -> None:
+    refused(kind, "model=:backend=dummy", "model=")
 
 
-def test_a_model_that_does_not_exist() -> None:
-    refused("model=no_such_net", "no_such_net", "clarivid models list")
+def test_a_model_that_does_not_exist(kind: tools.Kind) -> None:
+    refused(kind, "model=no_such_net", "no_such_net", "clarivid models list")
 
 
-def test_a_path_that_does_not_exist(tmp_path: Path) -> None:
-    refused(f"model={tmp_path}/none.onnx", "none.onnx")
+def test_a_path_that_does_not_exist(kind: tools.Kind, tmp_path: Path) -> None:
+    refused(kind, f"model={tmp_path}/none.onnx", "none.onnx")
 
 
-def test_a_truncated_bundle_is_named_by_its_digest(bundle: Path) -> None:
+def test_a_truncated_bundle_is_named_by_its_digest(kind: tools.Kind, bundle: Path) -> None:
     truncate(bundle / "model.onnx")
-    refused(f"model={bundle}", "model.onnx", "SHA-256")
+    refused(kind, f"model={bundle}", "model.onnx", "SHA-256")
 
 
-def test_a_digest_that_does_not_match(bundle: Path) -> None:
+def test_a_digest_that_does_not_match(kind: tools.Kind, bundle: Path) -> None:
     card = json.loads((bundle / "card.json").read_text("utf-8"))
     card["files"]["model.onnx"]["sha256"] = "0" * 64
     (bundle / "card.json").write_text(json.dumps(card), "utf-8")
-    refused(f"model={bundle}", "model.onnx", "SHA-256", "000000")
+    refused(kind, f"model={bundle}", "model.onnx", "SHA-256", "000000")
 
 
-def test_a_card_that_is_not_json(bundle: Path) -> None:
+def test_a_card_that_is_not_json(kind: tools.Kind, bundle: Path) -> None:
     truncate(bundle / "card.json")
-    refused(f"model={bundle}", "card.json")
+    refused(kind, f"model={bundle}", "card.json")
 
 
-def test_a_truncated_onnx_file(net: Path, tmp_path: Path) -> None:
+def test_a_truncated_onnx_file(kind: tools.Kind, net: Path, tmp_path: Path) -> None:
     broken = Path(shutil.copy(net, tmp_path / "broken.onnx"))
     truncate(broken)
-    refused(f"model={broken}", "broken.onnx")
+    refused(kind, f"model={broken}", "broken.onnx")
 
 
 @pytest.mark.parametrize("content", [b"", b"this is text, no net", bytes(range(256)) * 40])
-def test_a_file_that_is_not_onnx(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_onnx(kind: tools.Kind, tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "text.onnx"
     file.write_bytes(content)
-    refused(f"model={file}", "text.onnx")
+    refused(kind, f"model={file}", "text.onnx")
 
 
 @pytest.mark.parametrize("channels", [2, 4, 5, 7])
-def test_a_net_with_channels_that_no_layout_has(tmp_path: Path, channels: int) -> None:
+def test_a_net_with_channels_that_no_layout_has(kind: tools.Kind, tmp_path: Path, channels: int) -> None:
     values = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, "height", "width"])
         for name in ("input", "output")
@@ -103,51 +110,51 @@ def test_a_net_with_channels_that_no_layout_has(tmp_path: Path, channels: int) -
     )
     path = tmp_path / "odd.onnx"
     save_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), str(path))
-    refused(f"model={path}", "odd.onnx", f"1x{channels}x")
+    refused(kind, f"model={path}", "odd.onnx", f"1x{channels}x")
 
 
-def test_a_layout_that_the_filter_does_not_know(bundle: Path) -> None:
+def test_a_layout_that_the_filter_does_not_know(kind: tools.Kind, bundle: Path) -> None:
     card = json.loads((bundle / "card.json").read_text("utf-8"))
     card["layout"] = "cmyk"
     (bundle / "card.json").write_text(json.dumps(card), "utf-8")
-    refused(f"model={bundle}", "cmyk")
+    refused(kind, f"model={bundle}", "cmyk")
 
 
-def test_a_model_for_another_task(bundle: Path) -> None:
+def test_a_model_for_another_task(kind: tools.Kind, bundle: Path) -> None:
     card = json.loads((bundle / "card.json").read_text("utf-8"))
-    card["task"] = "lowrank"
+    card["task"] = "inpaint"
     (bundle / "card.json").write_text(json.dumps(card), "utf-8")
-    refused(f"model={bundle}", "lowrank", "sr")
+    refused(kind, f"model={bundle}", "'inpaint'", f"'{kind.task}'")
 
 
-def test_a_net_that_was_exported_for_one_size(tmp_path: Path) -> None:
+def test_a_net_that_was_exported_for_one_size(kind: tools.Kind, tmp_path: Path) -> None:
     net = fixed_size_net(tmp_path / "fixed.onnx")
-    refused(f"model={net}", "fixed", "80x96", size="96x80")
+    refused(kind, f"model={net}", "fixed", "80x96", size="96x80")
 
 
-def test_a_backend_whose_library_is_missing(net: Path) -> None:
-    refused(f"model={net}:backend=tensorrt", "tensorrt")
+def test_a_backend_whose_library_is_missing(kind: tools.Kind, net: Path) -> None:
+    refused(kind, f"model={net}:backend=tensorrt", "tensorrt")
 
 
 @pytest.mark.parametrize("name", ["nonsense", "../evil"])
-def test_a_backend_that_does_not_exist(net: Path, name: str) -> None:
-    refused(f"model={net}:backend={name}", "backend")
+def test_a_backend_that_does_not_exist(kind: tools.Kind, net: Path, name: str) -> None:
+    refused(kind, f"model={net}:backend={name}", "backend")
 
 
-def test_a_device_that_the_backend_has_not(net: Path) -> None:
-    refused(f"model={net}:device=QUANTUM", "QUANTUM")
+def test_a_device_that_the_backend_has_not(kind: tools.Kind, net: Path) -> None:
+    refused(kind, f"model={net}:device=QUANTUM", "QUANTUM")
 
 
-def test_a_precision_that_the_backend_has_not(net: Path) -> None:
-    refused(f"model={net}:precision=int8", "int8")
+def test_a_precision_that_the_backend_has_not(kind: tools.Kind, net: Path) -> None:
+    refused(kind, f"model={net}:precision=int8", "int8")
 
 
-def test_a_picture_smaller_than_the_net_needs(bundle: Path) -> None:
-    refused(f"model={bundle}", "16x16", "32", size="16x16")
+def test_a_picture_smaller_than_the_net_needs(kind: tools.Kind, bundle: Path) -> None:
+    refused(kind, f"model={bundle}", "16x16", "32", size="16x16")
 
 
 def test_a_change_to_a_size_that_the_net_cannot_take_ends_with_the_frames_before_it(
-    bundle: Path, tmp_path: Path
+    kind: tools.Kind, bundle: Path, tmp_path: Path
 ) -> None:
     clips = []
     for size in ("64x48", "16x16"):
@@ -155,7 +162,7 @@ def test_a_change_to_a_size_that_the_net_cannot_take_ends_with_the_frames_before
         tools.run("-f", "lavfi", "-i", f"testsrc2=s={size}:r=25:d=0.2", "-c:v", "libx264", "-bf", "0", clip)
         clips.append(clip.read_bytes())
     done = tools.run(
-        "-f", "h264", "-i", "-", "-vf", f"dnn_sr=model={bundle}:backend=dummy:async=3",
+        "-f", "h264", "-i", "-", "-vf", f"{kind.name}=model={bundle}:backend=dummy:async=3",
         "-f", "framecrc", "-", stdin=b"".join(clips), check=False,
     )  # fmt: skip
     assert done.returncode > 0
@@ -176,15 +183,17 @@ def test_a_change_to_a_size_that_the_net_cannot_take_ends_with_the_frames_before
         ("colour=blue", "colour"),
     ],
 )
-def test_nonsense_option_values(net: Path, options: str, word: str) -> None:
-    refused(f"model={net}:{options}", word, said_by_us=False)
+def test_nonsense_option_values(kind: tools.Kind, net: Path, options: str, word: str) -> None:
+    refused(kind, f"model={net}:{options}", word, said_by_us=False)
 
 
 @pytest.mark.parametrize("in_flight", [1, 3])
-def test_a_failed_inference_is_an_error_and_never_a_frame(net: Path, in_flight: int) -> None:
+def test_a_failed_inference_is_an_error_and_never_a_frame(
+    kind: tools.Kind, net: Path, in_flight: int
+) -> None:
     done = tools.run(
         "-f", "lavfi", "-i", "testsrc2=s=64x48:r=10:d=1", "-vf",
-        f"dnn_sr=model={net}:backend=dummy:device=fail=4:async={in_flight}",
+        f"{kind.name}=model={net}:backend=dummy:device=fail=4:async={in_flight}",
         "-f", "framecrc", "-", check=False,
     )  # fmt: skip
     assert done.returncode > 0
@@ -211,7 +220,7 @@ def flip_bits(data: bytes) -> bytes:
     [flip_bits, lambda data: data[: len(data) // 2], lambda data: data[: len(data) // 3] + data[-900:]],
 )
 def test_a_corrupt_clip_is_filtered_as_far_as_it_decodes(
-    net: Path, tmp_path: Path, damage: Damage, in_flight: int
+    kind: tools.Kind, net: Path, tmp_path: Path, damage: Damage, in_flight: int
 ) -> None:
     clip = tmp_path / "clip.h264"
     tools.run("-f", "lavfi", "-i", "testsrc2=s=96x64:r=25:d=2", "-c:v", "libx264", "-g", "10", clip)
@@ -219,7 +228,7 @@ def test_a_corrupt_clip_is_filtered_as_far_as_it_decodes(
     options = ["-f", "h264", "-i", "-", "-noautoscale"]
     plain = tools.run(*options, "-f", "framecrc", "-", stdin=corrupt, check=False)
     done = tools.run(
-        *options, "-vf", f"dnn_sr=model={net}:backend=dummy:async={in_flight}", "-f", "framecrc", "-",
+        *options, "-vf", f"{kind.name}=model={net}:backend=dummy:async={in_flight}", "-f", "framecrc", "-",
         stdin=corrupt, check=False,
     )  # fmt: skip
     assert done.returncode == plain.returncode == 0
