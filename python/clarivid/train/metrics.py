@@ -65,11 +65,9 @@ def ssim(x: Tensor, y: Tensor, scale: int | None = None) -> Tensor:
         x, y = height_first(x), height_first(y)
         if scale > 1:
             x, y = _decimate(torch.stack([x, y], 1), (1 / scale,) * scale, scale).unbind(1)
-        maps = _filter(torch.stack([x, y, x * x + y * y, x * y], 1))
-        mean_x, mean_y, squares, product = maps.unbind(1)
-        means, product_of_means = mean_x * mean_x + mean_y * mean_y, mean_x * mean_y
-        luminance = (2 * product_of_means + _C1) / (means + _C1)
-        structure = (2 * (product - product_of_means) + _C2) / (squares - means + _C2)
+        mean_x, mean_y, variance_x, variance_y, covariance = _moments(x, y)
+        luminance = _luminance(mean_x, mean_y)
+        structure = (2 * covariance + _C2) / (variance_x + variance_y + _C2)
         return (luminance * structure).mean((0, 2))
 
 
@@ -100,23 +98,34 @@ def ssim_blocks(x: Tensor, y: Tensor) -> Tensor:
         c2 = _C2 * 63 / 64  # the filter divides by one sample less
         variances = squares - mean_x * mean_x - mean_y * mean_y
         structure = (2 * (product - mean_x * mean_y) + c2) / (variances + c2)
-        mean_x, mean_y = mean_x + 128, mean_y + 128
-        luminance = (2 * mean_x * mean_y + _C1) / (mean_x * mean_x + mean_y * mean_y + _C1)
-        return (luminance * structure).mean((1, 2))
+        return (_luminance(mean_x + 128, mean_y + 128) * structure).mean((1, 2))
 
 
 def _parts(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Means over each picture of luminance, contrast and structure (_iqa_ssim in iqa/ssim_tools.c)."""
-    maps = _filter(torch.stack([x, y, x * x, y * y, x * y], 1))
-    mean_x, mean_y, square_x, square_y, product = maps.unbind(1)
-    means = mean_x * mean_x, mean_y * mean_y
-    variance_x = torch.relu(square_x - means[0])
-    variance_y = torch.relu(square_y - means[1])
+    mean_x, mean_y, variance_x, variance_y, covariance = _moments(x, y)
     deviations = (variance_x * variance_y + 1e-6).sqrt()  # never 0, where the root has no gradient
-    luminance = (2 * mean_x * mean_y + _C1) / (means[0] + means[1] + _C1)
+    luminance = _luminance(mean_x, mean_y)
     contrast = (2 * deviations + _C2) / (variance_x + variance_y + _C2)
-    structure = (product - mean_x * mean_y + _C2 / 2) / (deviations + _C2 / 2)
+    structure = (covariance + _C2 / 2) / (deviations + _C2 / 2)
     return luminance.mean((0, 2)), contrast.mean((0, 2)), structure.mean((0, 2))
+
+
+def _moments(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Local means, variances and covariance. The window's sum is a little above 1, so that in flat places a
+    variance falls below 0: cut, as libvmaf does."""
+    mean_x, mean_y, square_x, square_y, product = _filter(torch.stack([x, y, x * x, y * y, x * y], 1)).unbind(
+        1
+    )
+    variance_x = torch.relu(square_x - mean_x * mean_x)
+    variance_y = torch.relu(square_y - mean_y * mean_y)
+    covariance = product - mean_x * mean_y
+    nothing = (covariance < 0) & (variance_x * variance_y <= 0)
+    return mean_x, mean_y, variance_x, variance_y, torch.where(nothing, 0.0, covariance)
+
+
+def _luminance(mean_x: Tensor, mean_y: Tensor) -> Tensor:
+    return (2 * mean_x * mean_y + _C1) / (mean_x * mean_x + mean_y * mean_y + _C1)
 
 
 def _filter(x: Tensor) -> Tensor:

@@ -107,7 +107,7 @@ def spectrum_entropy(
         share = energy / total
         bits = -(share * share.log2()).sum((-2, -1))
     elif kind == "log":
-        size = (coefficients / step).square().add(1e-6).sqrt()
+        size = (coefficients / step).square().add(1e-6).sqrt() - 1e-3  # 0 at 0, and smooth
         bits = (importance * torch.log1p(size)).sum((-2, -1)) / math.log(2)
     else:
         raise InputError(f"the entropy '{kind}' is not one of {', '.join(KINDS)}")
