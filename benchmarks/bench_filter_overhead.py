@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the filter itself costs, beside the inference that it wraps: 1080p to 4K.
+"""What a filter itself costs, beside the inference that it wraps, on 1080p: dnn_sr to 4K, lowrank_pre.
 
-For each precision and thread count, in one run and interleaved:
+For each model, precision and thread count, in one run and interleaved:
 
 \b
 bare       OpenVINO on model.onnx, as the filter configures it, tensors allocated once; nothing else
-filter     ffmpeg -f rawvideo ... -vf dnn_sr -f null: decoded frames in, frames thrown away
+filter     ffmpeg -f rawvideo ... -vf dnn_sr (or lowrank_pre) -f null: decoded frames in, frames thrown away
 no filter  the same ffmpeg line without -vf
 
 Each is a process of its own. ffmpeg runs twice, over few and over more frames: the difference is the cost
@@ -41,10 +41,13 @@ from rich.table import Table
 from clarivid import ffmpeg
 from clarivid.errors import Error, ToolError
 from clarivid.models import Model, find_model
+from clarivid.parity import FILTERS
 from machine import describe
 
 GATE_PERCENT = 3.0
 SHORT = 2  # frames of the run that is subtracted
+# How many frames are timed for one of --frames, so that each run takes about as long.
+RATES = {("sr", "fp32"): 1, ("sr", "bf16"): 3, ("lowrank", "fp32"): 15, ("lowrank", "bf16"): 30}
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,16 @@ def bare_cost(model: Model, source: Path, size: str, precision: str, threads: in
     return Cost(**json.loads(done.stdout))
 
 
+def bind_strength(model: Any) -> None:
+    """Make the input "strength" the constant 1, as the filter's backend does."""
+    import numpy as np
+    from openvino import opset13
+
+    parameter = next(p for p in model.get_parameters() if "strength" in p.output(0).get_names())
+    parameter.output(0).replace(opset13.constant(np.ones(1, np.float32)).output(0))
+    model.remove_parameter(parameter)
+
+
 def bare(arguments: Sequence[str]) -> None:
     """The process that :func:`bare_cost` starts; prints a :class:`Cost` as JSON."""
     start = time.perf_counter()
@@ -123,6 +136,8 @@ def bare(arguments: Sequence[str]) -> None:
     chroma = data[width * height :].reshape(2, height // 2, width // 2)
     tensor = fold([data[: width * height].reshape(height, width), chroma[0], chroma[1]], 8, False)
     model = ov.Core().read_model(onnx)
+    if len(model.inputs) > 1:
+        bind_strength(model)
     model.reshape(list(tensor.shape))
     options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32" if precision == "fp32" else precision}
     options |= {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
@@ -149,7 +164,7 @@ def middle(costs: Sequence[Cost]) -> Cost:
     return Cost(*(median(column) for column in columns))
 
 
-def summarise(threads: int, precision: str, costs: dict[str, list[Cost]]) -> dict[str, Any]:
+def summarise(model: str, threads: int, precision: str, costs: dict[str, list[Cost]]) -> dict[str, Any]:
     """One row of the result: medians, and what the filter itself adds, in % of bare inference.
 
     What it adds is the median of each repetition's difference: repetitions differ more than their parts.
@@ -161,6 +176,7 @@ def summarise(threads: int, precision: str, costs: dict[str, list[Cost]]) -> dic
         own[clock] = median(whole - idle - net for whole, idle, net in zip(*ms, strict=True))
         own[clock.replace("ms", "percent")] = 100 * own[clock] / float(getattr(found["bare"], clock))
     return {
+        "model": model,
         "threads": threads,
         "precision": precision,
         "fps": 1000 / found["filter"].wall_ms,
@@ -173,14 +189,28 @@ def summarise(threads: int, precision: str, costs: dict[str, list[Cost]]) -> dic
 def show(rows: Sequence[dict[str, Any]], console: Console) -> None:
     """The table for people."""
     table = Table(
-        title="dnn_sr, 1080p to 4K, ms a frame", caption="medians; filter's own = filter - no filter - bare"
+        title="1080p (dnn_sr: to 4K), ms a frame", caption="medians; filter's own = filter - no filter - bare"
     )
-    titles = ("precision", "threads", "clock", "bare", "filter", "no filter", "filter's own", "share", "fps")
+    titles = (
+        "model",
+        "precision",
+        "threads",
+        "clock",
+        "bare",
+        "filter",
+        "no filter",
+        "filter's own",
+        "share",
+        "fps",
+    )
     for title in (*titles, "start ms", "peak MiB"):
-        table.add_column(title, justify="left" if title in ("precision", "clock") else "right", no_wrap=True)
+        table.add_column(
+            title, justify="left" if title in ("model", "precision", "clock") else "right", no_wrap=True
+        )
     for row in rows:
         for clock, name in (("cpu_ms", "processor"), ("wall_ms", "wall")):
-            cells = [row["precision"], str(row["threads"]), name] if clock == "cpu_ms" else ["", "", name]
+            cells = [row["model"], row["precision"], str(row["threads"])] if clock == "cpu_ms" else [""] * 3
+            cells.append(name)
             cells += [f"{row[way][clock]:.1f}" for way in ("bare", "filter", "no_filter", "own")]
             cells.append(f"{row['own'][clock.replace('ms', 'percent')]:+.2f} %")
             if clock == "wall_ms":
@@ -191,11 +221,20 @@ def show(rows: Sequence[dict[str, Any]], console: Console) -> None:
 
 
 @click.command(help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--model", default="game_x2", show_default=True, help="A bundle's name or path.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    default=("game_x2", "lowrank_v1"),
+    show_default=True,
+    help="A bundle's name or path.",
+)
 @click.option("--size", default="1920x1080", show_default=True, help="Of the source; even numbers.")
 @click.option("--threads", multiple=True, type=int, default=(1, 2), show_default=True)
 @click.option("--precision", multiple=True, type=click.Choice(["fp32", "bf16"]), default=("fp32", "bf16"))
-@click.option("--frames", default=8, show_default=True, help="Frames that are timed, each time.")
+@click.option(
+    "--frames", default=8, show_default=True, help="Frames that are timed, each time; more of fast nets."
+)
 @click.option("--repeat", default=5, show_default=True, help="Times that everything is done.")
 @click.option("--quick", is_flag=True, help="Two frames, once: shows that it works, not how fast it is.")
 @click.option(
@@ -203,7 +242,7 @@ def show(rows: Sequence[dict[str, Any]], console: Console) -> None:
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Write the results here as JSON.")
 def main(
-    model: str,
+    models: tuple[str, ...],
     size: str,
     threads: tuple[int, ...],
     precision: tuple[str, ...],
@@ -219,12 +258,12 @@ def main(
     console = Console()
     if not console.is_terminal:
         console = Console(width=120)
-    configurations = [(p, t) for p in precision for t in threads]
-    costs: dict[tuple[str, int], dict[str, list[Cost]]] = {
+    configurations = [(m, p, t) for m in models for p in precision for t in threads]
+    costs: dict[tuple[str, str, int], dict[str, list[Cost]]] = {
         configuration: {"bare": [], "filter": [], "no_filter": []} for configuration in configurations
     }
     try:
-        bundle = find_model(model)
+        bundles = {name: find_model(name) for name in models}
         built = ffmpeg.find()
         with tempfile.TemporaryDirectory(prefix="clarivid-bench-") as work:
             source = Path(work) / "frames.yuv"
@@ -241,19 +280,21 @@ def main(
             with Progress(console=Console(stderr=True)) as progress:
                 task = progress.add_task("", total=repeat * len(configurations))
                 for round_ in range(repeat):
-                    for p, t in configurations:
-                        progress.update(task, description=f"{round_ + 1}/{repeat} {p}, threads {t}")
+                    for name, p, t in configurations:
+                        progress.update(task, description=f"{round_ + 1}/{repeat} {name} {p}, threads {t}")
                         # threads= of ffmpeg's own parts does not matter here: raw frames, no encoder.
-                        filters = f"dnn_sr=model={bundle.name}:backend=openvino:precision={p}:threads={t}"
-                        found = costs[p, t]
-                        count = frames if p == "fp32" else 3 * frames  # bf16 is about three times as fast
+                        bundle = bundles[name]
+                        filters = f"{FILTERS[bundle.task]}=model={name}:precision={p}:threads={t}"
+                        filters += ":backend=openvino"
+                        found = costs[name, p, t]
+                        count = frames * (1 if quick else RATES[bundle.task, p])
                         found["bare"].append(bare_cost(bundle, source, size, p, t, count))
                         found["filter"].append(ffmpeg_cost(built.ffmpeg, source, size, filters, count))
                         found["no_filter"].append(ffmpeg_cost(built.ffmpeg, source, size, None, 10 * frames))
                         progress.advance(task)
     except Error as error:
         raise SystemExit(f"bench_filter_overhead: error: {error}") from None
-    rows = [summarise(t, p, found) for (p, t), found in costs.items()]
+    rows = [summarise(name, t, p, found) for (name, p, t), found in costs.items()]
     show(rows, console)
     slow = [row for row in rows if row["own"]["cpu_percent"] > GATE_PERCENT]
     console.print(f"gate, at most {GATE_PERCENT:g} % of processor time: {'MISSED' if slow else 'passed'}")
@@ -262,7 +303,6 @@ def main(
         record: dict[str, Any] = {
             "what": "filter_overhead",
             "machine": machine,
-            "model": bundle.name,
             "size": size,
         }
         record |= {"frames": frames, "repeat": repeat, "ffmpeg": built.version, "rows": rows}
