@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "export": "Turn trained weights into a model bundle.",
     "parity": "Check that PyTorch, the runtime and the filter give the same pixels.",
     "score": "PSNR, SSIM and VMAF of one clip against another.",
+    "temporal": "Inter bits, skipped blocks and flicker of a still, noisy scene.",
 }
 
 EXAMPLES = """\b
