@@ -10,6 +10,8 @@ Pictures are held as [H,...,W], height first and the batch between, so that one 
 rows of all of them, and one the columns::
 
     rows     [H·N, W] x [W, w]      columns     [h, H] x [H, N·w]
+
+Products must keep float32's digits: leave ``torch.set_float32_matmul_precision`` at "highest".
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def motion2(frames: Tensor) -> Tensor:
 
 
 class VmafReference:
-    """The reference's side of VMAF, computed once.
+    """The reference's side of VMAF, computed once. Gradients flow to the distorted picture alone.
 
     ``reference``: [N,H,W] luma codes 0..255, at least 64x64. ``motion``: the feature motion2 of each picture,
     [N] or one number (:func:`motion2` computes it from a sequence); None takes :data:`TYPICAL_MOTION`.
@@ -107,7 +107,7 @@ class VmafReference:
     """
 
     def __init__(self, reference: Tensor, motion: Tensor | float | None = None, border: float = 0.1) -> None:
-        x, _ = check_pair(reference, reference, SMALLEST, "VMAF")
+        x, _ = check_pair(reference.detach(), reference.detach(), SMALLEST, "VMAF")
         if not 0 <= border < 0.4:
             raise InputError(f"VMAF's border is {border}; it is a share of the picture from 0 to below 0.4")
         self.shape, self.dtype, self.device = x.shape, x.dtype, x.device
@@ -158,8 +158,8 @@ class _VifScale:
 
     picture: Tensor  # codes - 128
     mean: Tensor
-    variance: Tensor
-    inverse: Tensor  # 1 / variance, and 0 where the variance is below the eye's noise: "flat"
+    variance: Tensor  # 0 where it is below the eye's noise: "flat"
+    inverse: Tensor  # 1 / variance, 0 where flat
     flat: Tensor  # 1 there, else 0
     area: Tensor  # [N], how much is flat
     bits: Tensor  # [N], the denominator
@@ -177,8 +177,9 @@ def _vif_reference(x: Tensor) -> list[_VifScale]:
         mean, square = both(torch.stack([x, x * x], 1), down, along).unbind(1)
         variance = square - mean * mean
         flat = variance < _NOISE
-        bits = torch.where(flat, 1.0, torch.log2(1 + variance.clamp_min(_NOISE) / _NOISE)).sum((0, 2))
+        bits = torch.where(flat, 1.0, torch.log2(1 + variance.clamp_min(0) / _NOISE)).sum((0, 2))
         inverse = torch.where(flat, 0.0, 1 / variance.clamp_min(_NOISE))
+        variance = torch.where(flat, 0.0, variance)
         mask = flat.to(x.dtype)
         found.append(_VifScale(x, mean, variance, inverse, mask, mask.sum((0, 2)), bits, down, along))
     return found
@@ -227,15 +228,17 @@ class _VifSum(torch.autograd.Function):
             # The reference's deviation is at least sqrt(2) and the picture's at most 127.5: g is at most 90.2
             limited = limit < 90.2
             g = gain.clamp_max(limit) if limited else gain
-            signal = g * g
-            signal *= ref.variance * (ref.inverse > 0)
+            signal = (g * g).mul_(ref.variance)
             ratio = signal / noise
             sums.append(constant + torch.log1p(ratio).sum((0, 2)) * _BITS)
             if learning:
-                scaled = _BITS / signal.add_(noise)
-                direct = g * (gain < limit) if limited else g
-                by_covariance = torch.addcmul(direct, gain, ratio).mul_(scaled).mul_(2)
-                slopes.append((ratio.mul_(scaled).neg_().sub_(ref.flat, alpha=_FLAT), by_covariance))
+                scaled = signal.add_(noise).reciprocal_()
+                if limited:  # hardtanh's derivative is g where g < limit, else 0
+                    direct = torch.ops.aten.hardtanh_backward(g, gain, -1.0, limit)
+                    by_covariance = direct.addcmul_(gain, ratio).mul_(scaled)
+                else:
+                    by_covariance = gain / noise
+                slopes.append((ratio.mul_(scaled), by_covariance))
         ctx.ref, ctx.slopes = ref, slopes
         ctx.save_for_backward(y, mean)
         return tuple(sums)
@@ -247,14 +250,15 @@ class _VifSum(torch.autograd.Function):
         ref: _VifScale = ctx.ref
         moments = y.new_empty(len(y), 3, *y.shape[1:])
         by_variance, by_covariance = moments[:, 1], moments[:, 2]
+        whole = torch.stack(gradients).sum(0)[:, None] * -_FLAT
+        torch.mul(ref.flat, whole, out=by_variance)
         for i, (gradient, (variance, covariance)) in enumerate(zip(gradients, ctx.slopes, strict=True)):
-            weight = gradient[:, None]
+            weight = gradient[:, None] * _BITS
+            by_variance.addcmul_(variance, weight, value=-1)
             if i:
-                by_variance.addcmul_(variance, weight)
-                by_covariance.addcmul_(covariance, weight)
+                by_covariance.addcmul_(covariance, weight, value=2)
             else:
-                torch.mul(variance, weight, out=by_variance)
-                torch.mul(covariance, weight, out=by_covariance)
+                torch.mul(covariance, 2 * weight, out=by_covariance)
         torch.mul(by_variance, mean, out=moments[:, 0]).mul_(-2)
         moments[:, 0].addcmul_(by_covariance, ref.mean, value=-1)
         to_y, to_square, to_product = ref.down.transposed.columns(ref.along.transposed.rows(moments)).unbind(
@@ -421,8 +425,9 @@ class _AdmSum(torch.autograd.Function):
 
 def _near(ref: _AdmScale, bands: Tensor) -> Tensor:
     """Where (h, v) points within one degree of the reference's, [h,N,w]."""
-    dot = ref.bands[:, 0] * bands[:, 0] + ref.bands[:, 1] * bands[:, 1]
-    return (dot >= 0) & (dot * dot >= ref.length * (bands[:, 0] ** 2 + bands[:, 1] ** 2))
+    dot = (ref.bands[:, 0] * bands[:, 0]).addcmul_(ref.bands[:, 1], bands[:, 1])
+    length = (bands[:, 0] * bands[:, 0]).addcmul_(bands[:, 1], bands[:, 1])
+    return dot.abs().mul_(dot) >= length.mul_(ref.length)
 
 
 def _root(cubes: Tensor) -> Tensor:
