@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from clarivid import InputError, ToolError, clips, quality
-from clarivid.clips import Clip
+from clarivid.clips import Clip, NoisyScene, RdClip
 from clarivid.data.sources import SOURCES
 from clarivid.packages import Package
 
@@ -120,3 +120,63 @@ def test_a_file_that_its_package_no_longer_has_gives_a_sentence(
     clip = Clip("gone", "game", lambda: package.one("**/film.mp4"), "CC0-1.0")
     with pytest.raises(ToolError, match=r"package some-data 1.0 has 0 files that match '\*\*/film.mp4'"):
         clip.reference()
+
+
+# ----------------------------------------------------------------------------------- rate-distortion
+
+
+def test_the_rate_distortion_set_has_all_kinds() -> None:
+    every = clips.rd_clips()
+    assert len({clip.name for clip in every}) == len(every)
+    for kind, least in (("natural", 3), ("game", 3), ("screen", 2), ("noisy", 2)):
+        assert len(clips.rd_clips(kind)) >= least, kind
+    assert all(30 <= clip.frames <= 60 and clip.licence and clip.package for clip in every)
+    assert clips.find_rd("dog").kind == "natural"
+    with pytest.raises(
+        InputError, match='kind "anime" is unknown: it is one of natural, game, screen, noisy'
+    ):
+        clips.rd_clips("anime")
+    with pytest.raises(InputError, match=r'clip "cats" is unknown: it is one of .*tripod'):
+        clips.find_rd("cats")
+
+
+def test_a_coded_video_is_taken_as_it_is(film: Callable[[], Path]) -> None:
+    clip = RdClip("mine", "natural", film, "CC0-1.0", first=2, frames=5)
+    assert clip.coded_file() == film()
+    command = [clips.encoder(), "-v", "error", "-i", str(film()), "-f", "rawvideo", "-pix_fmt", "gray", "-"]
+    data = subprocess.run(command, capture_output=True, check=True).stdout
+    np.testing.assert_array_equal(
+        luma(clip.source_file()), np.frombuffer(data, np.uint8).reshape(-1, 110, 202)[2:7]
+    )
+    with pytest.raises(InputError, match="nobody knows it without noise"):
+        clip.clean_file()
+
+
+def test_odd_sizes_become_even_and_bars_are_cut(film: Callable[[], Path]) -> None:
+    assert luma(RdClip("mine", "game", film, "CC0-1.0", frames=2, crop="101:61").source_file()).shape == (
+        2,
+        60,
+        100,
+    )
+
+
+def test_what_was_never_coded_goes_through_a_mezzanine(film: Callable[[], Path]) -> None:
+    clip = RdClip("mine", "game", film, "CC0-1.0", frames=3, coded=False)
+    assert clip.coded_file() != film()
+    np.testing.assert_array_equal(luma(clip.source_file()), luma(clip.coded_file()))
+
+
+@pytest.mark.usefixtures("film")
+def test_a_noisy_scene_is_the_clean_one_with_noise(tmp_path: Path) -> None:
+    still = tmp_path / "still.png"
+    command = [clips.encoder(), "-v", "error", "-f", "lavfi", "-i", "gradients=s=1408x848", "-frames:v", "1"]
+    subprocess.run([*command, str(still)], check=True)
+    scene = NoisyScene(lambda: still, (0, 0, 1408, 848), luma=4.0)
+    clip = RdClip("scene", "noisy", scene, "CC0-1.0", frames=3)
+    clean, noisy = luma(clip.clean_file()), luma(clip.source_file())
+    assert clean.shape == noisy.shape == (3, 720, 1280)
+    assert (clean[0] == clean[2]).all()
+    assert 2.5 < (noisy[1].astype(int) - clean[1]).std() < 5.5  # the mezzanine keeps most of it
+    moving = NoisyScene(lambda: still, (0, 0, 1408, 848), luma=4.0, shake=5.0, seed=1)
+    first, last = (moving.frames(4)[0][i * 1382400 : i * 1382400 + 1280] for i in (0, 3))
+    assert first != last
