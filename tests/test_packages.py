@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from clarivid.errors import ToolError
-from clarivid.packages import fetch_deb, fetch_debian_source, fetch_pypi
+from clarivid.packages import containing, fetch_deb, fetch_debian_source, fetch_pypi
 
 needs_dpkg = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="dpkg-deb is not installed")
 
@@ -70,6 +70,14 @@ def test_deb_has_version_digest_licence_and_files(apt: Path) -> None:
     assert "CC0-1.0" in package.licence_text()
     assert [p.name for p in package.find("usr/share/pictures/**/*.png")] == ["a.png", "b.png"]
     assert package.one("**/b.png").read_text("utf-8") == "another"
+
+
+@needs_dpkg
+def test_a_file_knows_its_package(apt: Path) -> None:
+    make_deb(apt, "pictures")
+    package = fetch_deb("pictures")
+    assert containing(package.one("**/b.png")) == package
+    assert containing(apt / "elsewhere.png") is None
 
 
 @needs_dpkg

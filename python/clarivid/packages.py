@@ -30,7 +30,7 @@ from pathlib import Path
 from clarivid.errors import ToolError
 from clarivid.paths import cache_dir, sha256_of
 
-__all__ = ["Package", "fetch_deb", "fetch_debian_source", "fetch_pypi"]
+__all__ = ["Package", "containing", "fetch_deb", "fetch_debian_source", "fetch_pypi"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
 # As root, apt would drop to the user _apt, who cannot write into a private temporary folder.
@@ -172,6 +172,12 @@ def fetch_pypi(name: str, version: str) -> Package:
         return version, archive
 
     return _fetch("pypi", name, version, make)
+
+
+def containing(file: Path) -> Package | None:
+    """The fetched package that ``file`` belongs to; None when it is of none."""
+    folder = next((f for f in file.parents if (f / "package.json").is_file()), None)
+    return _load(folder) if folder else None
 
 
 def _fetch(kind: str, name: str, version: str | None, make: Callable[[Path], tuple[str, Path]]) -> Package:

@@ -24,8 +24,22 @@ def command() -> None:
     """
 
 
-@command.command(name="sources", epilog="\b\nExample:\n  clarivid data sources | grep CC0\n")
-def sources() -> None:
+@command.command(
+    name="sources",
+    epilog="""\b
+Examples:
+  clarivid data sources | grep CC0
+  clarivid data sources --pack lowrank
+""",
+)
+@click.option(
+    "--pack",
+    type=click.Choice(["sr", "lowrank"]),
+    default="sr",
+    show_default=True,
+    help="lowrank has fonts, game films and real footage as well.",
+)
+def sources(pack: str) -> None:
     """List packages, versions, numbers of pictures and licences."""
     from rich.console import Console
     from rich.table import Table
@@ -33,7 +47,12 @@ def sources() -> None:
     from clarivid.data.sources import collect
 
     table = Table("package", "version", "kind", "role", "files", "held out", "licence", box=None)
-    for row in collect()[1]:
+    rows = collect()[1]
+    if pack == "lowrank":
+        from clarivid.data.lowrank import more_sources
+
+        rows += more_sources()
+    for row in rows:
         table.add_row(
             *(str(row[k]) for k in ("source", "version", "kind", "role", "files", "held_out", "licence"))
         )
@@ -133,10 +152,10 @@ Examples:
 )
 @click.option(
     "--clips",
-    default=160,
+    default=166,
     show_default=True,
     type=click.IntRange(1),
-    help="Clips: three parts natural, three game, two screen, two noisy.",
+    help="Clips: three parts natural, three game, two screen, two noisy. 166 make a pack of about 42 MiB.",
 )
 @click.option(
     "--crops",

@@ -49,6 +49,7 @@ from clarivid.data.synth import (
     write_text,
 )
 from clarivid.errors import InputError
+from clarivid.packages import containing
 
 Bytes = npt.NDArray[np.uint8]
 Content = Literal["natural", "game", "screen", "noisy"]
@@ -129,7 +130,7 @@ class _Clip:
 
 def build(
     out: Path,
-    count: int = 160,
+    count: int = 166,
     crops: int = 5,
     seed: int = 0,
     jobs: int = 1,
@@ -193,14 +194,21 @@ def gather() -> tuple[dict[bool, Material], list[dict[str, object]]]:
             films = tuple(capture.freedoom(ffmpeg_exe(), _DEMO_FRAMES, demo) for demo in _DEMOS)
             footage = tuple((name, clips.find(name).source()) for name in clips.GIVEN_TO_TRAINING)
         material[held] = Material(scenes, sprites, photos, tuple(fixed), tuple(free), films, footage)
-    rows += screen.manifest()
+    return material, rows + more_sources()
+
+
+def more_sources() -> list[dict[str, object]]:
+    """Rows of fonts, films and footage, as :func:`clarivid.data.sources.collect` gives them of pictures."""
+    rows = screen.manifest()
     game = {"source": "freedoom", "version": _installed("freedoom"), "kind": "game", "role": "film"}
     rows.append({**game, "files": len(_DEMOS), "held_out": 1, "licence": "BSD-3-Clause (debian/copyright)"})
     for name in clips.GIVEN_TO_TRAINING:
         clip = clips.find(name)
         row = {"source": clip.package, "kind": "natural", "role": "footage", "files": 1, "held_out": 0}
-        rows.append({**row, "title": name, "licence": clip.licence})
-    return material, rows
+        package = containing(clip.source())
+        of = {"version": package.version, "sha256": package.sha256} if package else {"version": ""}
+        rows.append({**row, **of, "title": name, "licence": clip.licence})
+    return rows
 
 
 def _installed(package: str) -> str:

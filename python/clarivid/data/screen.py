@@ -26,13 +26,13 @@ Font = ImageFont.FreeTypeFont
 
 # package, licence, fonts of fixed width, others
 FONTS: tuple[tuple[str, str, str, str], ...] = (
-    ("fonts-dejavu-core", "Bitstream Vera licence and public domain", "DejaVuSansMono*", "DejaVuS*"),
+    ("fonts-dejavu-core", "Bitstream Vera licence", "DejaVuSansMono*", "DejaVuS*"),
     ("fonts-liberation2", "OFL-1.1", "LiberationMono-*", "LiberationS*"),
     ("fonts-hack", "Expat and Bitstream Vera licence", "Hack-*", ""),
     ("fonts-cantarell", "OFL-1.1", "", "Cantarell*"),
 )
 VAL_FONTS: tuple[tuple[str, str, str, str], ...] = (
-    ("fonts-inconsolata", "OFL-1.1", "Inconsolata*", "Inconsolata*"),
+    ("fonts-inconsolata", "OFL-1.0", "Inconsolata*", "Inconsolata*"),
 )
 
 
