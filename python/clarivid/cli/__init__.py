@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "parity": "Check that PyTorch, the runtime and the filter give the same pixels.",
     "score": "PSNR, SSIM and VMAF of one clip against another.",
     "temporal": "Inter bits, skipped blocks and flicker of a still, noisy scene.",
+    "rd": "Rate-distortion: what a filter before the encoder saves.",
 }
 
 EXAMPLES = """\b
@@ -41,6 +42,7 @@ Examples:
 # Imported by commands that a base installation has no packages for -> what pip installs.
 EXTRAS = {
     "PIL": "train",
+    "bjontegaard": "train",
     "imageio_ffmpeg": "train",
     "onnx": "train",
     "safetensors": "train",

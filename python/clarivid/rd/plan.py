@@ -241,11 +241,11 @@ class Plan:
         return ("crf", "abr") if self.abr else ("crf",)
 
     def steps(self) -> int:
-        """How many jobs a fresh run has: each clip's variants to prepare, and each point."""
+        """How many jobs a run has: each clip's variants to prepare, each point, each picture to show."""
         variants, clips = len(self.variants), len(self.sources)
         points = sum(len(encoder.crf) for encoder in self.encoders)
         if self.abr is True:
             points *= 2
         elif self.abr:
             points += len(set(self.abr)) * len(self.encoders)
-        return clips * variants * (1 + points)
+        return clips * (variants * (1 + points) + variants - 1)

@@ -155,9 +155,8 @@ class Preparer:
             pix_fmt = probe(draft, self._tools).pix_fmt
             blank = Clip("", 0, stream.width, stream.height, stream.fps, pix_fmt)
             clip = self._inspect(draft, None, blank)
-            if clip.frames < (frames or 2):
-                wanted = f"{frames} are asked for" if frames else "2 are the least"
-                raise InputError(f"{source.name} has {clip.frames} frames; {wanted}")
+            if clip.frames < 2:
+                raise InputError(f"{source.name} has {clip.frames} frame(s); 2 are the least")
             draft.replace(path)
         return clip
 

@@ -79,11 +79,16 @@ class Guard:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that a run found. ``clips`` are keyed by (clip, variant)."""
+    """Everything that a run found. ``clips`` are keyed by (clip, variant).
+
+    ``matched`` are not on the curves: each variant at about the bits of :func:`shown_point`, by the first
+    encoder, for pictures side by side. ``version`` is the encoding ffmpeg's.
+    """
 
     plan: Plan
     clips: dict[tuple[str, str], Clip]
     points: list[Point]
+    matched: list[Point]
     version: str
 
     @cached_property
@@ -185,6 +190,11 @@ class Results:
             if name == variant and max(abs(value) for value in facts.drift) > DRIFT_LIMIT:
                 missed.append(f"{clip}: colour drifts by more than {DRIFT_LIMIT} code values")
         return missed
+
+
+def shown_point(curve: list[Point]) -> Point:
+    """The point of a curve that pictures are shown of: the second worst, where encoding is visible."""
+    return sorted(curve, key=lambda point: point.bits)[1]
 
 
 def bd_table(results: Results) -> list[dict[str, Any]]:

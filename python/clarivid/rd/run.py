@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Collection
@@ -11,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from clarivid.clips import encoder as program
 from clarivid.rd import encode, scores
 from clarivid.rd.plan import PLAIN, Encoder, Plan, Source, Variant
 from clarivid.rd.prepare import Clip, Prepared, Preparer
-from clarivid.rd.results import Point, Results
+from clarivid.rd.results import Point, Results, shown_point
 from clarivid.rd.store import Store
 from clarivid.rd.tools import StoppedError, Tools
 
@@ -53,6 +56,15 @@ class _Job:
     variant: Variant
 
 
+@dataclass(frozen=True)
+class _Found:
+    """Of one clip; see :class:`Results`."""
+
+    clips: dict[tuple[str, str], Clip]
+    points: list[Point]
+    matched: list[Point]
+
+
 class _Run:
     def __init__(self, plan: Plan, jobs: int, progress: Progress, fresh: bool, store: Store) -> None:
         self._plan, self._jobs, self._progress, self._fresh = plan, jobs, progress, fresh
@@ -81,22 +93,27 @@ class _Run:
                     next((e for e in errors if e and not isinstance(e, StoppedError)), errors[0])
                     or StoppedError()
                 )
-            pairs = [future.result() for future in futures]
+            found = [future.result() for future in futures]
         finally:
             self._tools.stop()
             for pool in (clip_threads, self._pool):
                 pool.shutdown(wait=True, cancel_futures=True)
-        clips = {key: clip for clips, _ in pairs for key, clip in clips.items()}
-        return Results(self._plan, clips, [point for _, points in pairs for point in points], self._version)
+        return Results(
+            self._plan,
+            {key: clip for one in found for key, clip in one.clips.items()},
+            [point for one in found for point in one.points],
+            [point for one in found for point in one.matched],
+            self._version,
+        )
 
-    def _clip(self, source: Source) -> tuple[dict[tuple[str, str], Clip], list[Point]]:
+    def _clip(self, source: Source) -> _Found:
         try:
             return self._all_points(source)
         except BaseException:
             self._tools.stop()
             raise
 
-    def _all_points(self, source: Source) -> tuple[dict[tuple[str, str], Clip], list[Point]]:
+    def _all_points(self, source: Source) -> _Found:
         plan = self._plan
         reference = self._submit(self._preparer.reference, source, plan.frames).result()
         prepared: dict[str, Prepared] = {}
@@ -108,9 +125,10 @@ class _Run:
         points = self._measure(source, reference, prepared, self._crf_jobs())
         if plan.abr:
             points += self._measure(source, reference, prepared, self._abr_jobs(points))
+        matched = self._measure(source, reference, prepared, self._matched_jobs(points))
         for entry in prepared.values():
             entry.path.unlink(missing_ok=True)
-        return {(source.name, name): entry.clip for name, entry in prepared.items()}, points
+        return _Found({(source.name, name): entry.clip for name, entry in prepared.items()}, points, matched)
 
     def _crf_jobs(self) -> list[_Job]:
         return [
@@ -131,6 +149,20 @@ class _Run:
                 rates = [float(max(1, round(p.kbps))) for p in own]
             jobs += [_Job(encoder, "abr", rate, v) for v in self._plan.variants for rate in rates]
         return jobs
+
+    def _matched_jobs(self, points: list[Point]) -> list[_Job]:
+        """For pictures side by side: each variant at the CRF that should give plain's bitrate."""
+        encoder = self._plan.encoders[0]
+        curves: dict[str, list[Point]] = {}
+        for point in points:
+            if point.encoder == encoder.label and point.mode == "crf":
+                curves.setdefault(point.variant, []).append(point)
+        target = shown_point(curves[PLAIN]).kbps
+        return [
+            _Job(encoder, "crf", crf_for(target, curves[variant.name]), variant)
+            for variant in self._plan.variants
+            if variant.name != PLAIN
+        ]
 
     def _measure(
         self, source: Source, reference: Prepared, prepared: dict[str, Prepared], jobs: list[_Job]
@@ -196,6 +228,13 @@ class _Run:
         with self._lock:
             self._done += 1
             self._progress(self._done, self._total, note)
+
+
+def crf_for(kbps: float, curve: list[Point]) -> float:
+    """The CRF at which a curve reaches a bitrate: interpolated in its logarithm, to a tenth."""
+    known = sorted((math.log(point.kbps), point.rate) for point in curve)
+    rates = [rate for _, rate in known]
+    return round(float(np.interp(math.log(kbps), [place for place, _ in known], rates)), 1)
 
 
 def program_version(tools: Tools) -> str:

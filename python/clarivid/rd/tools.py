@@ -44,7 +44,7 @@ class Tools:
         if process.returncode:
             if self._stopped:
                 raise StoppedError("stopped")
-            raise ToolError(f"{what}: {last_line(messages)}")
+            raise ToolError(f"{what}: {reason(messages)}")
         return out.decode(errors="replace"), messages
 
     @contextmanager
@@ -83,6 +83,13 @@ class Tools:
             self._stopped = True
             for process in self._running:
                 process.kill()
+
+
+def reason(messages: str) -> str:
+    """The line of ffmpeg's messages that says why: a filter's or an encoder's own, else the last one."""
+    telling = ("[Parsed_", "[lib", "No such filter", "x265 [error]", "Svt[error]")
+    own = [line for line in messages.splitlines() if line.startswith(telling)]
+    return own[0] if own else last_line(messages)
 
 
 @dataclass(frozen=True)
