@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, HEIGHT = 720, 380
+WIDTH, HEIGHT, STEPS_HEIGHT = 720, 380, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 40
 # Shape beside colour: who sees no colours, or prints, tells the curves apart all the same.
 _MARKS = ("circle", "square", "diamond", "triangle", "hexagon", "ring")
@@ -44,8 +44,8 @@ def steps(series: Sequence[Series], label: str) -> str:
     """Bytes over frame number (logarithmic), one stepped line a series."""
     ys = [max(y, 1.0) for s in series for _, y, _ in s.points]
     count = max(len(s.points) for s in series)
-    x_axis, y_axis = _Axis(0, count), _Axis(*_padded(ys, log=True), log=True)
-    parts = [_open(label), _grid(x_axis, y_axis, "frame", "bytes", 0)]
+    x_axis, y_axis = _Axis(0, count), _Axis(*_padded(ys, log=True), log=True, height=STEPS_HEIGHT)
+    parts = [_open(label, STEPS_HEIGHT), _grid(x_axis, y_axis, "frame", "bytes", 0)]
     for one in series:
         path = ""
         for number, (_, y, _) in enumerate(one.points):
@@ -67,10 +67,10 @@ def swatch(style: int) -> str:
 
 
 class _Axis:
-    """From values to places in the drawing."""
+    """From values to places in a drawing of some height."""
 
-    def __init__(self, low: float, high: float, log: bool = False) -> None:
-        self.low, self.high, self.log = low, high, log
+    def __init__(self, low: float, high: float, log: bool = False, height: int = HEIGHT) -> None:
+        self.low, self.high, self.log, self.height = low, high, log, height
 
     def share(self, value: float) -> float:
         if self.log:
@@ -81,7 +81,7 @@ class _Axis:
         return _LEFT + self.share(value) * (WIDTH - _LEFT - _RIGHT)
 
     def y(self, value: float) -> float:
-        return HEIGHT - _BOTTOM - self.share(value) * (HEIGHT - _TOP - _BOTTOM)
+        return self.height - _BOTTOM - self.share(value) * (self.height - _TOP - _BOTTOM)
 
     def ticks(self) -> list[float]:
         """About six round values."""
@@ -110,12 +110,12 @@ def _padded(values: Sequence[float], log: bool) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _open(label: str) -> str:
-    return f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">'
+def _open(label: str, height: int = HEIGHT) -> str:
+    return f'<svg class="chart" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label)}">'
 
 
 def _grid(x_axis: _Axis, y_axis: _Axis, x_label: str, y_label: str, digits: int) -> str:
-    right, bottom = WIDTH - _RIGHT, HEIGHT - _BOTTOM
+    right, bottom = WIDTH - _RIGHT, y_axis.height - _BOTTOM
     lines, texts = [], []
     for value in x_axis.ticks():
         x = x_axis.x(value)
@@ -127,9 +127,9 @@ def _grid(x_axis: _Axis, y_axis: _Axis, x_label: str, y_label: str, digits: int)
         shown = f"{value:,.10g}" if digits == 0 else f"{round(value, digits):g}"
         texts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{shown}</text>')
     texts.append(
-        f'<text class="unit" x="{right}" y="{HEIGHT - 6}" text-anchor="end">{escape(x_label)}</text>'
+        f'<text class="unit" x="{right}" y="{y_axis.height - 6}" text-anchor="end">{escape(x_label)}</text>'
     )
-    texts.append(f'<text class="unit" x="{_LEFT + 8}" y="{_TOP + 14}">{escape(y_label)}</text>')
+    texts.append(f'<text class="unit" x="{_LEFT + 8}" y="{_TOP + 6}">{escape(y_label)}</text>')
     return f'<path class="grid" d="{"".join(lines)}"/>{"".join(texts)}'
 
 

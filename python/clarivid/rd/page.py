@@ -90,10 +90,12 @@ def _cards(found: Found, main: str) -> str:
     bd, cards = _mean(found, main), []
     for score in [name for name in HEADLINE if name in found["scores"]]:
         entry, limit = found["scores"][score], found["gate"]["limits"].get(score)
-        note = f"gate: at most {_per_cent(limit, 0)}" if limit is not None else escape(entry["what"])
+        note = escape(entry["what"])
         state = ""
         if limit is not None:
-            state = " pass" if bd[score] is not None and bd[score] <= limit else " miss"
+            passed = bd[score] is not None and bd[score] <= limit
+            state = " pass" if passed else " miss"
+            note = f"{'passes' if passed else 'misses'} the gate's {_per_cent(limit, 0)}"
         cards.append(
             f'<li class="card{state}"><span class="name">{entry["label"]}</span>'
             f'<span class="figure">{_per_cent(bd[score])}</span><span class="note">{note}</span></li>'

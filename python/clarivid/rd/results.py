@@ -158,7 +158,7 @@ class Results:
             found += self._cell_guards(variant)
             vmaf, neg = self.mean(variant, "vmaf"), self.mean(variant, "vmaf_neg")
             if vmaf is not None and neg is not None and vmaf < -1 and vmaf < SHARPENING * min(neg, 0):
-                text = f"VMAF gains {-vmaf:.1f} %, VMAF-NEG {-neg:.1f} %: most of VMAF's gain is sharpening"
+                text = f"VMAF says {vmaf:+.1f} %, VMAF-NEG {neg:+.1f} %: most of VMAF's gain is sharpening"
                 found.append(Guard("note", variant, text))
         return found
 

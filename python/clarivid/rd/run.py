@@ -71,6 +71,8 @@ class _Run:
         self._store, self._tools = store, Tools()
         self._version = program_version(self._tools)
         self._lock = threading.Lock()
+        self._keys: dict[str, threading.Lock] = {}
+        self._renewed: set[str] = set()
         self._done, self._total = 0, plan.steps()
 
     def results(self) -> Results:
@@ -188,13 +190,17 @@ class _Run:
             options,
             self._version,
         )
-        record = None if self._fresh else self._store.load("points", key)
         stream = self._store.path("points", key, ".mkv")
-        if record is None or not stream.is_file():
-            record = self._encode(reference, prepared, job, key)
-        elif missing := [name for name in self._plan.scores if name not in record["scores"]]:
-            record["scores"] |= self._score(reference, stream, missing)
-            self._store.save("points", key, record)
+        with self._lock:
+            mine = self._keys.setdefault(key, threading.Lock())
+        with mine:  # A variant may have the samples of another one: the second to come finds it done.
+            record = self._store.load("points", key)
+            if record is None or not stream.is_file() or (self._fresh and key not in self._renewed):
+                record = self._encode(reference, prepared, job, key)
+                self._renewed.add(key)
+            elif missing := [name for name in self._plan.scores if name not in record["scores"]]:
+                record["scores"] |= self._score(reference, stream, missing)
+                self._store.save("points", key, record)
         self._tick(f"{source.name} {job.encoder.label} {job.mode} {job.rate:g} {job.variant.name}")
         name, fps = job.variant.name, reference.clip.fps
         return Point(source.name, job.encoder.label, job.mode, job.rate, name, fps, stream, record)

@@ -87,8 +87,12 @@ class Tools:
 
 def reason(messages: str) -> str:
     """The line of ffmpeg's messages that says why: a filter's or an encoder's own, else the last one."""
-    telling = ("[Parsed_", "[lib", "No such filter", "x265 [error]", "Svt[error]")
-    own = [line for line in messages.splitlines() if line.startswith(telling)]
+    telling = ("[Parsed_", "[lib", "x265 [error]", "Svt[error]", "Error applying option")
+    own = [
+        line
+        for line in messages.splitlines()
+        if line.startswith(telling) or "Error parsing filterchain" in line
+    ]
     return own[0] if own else last_line(messages)
 
 
