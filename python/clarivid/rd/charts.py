@@ -85,7 +85,7 @@ class _Axis:
 
     def ticks(self) -> list[float]:
         """About six round values."""
-        if self.log:
+        if self.log and self.high / self.low > 5:
             found: list[float] = []
             for multiples in ((1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
                 decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
