@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT, STEPS_HEIGHT = 720, 380, 240
+COLOURS = 8  # classes s0 .. s7 of the sheet
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 40
 # Shape beside colour: who sees no colours, or prints, tells the curves apart all the same.
 _MARKS = ("circle", "square", "diamond", "triangle", "hexagon", "ring")
@@ -34,7 +35,7 @@ def curves(series: Sequence[Series], label: str, unit: str, digits: int) -> str:
     for one in series:
         places = [(x_axis.x(x), y_axis.y(y), text) for x, y, text in one.points]
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in sorted(places))
-        parts.append(f'<g class="s{one.style}"><polyline points="{line}"/>')
+        parts.append(f'<g class="s{one.style % COLOURS}"><polyline points="{line}"/>')
         parts += [_mark(one.style, x, y, text) for x, y, text in places]
         parts.append("</g>")
     return "".join([*parts, "</svg>"])
@@ -53,7 +54,7 @@ def steps(series: Sequence[Series], label: str) -> str:
             path += (
                 f"{'M' if not path else 'L'}{x_axis.x(number):.1f},{height:.1f}H{x_axis.x(number + 1):.1f}"
             )
-        parts.append(f'<g class="s{one.style}"><path d="{path}"/></g>')
+        parts.append(f'<g class="s{one.style % COLOURS}"><path d="{path}"/></g>')
     return "".join([*parts, "</svg>"])
 
 
@@ -61,7 +62,7 @@ def swatch(style: int) -> str:
     """A line with its mark, for legends."""
     mark = _mark(style, 14, 7, "")
     return (
-        f'<svg class="swatch" viewBox="0 0 28 14" aria-hidden="true"><g class="s{style}">'
+        f'<svg class="swatch" viewBox="0 0 28 14" aria-hidden="true"><g class="s{style % COLOURS}">'
         f'<polyline points="1,7 27,7"/>{mark}</g></svg>'
     )
 

@@ -55,12 +55,13 @@ def html(found: Found, pictures: Mapping[str, tuple[tuple[int, int, int], list[C
     )
 
 
-def _mean(found: Found, variant: str, mode: str = "crf", encoder: str = "", clip: str = "") -> dict[str, Any]:
+def _row(found: Found, variant: str, mode: str = "crf", encoder: str = "", clip: str = "") -> Found:
     """One row of the means."""
     wanted = (variant, mode, encoder, clip)
-    row = next(r for r in found["means"] if (r["variant"], r["mode"], r["encoder"], r["clip"]) == wanted)
-    bd: dict[str, Any] = row["bd"]
-    return bd
+    row: Found = next(
+        r for r in found["means"] if (r["variant"], r["mode"], r["encoder"], r["clip"]) == wanted
+    )
+    return row
 
 
 def _per_cent(value: float | None, digits: int = 1) -> str:
@@ -69,7 +70,7 @@ def _per_cent(value: float | None, digits: int = 1) -> str:
 
 
 def _lead(found: Found, main: str) -> str:
-    bd = _mean(found, main)
+    bd = _row(found, main)["bd"]
     first = next(iter(found["scores"]))
     score = "vmaf" if "vmaf" in bd else first
     value = bd[score]
@@ -87,7 +88,7 @@ def _lead(found: Found, main: str) -> str:
 
 
 def _cards(found: Found, main: str) -> str:
-    bd, cards = _mean(found, main), []
+    bd, cards = _row(found, main)["bd"], []
     for score in [name for name in HEADLINE if name in found["scores"]]:
         entry, limit = found["scores"][score], found["gate"]["limits"].get(score)
         note = escape(entry["what"])
@@ -117,14 +118,21 @@ def _verdict(found: Found) -> str:
     return "".join(items)
 
 
-def _cell(value: float | None, title: str = "") -> str:
-    """A table cell, tinted by gain or loss; the sign says it too."""
-    hint = f' title="{escape(title)}"' if title else ""
-    if value is None:
-        return f'<td class="none"{hint}>none</td>'
-    kind = "gain" if value < 0 else "loss"
-    share = min(abs(value) / FULL_COLOUR, 1.0)
-    return f'<td class="{kind}" style="--share:{share:.2f}"{hint}>{_per_cent(value)}</td>'
+def _cells(row: Found) -> str:
+    """Table cells, tinted by gain or loss; the sign says it too."""
+    cells = []
+    for score, value in row["bd"].items():
+        missing = row["missing"][score]
+        hint = f' title="without {missing} curve(s) that gave no BD-rate: see the guards"' if missing else ""
+        if value is None:
+            cells.append(f'<td class="none"{hint}>none</td>')
+            continue
+        kind = "gain" if value < 0 else "loss"
+        share = min(abs(value) / FULL_COLOUR, 1.0)
+        star = "<sup>*</sup>" if missing else ""
+        text = _per_cent(value)
+        cells.append(f'<td class="{kind}" style="--share:{share:.2f}"{hint}>{text}{star}</td>')
+    return "".join(cells)
 
 
 def _table(head: Iterable[str], rows: Iterable[str], caption: str) -> str:
@@ -150,8 +158,7 @@ def _summary(found: Found) -> str:
         for variant in found["gate"]["missed"]:
             scopes = ["", *(encoder["name"] for encoder in found["encoders"])]
             for scope in scopes:
-                bd = _mean(found, variant, mode, scope)
-                cells = "".join(_cell(bd[score]) for score in found["scores"])
+                cells = _cells(_row(found, variant, mode, scope))
                 name = escape(variant) if not scope else f'<span class="sub">{escape(scope)}</span>'
                 kind = ' class="all"' if not scope else ""
                 rows.append(f'<tr{kind}><th scope="row">{name}</th>{cells}</tr>')
@@ -263,8 +270,7 @@ def _clip_tables(found: Found) -> str:
     for number, variant in enumerate(found["gate"]["missed"]):
         rows = []
         for clip in found["clips"]:
-            bd = _mean(found, variant, clip=clip["name"])
-            cells = "".join(_cell(bd[score]) for score in found["scores"])
+            cells = _cells(_row(found, variant, clip=clip["name"]))
             name = f"{escape(clip['name'])} <small>{escape(clip['kind'])}</small>"
             rows.append(f'<tr><th scope="row">{name}</th>{cells}</tr>')
         table = _table(["clip", *_score_heads(found)], rows, f"{variant}, CRF, mean over encoders")

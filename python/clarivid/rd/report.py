@@ -68,7 +68,10 @@ def summary(results: Results, command: str = "") -> dict[str, Any]:
 
 
 def means(results: Results) -> list[dict[str, Any]]:
-    """Mean BD-rates: a row for each variant, mode and (encoder, clip or all of them)."""
+    """Mean BD-rates: a row for each variant, mode and (encoder, clip or all of them).
+
+    ``missing`` counts the curves that gave no BD-rate: the mean is over the others.
+    """
     rows = []
     for variant in results.variants():
         for mode in results.plan.modes:
@@ -76,9 +79,21 @@ def means(results: Results) -> list[dict[str, Any]]:
             scopes += [{"encoder": encoder.label} for encoder in results.plan.encoders]
             scopes += [{"clip": source.name} for source in results.plan.sources]
             for scope in scopes:
-                values = {score: results.mean(variant, score, mode, **scope) for score in results.plan.scores}
                 rows.append(
-                    {"variant": variant, "mode": mode, "encoder": "", "clip": "", **scope, "bd": values}
+                    {
+                        "variant": variant,
+                        "mode": mode,
+                        "encoder": "",
+                        "clip": "",
+                        **scope,
+                        "bd": {
+                            name: results.mean(variant, name, mode, **scope) for name in results.plan.scores
+                        },
+                        "missing": {
+                            name: results.missing(variant, name, mode, **scope)
+                            for name in results.plan.scores
+                        },
+                    }
                 )
     return rows
 

@@ -131,6 +131,11 @@ class Results:
         ]
         return None if None in by_encoder else _mean(by_encoder)
 
+    def missing(self, variant: str, score: str, mode: str = "crf", **fields: str) -> int:
+        """How many BD-rates that :meth:`mean` should be over do not exist."""
+        cells = self.select(variant=variant, score=score, mode=mode, **fields)
+        return sum(1 for cell in cells if cell.delta.rate is None)
+
     def worst(self, variant: str, score: str, mode: str = "crf") -> tuple[str, float] | None:
         """The clip with the largest BD-rate (mean over encoders), and that."""
         found = [
@@ -180,8 +185,7 @@ class Results:
                 missed.append(f"{label}: some curve gave no BD-rate")
             elif value > limit:
                 missed.append(f"{label}: {value:+.2f} %, at most {limit:+g} % is asked for")
-            unknown = sum(1 for c in self.select(variant=variant, score=score, mode="crf") if c.delta.problem)
-            if unknown:
+            if unknown := self.missing(variant, score):
                 missed.append(f"{label}: {unknown} curve(s) gave no BD-rate")
         worst = self.worst(variant, "ssim")
         if worst is not None and worst[1] > GATE_WORST_SSIM:
