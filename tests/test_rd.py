@@ -319,6 +319,7 @@ def test_the_command_refuses_in_sentences(source: Path, clarivid: Run, tmp_path:
         (["--crf", "20,25,30"], "x264 has 3 different rate points"),
         (["--crf", "x264=a,b"], '"a,b" is no list of numbers'),
         (["--variant", "magic"], 'variant "magic" is unknown: give one of lowrank_pre, hqdn3d'),
+        (["--variant", "plain"], "there is nothing to compare with plain"),
         (["--strength", "2"], "strength 2 is outside 0..1"),
     ):
         done = clarivid("rd", str(source), *arguments, CLARIVID_CACHE=cache)

@@ -24,7 +24,8 @@ from typing import Any
 from clarivid.clips import encoder
 from clarivid.errors import InputError, ToolError, last_line
 
-_MODELS = r"version=vmaf_v0.6.1\\:name=vmaf|version=vmaf_v0.6.1neg\\:name=vmaf_neg"
+# For libvmaf's option "model" in a filter graph: the usual model, and the one that sharpening does not please.
+VMAF_MODELS = r"version=vmaf_v0.6.1\\:name=vmaf|version=vmaf_v0.6.1neg\\:name=vmaf_neg"
 _POOLED = {"psnr_y": "psnr_y", "ssim": "float_ssim", "vmaf": "vmaf", "vmaf_neg": "vmaf_neg"}
 
 
@@ -59,7 +60,7 @@ def compare(distorted: Path, reference: Path) -> Scores:
         align = "settb=1/25,setpts=N"
         graph = (
             f"[0:v]{align}[a];[1:v]{align}[b];[a][b]libvmaf=log_fmt=json:log_path=scores.json:"
-            f"model={_MODELS}:feature=name=psnr|name=float_ssim:n_threads={threads}:shortest=0"
+            f"model={VMAF_MODELS}:feature=name=psnr|name=float_ssim:n_threads={threads}:shortest=0"
         )
         command = [encoder(), "-nostdin", "-hide_banner", "-loglevel", "info"]
         for path in (distorted, reference):

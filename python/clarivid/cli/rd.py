@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clarivid.cli._progress import bar
+from clarivid.errors import InputError
 
 if TYPE_CHECKING:
     from clarivid.rd.plan import Variant
@@ -72,7 +73,11 @@ docs/evaluation.md says how it measures, and what can go wrong.
     "--strength", "strengths", type=float, multiple=True, help="lowrank_pre's strength, 0..1; repeatable."
 )
 @click.option(
-    "--score", "scores", multiple=True, metavar="NAME", help="Only these scores; ms_ssim is the slow one."
+    "--score",
+    "scores",
+    multiple=True,
+    metavar="NAME",
+    help="Only these: vmaf, vmaf_neg, ssim, ssim_full, ms_ssim (the slow one), psnr_y, psnr_uv, xpsnr.",
 )
 @click.option("--frames", type=int, help="At most so many frames of each clip.")
 @click.option("--jobs", type=click.IntRange(1), help="Encodes at a time; by default one a core.")
@@ -150,6 +155,8 @@ def _variants(names: tuple[str, ...], model: str, strengths: tuple[float, ...]) 
             chosen += [lowrank(model, strength) for strength in dict.fromkeys(strengths)]
         elif name != PLAIN:
             chosen.append(Variant.parse(name) if "=" in name else presets.rival(name))
+    if not chosen:
+        raise InputError(f"there is nothing to compare with {PLAIN}: give another --variant")
     return tuple(chosen)
 
 

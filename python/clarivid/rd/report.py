@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from clarivid.errors import InputError
 from clarivid.rd.bd import LOW_OVERLAP, METHOD, MIN_OVERLAP
 from clarivid.rd.plan import PLAIN
 from clarivid.rd.results import GATE, GATE_WORST_SSIM, Point, Results, bd_table
@@ -26,8 +27,13 @@ FORMAT = 1
 
 
 def summary(results: Results, command: str = "") -> dict[str, Any]:
-    """Everything that a report shows, as JSON takes it; see :func:`write`."""
+    """Everything that a report shows, as JSON takes it; see :func:`write`.
+
+    Raises :class:`InputError` when there is no variant to compare with plain.
+    """
     plan = results.plan
+    if not results.variants():
+        raise InputError("there is nothing to report: no variant but plain was measured")
     kinds = {source.name: source.kind for source in plan.sources}
     return {
         "format": FORMAT,

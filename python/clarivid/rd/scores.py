@@ -16,6 +16,7 @@ from pathlib import Path
 
 from clarivid.clips import encoder as program
 from clarivid.errors import InputError, ToolError
+from clarivid.quality import VMAF_MODELS
 from clarivid.rd.tools import Tools
 
 # libvmaf's MS-SSIM halves the picture four times and then lays an 11x11 window: 11 * 16.
@@ -46,7 +47,6 @@ SCORES = {
     "xpsnr": Score("XPSNR", "dB", PERFECT_DB, 3, "PSNR weighted by how visible an error is (luma)"),
 }
 
-_MODELS = r"version=vmaf_v0.6.1\\:name=vmaf|version=vmaf_v0.6.1neg\\:name=vmaf_neg"
 _POOLED = {"vmaf": "vmaf", "vmaf_neg": "vmaf_neg", "ssim": "float_ssim", "ms_ssim": "float_ms_ssim"}
 
 
@@ -64,7 +64,7 @@ def score(
     features = "feature=name=psnr|name=float_ssim" + ("|name=float_ms_ssim" if "ms_ssim" in names else "")
     graph = (
         f"[0:v]{align}[a0][a1][a2];[1:v]{align}[b0][b1][b2];"
-        f"[a0][b0]libvmaf=log_fmt=json:log_path=scores.json:model={_MODELS}:{features}:n_threads=0[v];"
+        f"[a0][b0]libvmaf=log_fmt=json:log_path=scores.json:model={VMAF_MODELS}:{features}:n_threads=0[v];"
         "[a1][b1]xpsnr[x];[a2][b2]ssim[s]"
     )
     command = [program(), "-nostdin", "-hide_banner", "-nostats", "-loglevel", "info"]
