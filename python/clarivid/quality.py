@@ -24,7 +24,7 @@ from typing import Any
 from clarivid.clips import encoder
 from clarivid.errors import InputError, ToolError, last_line
 
-# For libvmaf's option "model" in a filter graph: the usual model, and the one that sharpening does not please.
+# For the filter libvmaf: the usual model, and the one that sharpening does not please.
 VMAF_MODELS = r"version=vmaf_v0.6.1\\:name=vmaf|version=vmaf_v0.6.1neg\\:name=vmaf_neg"
 _POOLED = {"psnr_y": "psnr_y", "ssim": "float_ssim", "vmaf": "vmaf", "vmaf_neg": "vmaf_neg"}
 
