@@ -66,7 +66,7 @@ typedef struct ClarividContext {
 #define CLARIVID_OPTIONS(default_model) \
     { "model", "name of a model bundle (see 'clarivid models list'), or path of a bundle or .onnx file", \
         CLARIVID_OFFSET(model_name), AV_OPT_TYPE_STRING, { .str = default_model }, 0, 0, CLARIVID_FLAGS }, \
-    { "backend", "what runs the model: auto, openvino, dummy, or another that is installed", \
+    { "backend", "what runs the model: auto, openvino, cpu, dummy, or another that is installed", \
         CLARIVID_OFFSET(backend), AV_OPT_TYPE_STRING, { .str = "auto" }, 0, 0, CLARIVID_FLAGS }, \
     { "device", "the backend's name of a device; empty for its default", \
         CLARIVID_OFFSET(device), AV_OPT_TYPE_STRING, { .str = "" }, 0, 0, CLARIVID_FLAGS }, \

@@ -37,6 +37,9 @@ enum class ElementType { f32, f16 };
 struct CompileRequest {
     std::span<const std::byte> onnx; ///< the whole model; valid during compile() only
     std::string model_name;          ///< for messages
+    std::string architecture;        ///< JSON, from the bundle's card; "" when there is none
+    std::span<const std::byte>
+        weights; ///< weights.safetensors of the bundle, empty when there is none; as onnx
     TensorShape input;
     int scale = 0; ///< of the picture, 0 when unknown; the dummy backend needs it
     clv_layout layout = CLV_LAYOUT_RGB;
@@ -84,6 +87,8 @@ public:
     virtual ~Backend() = default;
     /// The runtime's name and version, such as "OpenVINO 2026.4.1".
     virtual std::string runtime() const = 0;
+    /// Whether backend=auto should take this one for the request rather than one that runs any net.
+    virtual bool suits(const CompileRequest & /*request*/) const { return true; }
     /// Throws Error: CLV_ERR_UNSUPPORTED, CLV_ERR_INVALID_MODEL, CLV_ERR_BACKEND.
     virtual std::unique_ptr<CompiledModel> compile(const CompileRequest &request) = 0;
 };

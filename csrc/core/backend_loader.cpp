@@ -6,12 +6,15 @@
 #include <cctype>
 #include <dlfcn.h>
 #include <filesystem>
+#include <optional>
 #include <string_view>
 
 #include "core/files.h"
 
 namespace clv {
 namespace {
+
+namespace fs = std::filesystem;
 
 struct KnownBackend {
     std::string_view name;
@@ -21,6 +24,7 @@ struct KnownBackend {
 // Every backend of the design, so that a missing one is told from a misspelt one.
 constexpr std::array kBackends = {
     KnownBackend{"openvino", "build clarivid with OpenVINO (pip install openvino, then build again)"},
+    KnownBackend{"cpu", "install libclarivid_cpu.so beside libclarivid.so"},
     KnownBackend{"dummy", "install libclarivid_dummy.so beside libclarivid.so"},
     KnownBackend{"tensorrt", "this build of clarivid has no TensorRT backend; on software frames use "
                              "backend=openvino"},
@@ -40,29 +44,41 @@ bool is_plain_name(const std::string &name) {
     });
 }
 
-} // namespace
+std::string file_of(const std::string &name) {
+    return "libclarivid_" + name + ".so";
+}
 
-std::unique_ptr<Backend> load_backend(const std::string &name) {
-    namespace fs = std::filesystem;
+std::optional<fs::path> find_library(const std::string &name) {
+    if (!is_plain_name(name))
+        return std::nullopt;
     auto folders = folders_from_environment("CLARIVID_BACKEND_PATH");
     folders.push_back(library_folder());
-    const std::string file = "libclarivid_" + name + ".so";
-
     std::error_code ignored;
-    const auto folder = std::find_if(folders.begin(), folders.end(), [&](const fs::path &candidate) {
-        return is_plain_name(name) && fs::exists(candidate / file, ignored);
-    });
-    if (folder == folders.end()) {
+    for (const auto &folder : folders)
+        if (fs::exists(folder / file_of(name), ignored))
+            return folder / file_of(name);
+    return std::nullopt;
+}
+
+} // namespace
+
+bool has_backend(const std::string &name) {
+    return find_library(name).has_value();
+}
+
+std::unique_ptr<Backend> load_backend(const std::string &name) {
+    const auto found = find_library(name);
+    if (!found) {
         const auto known = std::find_if(kBackends.begin(), kBackends.end(),
                                         [&](const KnownBackend &backend) { return backend.name == name; });
         if (known == kBackends.end())
             throw Error(CLV_ERR_NOT_FOUND,
                         "backend \"" + name + "\" is unknown: it is one of auto, " + known_names());
-        throw Error(CLV_ERR_BACKEND, "backend " + name + " is not installed (no " + file + " in " +
-                                         folders.back().string() + "): " + std::string(known->remedy));
+        throw Error(CLV_ERR_BACKEND, "backend " + name + " is not installed (no " + file_of(name) + " in " +
+                                         library_folder().string() + "): " + std::string(known->remedy));
     }
 
-    const fs::path path = *folder / file;
+    const fs::path &path = *found;
     void *library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (!library) {
         const char *why = dlerror(); // NOLINT(concurrency-mt-unsafe): glibc keeps it per thread

@@ -19,6 +19,7 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 constexpr const char *kModelFile = "model.onnx";
+constexpr const char *kWeightsFile = "weights.safetensors";
 constexpr const char *kCardFile = "card.json";
 constexpr int kSchema = 1;
 constexpr const char *kNormalisation = "ycbcr_unit_centred";
@@ -115,6 +116,8 @@ void read_files(Bundle &bundle, const Json &card, const fs::path &card_path) {
                             ": the file is damaged or was changed; install the bundle again");
         if (name == kModelFile)
             bundle.onnx = std::move(bytes);
+        else if (name == kWeightsFile)
+            bundle.weights = std::move(bytes);
     }
 }
 
@@ -147,6 +150,8 @@ void read_card(Bundle &bundle, const fs::path &path) {
     }
     if (const auto controls = card.find("controls"); controls != card.end() && controls->is_object())
         bundle.has_strength = controls->contains(kStrength);
+    if (const auto architecture = card.find("architecture"); architecture != card.end())
+        bundle.architecture = architecture->dump();
     bundle.fp16_passed = parity_passed(card, "fp16");
     bundle.bf16_passed = parity_passed(card, "bf16");
     bundle.has_card = true;

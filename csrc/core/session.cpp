@@ -144,11 +144,6 @@ clv_session::clv_session(clv_context &context, std::shared_ptr<const clv::Bundle
     check_range("in_flight", params.in_flight, 1, kMaxInFlight);
     check_strength(params.strength, *bundle_);
 
-    const std::string wanted = params.backend && *params.backend ? params.backend : "auto";
-    backend_name_ = wanted == "auto" ? "openvino" : wanted;
-    backend_ = clv::load_backend(backend_name_);
-    runtime_ = backend_->runtime();
-
     const int cores = params.threads ? params.threads : usable_cores();
     pool_ = std::make_unique<clv::pixels::ThreadPool>(std::min(cores, kMaxConversionThreads));
     adapter_ = clv::make_adapter(*bundle_, format, params.dither, *pool_);
@@ -156,6 +151,8 @@ clv_session::clv_session(clv_context &context, std::shared_ptr<const clv::Bundle
     clv::CompileRequest request;
     request.onnx = bundle_->onnx;
     request.model_name = bundle_->name;
+    request.architecture = bundle_->architecture;
+    request.weights = bundle_->weights;
     request.input = adapter_->input_shape();
     request.scale = bundle_->scale;
     request.layout = bundle_->layout;
@@ -168,6 +165,8 @@ clv_session::clv_session(clv_context &context, std::shared_ptr<const clv::Bundle
         request.strength = static_cast<float>(params.strength);
     request.threads = cores;
     request.in_flight = params.in_flight;
+    const std::string why =
+        choose_backend(params.backend && *params.backend ? params.backend : "auto", request);
     compiled_ = backend_->compile(request);
 
     scale_ = adapter_->set_output(compiled_->output(), compiled_->output_type());
@@ -196,8 +195,7 @@ clv_session::clv_session(clv_context &context, std::shared_ptr<const clv::Bundle
     context_.log(CLV_LOG_INFO,
                  "model " + bundle_->name + ": " + size_text(format.width, format.height) + " -> " +
                      size_text(output_format_.width, output_format_.height) + " on " + runtime_ +
-                     " (backend=" + backend_name_ +
-                     (wanted == "auto" ? ", chosen because the pictures are in host memory" : ", as asked") +
+                     " (backend=" + backend_name_ + ", " + why +
                      "), precision=" + precision_name(chosen.precision) +
                      (bundle_->has_strength ? ", strength=" + number_text(params.strength) : "") +
                      ", threads=" + std::to_string(chosen.threads) + ", " + std::to_string(chosen.in_flight) +
@@ -214,6 +212,23 @@ clv_session::~clv_session() {
                          std::string("a picture in flight failed at the end: ") + error.what());
         }
     }
+}
+
+/// Sets backend_ and its name; returns why it is the one, for the log.
+std::string clv_session::choose_backend(const std::string &wanted, const clv::CompileRequest &request) {
+    if (wanted == "auto" && !request.architecture.empty() && clv::has_backend("cpu")) {
+        auto own = clv::load_backend("cpu");
+        if (own->suits(request)) {
+            backend_ = std::move(own);
+            backend_name_ = "cpu";
+            runtime_ = backend_->runtime();
+            return "chosen because it knows this net and the pictures are in host memory";
+        }
+    }
+    backend_name_ = wanted == "auto" ? "openvino" : wanted;
+    backend_ = clv::load_backend(backend_name_);
+    runtime_ = backend_->runtime();
+    return wanted == "auto" ? "chosen because the pictures are in host memory" : "as asked";
 }
 
 int clv_session::submit(const clv_picture &input, const clv_picture &output, void *opaque) {

@@ -35,6 +35,8 @@ private:
         void *opaque = nullptr;
     };
 
+    std::string choose_backend(const std::string &wanted, const clv::CompileRequest &request);
+
     clv_context &context_;
     const std::shared_ptr<const clv::Bundle> bundle_;
     const clv_format input_format_;

@@ -22,7 +22,7 @@ from typing import Any
 from clarivid import models, paths
 from clarivid.errors import Error
 
-BACKENDS = ("openvino", "tensorrt", "cuda", "dummy")
+BACKENDS = ("cpu", "openvino", "tensorrt", "cuda", "dummy")
 # Flags of /proc/cpuinfo that decide which code runs.
 CPU_FLAGS = {
     "avx2": "AVX2",

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Do PyTorch, OpenVINO and the ffmpeg filter give the same pixels?
 
-Three ways lead from the planes of a picture to those that a net makes of them:
+Several ways lead from the planes of a picture to those that a net makes of them:
 
 ======== =========================================================================================
 torch    :mod:`clarivid.nets` with the bundle's ``weights.safetensors``, f32; planes folded and
          codes rounded by numpy here, straight from docs/models.md. This is the reference.
 module   ``clarivid.SuperResolution`` or ``LowrankPre``: the library, ``model.onnx`` in OpenVINO
 filter   ``ffmpeg -vf dnn_sr`` or ``lowrank_pre``: raw video in, raw video out
+cpu      as module, with ``backend=cpu``: our own kernels, for the nets that they know, fp32 only
 ======== =========================================================================================
 
-In fp32, module and filter must be within one code value of torch everywhere. In bf16 the error is stated in
+In fp32, all of them must be within one code value of torch everywhere. In bf16 the error is stated in
 dB, and must not fall below :data:`BF16_PSNR_DB` on any real picture. Models with a strength are compared at
 :data:`STRENGTHS`.
 """
@@ -45,7 +46,7 @@ FP32_CODES = 1
 BF16_PSNR_DB = 45.0
 STRENGTHS = (1.0, 0.5)
 FILTERS = {"sr": "dnn_sr", "lowrank": "lowrank_pre"}  # by task
-WAYS = ("module", "filter")
+WAYS = ("module", "filter", "cpu")
 SIZES = ((64, 48), (75, 53), (198, 110))  # odd in both directions, and no multiple of a vector's length
 BIT_DEPTH = {"yuv420p": 8, "nv12": 8, "yuv420p10le": 10, "p010le": 10}
 INTERLEAVED = ("nv12", "p010le")
@@ -179,7 +180,7 @@ def check(
     :param model: a bundle with ``weights.safetensors`` and an architecture that :mod:`clarivid.nets` has.
     :param source: video that real pictures are cut from; None leaves the real cases out.
     :param chosen: None for all of :func:`cases` that the model has strengths for.
-    :param ways: of :data:`WAYS`, those to compare with torch.
+    :param ways: of :data:`WAYS`, those to compare with torch; "cpu" is left out when it knows no such net.
     :param progress: called with a case's label, the number done and the total.
 
     Raises :class:`ModelError` when the bundle cannot be compared, :class:`DigestError` when it is damaged,
@@ -194,11 +195,11 @@ def check(
         raise InputError(f"nothing to compare: {len(plan)} cases, ways {', '.join(ways) or 'none'}")
     skipped = [] if source is not None else ["real pictures: no clip was given"]
     precisions = ["fp32", "bf16"] if _has_bf16(bundle, skipped) else ["fp32"]
-    modules = {
-        (p, strength): _module(bundle, p, strength)
-        for p in precisions
-        for strength in {case.strength for case in plan}
-    }
+    strengths = {case.strength for case in plan}
+    modules = {(p, s): _module(bundle, p, s) for p in precisions for s in strengths}
+    if "cpu" in ways and not _runs(bundle, "fp32", "cpu"):
+        ways = [way for way in ways if way != "cpu"]
+    own = {s: _module(bundle, "fp32", s, "cpu") for s in strengths} if "cpu" in ways else {}
     rows = []
     for number, case in enumerate(plan):
         progress(case.label, number, len(plan))
@@ -209,6 +210,10 @@ def check(
             for way in ways:
                 if way == "module":
                     got = _by_module(modules[precision, case.strength], pictures, case)
+                elif way == "cpu":
+                    if precision != "fp32":
+                        continue
+                    got = _by_module(own[case.strength], pictures, case)
                 else:
                     got = _by_filter(bundle, pictures, case, precision)
                 found[precision][way] = _difference(got, wanted, case)
@@ -243,10 +248,23 @@ def _net(bundle: Model) -> SRNet | LowrankNet:
     return load_net(bundle)
 
 
-def _module(bundle: Model, precision: str, strength: float = 1.0) -> PictureFilter:
+def _module(bundle: Model, precision: str, strength: float = 1.0, backend: str = "openvino") -> PictureFilter:
     if bundle.task == "lowrank":
-        return LowrankPre(str(bundle.folder), strength=strength, backend="openvino", precision=precision)
-    return SuperResolution(str(bundle.folder), backend="openvino", precision=precision)
+        return LowrankPre(str(bundle.folder), strength=strength, backend=backend, precision=precision)
+    return SuperResolution(str(bundle.folder), backend=backend, precision=precision)
+
+
+def _runs(bundle: Model, precision: str, backend: str) -> bool:
+    try:
+        _try(bundle, precision, backend)
+    except BackendError:
+        return False
+    return True
+
+
+def _try(bundle: Model, precision: str, backend: str) -> None:
+    flat = [np.full(shape, 100, np.uint8) for shape in ((64, 64), (32, 32), (32, 32))]
+    _module(bundle, precision, backend=backend)(flat)
 
 
 def spans(bit_depth: int, full_range: bool) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -290,9 +308,8 @@ def unfold(tensor: NDArray[np.float32], width: int, height: int, bit_depth: int,
 
 
 def _has_bf16(bundle: Model, skipped: list[str]) -> bool:
-    flat = [np.full(shape, 100, np.uint8) for shape in ((64, 64), (32, 32), (32, 32))]
     try:
-        _module(bundle, "bf16")(flat)
+        _try(bundle, "bf16", "openvino")
     except BackendError as error:
         skipped.append(f"bf16: {error}")
         return False

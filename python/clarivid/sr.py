@@ -18,7 +18,8 @@ class SuperResolution(PictureFilter):
     Args:
         model: name of a bundle (``clarivid models list``), or a path to a bundle's folder or to an ``.onnx``
             file.
-        backend: ``auto``, ``openvino`` or ``dummy``. A named backend that cannot run is an error.
+        backend: ``auto``, ``openvino``, ``cpu`` (our own kernels, for the nets that they know) or ``dummy``;
+            ``auto`` prefers ``cpu``. A named backend that cannot run is an error.
         device: the backend's name of a device; empty for its default.
         precision: ``fp32`` (the reference's pixels), ``bf16``, ``fp16``, or ``auto``: the fastest that this
             processor computes in and that passed the bundle's parity gate.

@@ -226,7 +226,7 @@ typedef enum clv_dither {
 
 typedef struct clv_session_params {
     uint32_t struct_size; /**< sizeof(clv_session_params): lets an old host run with a newer library */
-    const char *backend;  /**< "auto", "openvino", "dummy", ...; NULL is "auto" */
+    const char *backend;  /**< "auto", "openvino", "cpu", "dummy", ...; NULL is "auto" */
     const char *device;   /**< the backend's name of a device; NULL or "" for its default */
     clv_precision precision;
     int threads;   /**< CPU threads, 1..1024; 0 for all cores that the process may use */
@@ -259,8 +259,9 @@ typedef struct clv_session_info {
 
 /**
  * Compiles `model` for pictures of `format`: this is the slow call (tens of milliseconds to seconds).
- * backend="auto" takes what fits the pictures' memory and says at CLV_LOG_INFO what it took and why; a named
- * backend that cannot run is an error with the reason, never another backend.
+ * backend="auto" takes what fits the net and the pictures' memory (on the CPU: "cpu", our own kernels, for a
+ * bundle whose architecture they know, else "openvino") and says at CLV_LOG_INFO what it took and why; a
+ * named backend that cannot run is an error with the reason, never another backend.
  * @param params NULL for the defaults. Fields beyond struct_size, which an older host does not know, have
  * theirs.
  * @return CLV_OK and *session, which the caller destroys; CLV_ERR_INVALID_ARGUMENT, CLV_ERR_UNSUPPORTED

@@ -66,7 +66,7 @@ def command(
             bundle,
             source=None if no_real else source,
             chosen=parity.cases(quick, parity.strengths_of(bundle)),
-            ways=("module",) if no_filter else parity.WAYS,
+            ways=[way for way in parity.WAYS if way != "filter" or not no_filter],
             progress=show,
         )
     if as_json:
@@ -86,12 +86,11 @@ def _print(report: Report) -> None:
     table = Table(
         title=f"{report.model} against PyTorch in fp32", box=None, pad_edge=False, title_justify="left"
     )
-    ways = list(report.rows[0].fp32)
     for title in ("pictures", "size", "format", "range", "strength"):
         table.add_column(title, no_wrap=True)
-    for way in ways:
+    for way in report.rows[0].fp32:
         table.add_column(f"fp32 {way}:\nmax, differ", justify="right")
-    for way in ways if report.bf16_psnr_db is not None else ():
+    for way in report.rows[0].bf16:
         table.add_column(f"bf16 {way}:\nPSNR-Y dB, max", justify="right")
     for row in report.rows:
         case = row.case

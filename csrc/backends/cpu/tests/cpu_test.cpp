@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What the CPU backend's kernels promise: a chain computes what convolutions by the book compute, every level
+// gives the bits of the reference, and neither the bands nor the threads matter. `cpu_test --bench` times the
+// levels.
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "backends/cpu/chain.h"
+
+namespace {
+
+using clv::cpu::Chain;
+using clv::cpu::Layer;
+using clv::cpu::Level;
+
+struct Shape {
+    int height;
+    int width;
+    size_t count(int channels) const {
+        return static_cast<size_t>(channels) * static_cast<size_t>(height) * static_cast<size_t>(width);
+    }
+};
+
+std::mt19937 generator(1);
+
+std::vector<float> random_values(size_t count, float size) {
+    std::normal_distribution<float> distribution(0.0F, size);
+    std::vector<float> values(count);
+    for (float &value : values)
+        value = distribution(generator);
+    return values;
+}
+
+std::vector<Layer> random_layers(const std::vector<int> &widths, const std::vector<int> &dilations) {
+    std::vector<Layer> layers;
+    for (size_t i = 0; i + 1 < widths.size(); i++)
+        layers.push_back({widths[i], widths[i + 1], dilations[i],
+                          random_values(static_cast<size_t>(widths[i] * widths[i + 1] * 9), 0.15F),
+                          random_values(static_cast<size_t>(widths[i + 1]), 0.1F)});
+    return layers;
+}
+
+/// A chain by the book, in double.
+std::vector<double> by_the_book(const std::vector<Layer> &layers, float slope, Shape shape,
+                                const std::vector<float> &input) {
+    std::vector<double> values(input.begin(), input.end());
+    for (size_t i = 0; i < layers.size(); i++) {
+        const Layer &layer = layers[i];
+        std::vector<double> out(shape.count(layer.out_channels));
+        for (int o = 0; o < layer.out_channels; o++)
+            for (int y = 0; y < shape.height; y++)
+                for (int x = 0; x < shape.width; x++) {
+                    double sum = layer.bias[static_cast<size_t>(o)];
+                    for (int c = 0; c < layer.in_channels; c++)
+                        for (int k = 0; k < 9; k++) {
+                            const int fy = y + (k / 3 - 1) * layer.dilation,
+                                      fx = x + (k % 3 - 1) * layer.dilation;
+                            if (fy >= 0 && fy < shape.height && fx >= 0 && fx < shape.width)
+                                sum +=
+                                    values[static_cast<size_t>((c * shape.height + fy) * shape.width + fx)] *
+                                    static_cast<double>(layer.weights[static_cast<size_t>(
+                                        (o * layer.in_channels + c) * 9 + k)]);
+                        }
+                    const auto at = static_cast<size_t>((o * shape.height + y) * shape.width + x);
+                    const bool ends = i + 1 == layers.size();
+                    out[at] = ends ? sum + static_cast<double>(input[at])
+                                   : std::max(sum, sum * static_cast<double>(slope));
+                }
+        values = std::move(out);
+    }
+    return values;
+}
+
+std::vector<float> run(const std::vector<Layer> &layers, Shape shape, const std::vector<float> &input,
+                       const Level &level, int band) {
+    Chain chain(layers, 0.1F, shape.height, shape.width, level);
+    std::vector<float> output(input.size(), std::nanf(""));
+    for (int first = 0; first < shape.height; first += band)
+        chain.run(input.data(), output.data(), first, std::min(first + band, shape.height));
+    return output;
+}
+
+struct Case {
+    std::vector<int> widths;
+    std::vector<int> dilations;
+    Shape shape;
+};
+
+const std::vector<Case> kCases = {
+    {{6, 12, 12, 6}, {1, 1, 1}, {27, 38}},
+    {{6, 12, 12, 6}, {1, 1, 1}, {1, 1}},
+    {{6, 12, 12, 6}, {1, 1, 1}, {40, 480}},
+    {{6, 12, 12, 6}, {1, 2, 4}, {33, 65}},
+    {{6, 16, 6}, {1, 1}, {18, 130}},
+    {{6, 9, 7, 5, 6}, {1, 3, 1, 2}, {21, 97}},
+    {{6, 1, 6}, {5, 1}, {3, 2}},
+    {{6, 23, 6}, {1, 1}, {8, 33}},
+    {{6, 11, 11, 11, 6}, {1, 1, 2, 1}, {64, 31}},
+    {{6, 6}, {1}, {5, 64}},
+};
+
+bool same(const std::vector<float> &a, const std::vector<float> &b) {
+    return std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+int failures = 0;
+
+void expect(bool condition, const std::string &what) {
+    if (condition)
+        return;
+    failures++;
+    std::printf("FAIL %s\n", what.c_str());
+}
+
+std::string text(const Case &c, const Level &level) {
+    std::string out = level.name;
+    for (const int width : c.widths)
+        out += " " + std::to_string(width);
+    return out + ", " + std::to_string(c.shape.width) + "x" + std::to_string(c.shape.height);
+}
+
+void check_levels() {
+    int count = 0;
+    const Level *const *levels = clv::cpu::levels(count);
+    for (const Case &c : kCases) {
+        const auto layers = random_layers(c.widths, c.dilations);
+        const auto input = random_values(c.shape.count(c.widths[0]), 0.3F);
+        const auto wanted = by_the_book(layers, 0.1F, c.shape, input);
+        const auto reference = run(layers, c.shape, input, *levels[0], c.shape.height);
+        double error = 0;
+        for (size_t i = 0; i < wanted.size(); i++)
+            error = std::max(error, std::abs(wanted[i] - static_cast<double>(reference[i])));
+        expect(error < 1e-5, text(c, *levels[0]) + " is off by " + std::to_string(error));
+        for (int i = 0; i < count; i++)
+            for (const int band : {1, 5, 16, c.shape.height})
+                expect(same(run(layers, c.shape, input, *levels[i], band), reference),
+                       text(c, *levels[i]) + " in bands of " + std::to_string(band) +
+                           " gives other bits than the reference");
+    }
+}
+
+void check_threads() {
+    const Case &c = kCases[2];
+    const auto layers = random_layers(c.widths, c.dilations);
+    const auto input = random_values(c.shape.count(6), 0.3F);
+    const auto wanted = run(layers, c.shape, input, clv::cpu::best_level(), c.shape.height);
+    Chain chain(layers, 0.1F, c.shape.height, c.shape.width);
+    std::vector<float> output(input.size());
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 8; t++)
+        threads.emplace_back([&, t] { chain.run(input.data(), output.data(), 5 * t, 5 * t + 5); });
+    for (auto &thread : threads)
+        thread.join();
+    expect(same(output, wanted), "bands on threads give other bits");
+}
+
+double thread_seconds() {
+    timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+void bench() {
+    const Shape shape = {540, 960};
+    const auto layers = random_layers({6, 12, 12, 6}, {1, 1, 1});
+    const auto input = random_values(shape.count(6), 0.3F);
+    std::vector<float> output(input.size());
+    int count = 0;
+    const Level *const *levels = clv::cpu::levels(count);
+    std::printf("1080p, 6-12-12-6 channels (1.34 GMAC), one thread, processor time, the fastest of ten\n");
+    for (int i = 0; i < count; i++) {
+        Chain chain(layers, 0.1F, shape.height, shape.width, *levels[i]);
+        double best = 1e9;
+        for (int n = 0; n < (i ? 10 : 2); n++) {
+            const double begin = thread_seconds();
+            chain.run(input.data(), output.data(), 0, shape.height);
+            best = std::min(best, thread_seconds() - begin);
+        }
+        std::printf("%-10s %8.2f ms\n", levels[i]->name, 1e3 * best);
+    }
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+    if (argc > 1 && std::strcmp(argv[1], "--bench") == 0) {
+        bench();
+        return 0;
+    }
+    check_levels();
+    check_threads();
+    std::printf("%s: %d failures\n", clv::cpu::best_level().name, failures);
+    return failures != 0;
+}
