@@ -16,6 +16,11 @@ Example:
   clarivid data sr --out sr0.pack
   clarivid train sr --kind game --minutes 60 --out runs/game sr0.pack
   clarivid export runs/game/best.pt --name game_x2 --out models/game_x2
+
+\b
+  clarivid data lowrank --out low0.pack
+  clarivid train lowrank --minutes 60 --out runs/lowrank low0.pack
+  clarivid export runs/lowrank/best.pt --name lowrank_v1 --out models/lowrank_v1
 """,
 )
 def command() -> None:
@@ -135,3 +140,177 @@ def sr(packs: tuple[Path, ...], out: Path, resume: bool, init: Path | None, **wo
             f"{kind}: {row['psnr_y']:.2f} dB, Lanczos {row['lanczos']:.2f}, gain {row['gain_db']:+.2f}, "
             f"least {row['worst_gain_db']:+.2f}"
         )
+
+
+@command.command(
+    name="lowrank",
+    epilog="""\b
+Examples:
+  clarivid train lowrank --minutes 60 --out runs/a low0.pack
+  clarivid train lowrank --minutes 60 --ssim 1 --neg 1 --vmaf 0.2 --out runs/b low0.pack low1.pack
+  clarivid train lowrank --minutes 60 --out runs/a --resume low0.pack      after an interruption
+  clarivid train lowrank --minutes 20 --init runs/a/best.pt --lr 5e-4 --rate-weight 4 --rate-target -0.08 \\
+      --out runs/c low0.pack
+  tail -f runs/a/log.jsonl | jq -c .validation.all
+""",
+)
+@click.argument("packs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--minutes",
+    default=60.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Time budget of the run, parts before --resume included, preparation and validation not. The "
+    "learning rate falls to 2 % over it.",
+)
+@click.option(
+    "--steps",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Budget in steps instead of minutes; 0 for minutes. Makes a run repeatable.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of the run: last.pt, best.pt (least loss on held-out crops), log.jsonl.",
+)
+@click.option("--resume", is_flag=True, help="Go on from OUT/last.pt when it is there.")
+@click.option(
+    "--init", type=click.Path(path_type=Path), help="Start from the averaged weights of another run."
+)
+@click.option("--vmaf", default=0.1, show_default=True, help="Weight of VMAF's BD-rate; sharpening earns it.")
+@click.option("--neg", default=1.0, show_default=True, help="Weight of VMAF-NEG's BD-rate.")
+@click.option("--ssim", default=1.5, show_default=True, help="Weight of SSIM's, decimated as at 720p.")
+@click.option("--ssim-full", default=0.7, show_default=True, help="Weight of SSIM's at full resolution.")
+@click.option("--ms-ssim", default=0.0, show_default=True, help="Weight of MS-SSIM's.")
+@click.option("--psnr", default=0.0, show_default=True, help="Weight of PSNR's.")
+@click.option(
+    "--rate-weight",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="What bits above --rate-target count.",
+)
+@click.option(
+    "--rate-target",
+    default=0.0,
+    show_default=True,
+    help="The change of ln(bits) that is wanted: -0.08 is 8 % fewer.",
+)
+@click.option(
+    "--chroma", default=1.0, show_default=True, type=click.FloatRange(0), help="Weight of chroma's change."
+)
+@click.option(
+    "--pixel", default=0.0, show_default=True, type=click.FloatRange(0), help="Weight of luma's change."
+)
+@click.option(
+    "--colour",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Weight of a drift of the mean of Y, U or V.",
+)
+@click.option(
+    "--vgg",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Weight of the distance of VGG features. Dear.",
+)
+@click.option(
+    "--distribution",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Weight of the Fréchet distance of VGG features' distributions. Dear.",
+)
+@click.option(
+    "--perceptual-crops",
+    default=2,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Crops for these two, a step.",
+)
+@click.option(
+    "--perceptual-every",
+    default=4,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Steps from one such step to the next.",
+)
+@click.option("--channels", default=12, show_default=True, help="Width of the net's inner layers.")
+@click.option("--layers", default=3, show_default=True, help="Convolutions of the net.")
+@click.option("--dilation", default="", help="One number a layer, as 1,2,1. [default: all 1]")
+@click.option(
+    "--kinds",
+    default="natural,game,screen,noisy",
+    show_default=True,
+    help="Crops to learn from; all validate.",
+)
+@click.option("--qps", default="22,26,30,34,38", show_default=True, help="QPs to learn at, of these.")
+@click.option("--batch", default=8, show_default=True, type=click.IntRange(1), help="Crops a step.")
+@click.option("--lr", default=2e-3, show_default=True, help="Top learning rate. Halve it if the loss jumps.")
+@click.option(
+    "--ema",
+    default=0.99,
+    show_default=True,
+    type=click.FloatRange(0, 1, max_open=True),
+    help="How slowly the averaged weights follow; they are what is validated and exported.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the first weights and of the order of crops.")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1), help="CPU threads.")
+@click.option(
+    "--device", default="auto", show_default=True, help="auto (a GPU when there is one), cpu, cuda, cuda:1."
+)
+@click.option(
+    "--prices",
+    type=click.Path(path_type=Path),
+    help="Prices of the stand-in encoder, from 'clarivid train codec'. [default: the shipped ones]",
+)
+@click.option("--validate-every", default=300.0, show_default=True, help="Seconds between validations.")
+@click.option("--save-every", default=120.0, show_default=True, help="Seconds between checkpoints.")
+def lowrank(
+    packs: tuple[Path, ...],
+    out: Path,
+    resume: bool,
+    init: Path | None,
+    prices: Path | None,
+    **words: Any,
+) -> None:
+    """Train the prefilter's net on PACKS made by 'clarivid data lowrank'.
+
+    First the untouched crops are coded by the stand-in encoder at seven QPs: some minutes for a pack, kept in
+    the cache. Prints the last validation: BD-rates estimated on held-out crops through the stand-in, and the
+    change of bits, in per cent.
+    """
+    from clarivid.cli._progress import bar
+    from clarivid.train.codec import SHIPPED
+    from clarivid.train.lowrank import Options, Report, train
+    from clarivid.train.ratedistortion import METRICS
+
+    with bar("prepare") as (progress, task):
+
+        def prepare(done: int, total: int) -> None:
+            progress.update(task, description="prepare", total=total, completed=done)
+
+        def show(report: Report) -> None:
+            bd = "" if report.bd is None else f", BD {100 * report.bd:+.1f} %"
+            progress.update(
+                task,
+                description="train",
+                total=1.0,
+                completed=report.done,
+                note=f"step {report.step}, loss {report.loss:+.4f}, "
+                f"{report.crops_per_second:.1f} crops/s{bd}",
+            )
+
+        score = train(Options(**words), packs, out, resume, init, prices or SHIPPED, show, prepare)
+    names = (*METRICS, "bits")
+    click.echo(" " * 9 + "".join(f"{name:>10}" for name in names))
+    for kind, row in score.items():
+        if isinstance(row, dict) and "bits" in row:
+            click.echo(f"{kind:9}" + "".join(f"{row[name]:+10.2f}" for name in names))
+    by_strength = ", ".join(f"{strength}: {bits:+.2f}" for strength, bits in score["strength"].items())
+    click.echo(f"bits by strength: {by_strength}" + ("" if score["monotone"] else " (not monotone)"))

@@ -10,7 +10,7 @@ from typing import Any
 
 from clarivid.errors import InputError
 from clarivid.export import bundle, lowrank, sr
-from clarivid.train.sr import read_checkpoint
+from clarivid.train.runs import read_checkpoint
 
 # Checkpoints that name no task are super-resolution's.
 _SOURCES = {"sr": sr.source, "lowrank": lowrank.source}

@@ -14,7 +14,7 @@ from onnx import TensorProto
 from clarivid.export.bundle import Source, training_of
 from clarivid.export.graph import Graph, Weights, weights_of
 from clarivid.nets.sr import GATE_STRIDE, IN_CHANNELS, NEAREST, SLOPE, SRNet
-from clarivid.train.sr import summary_of
+from clarivid.train.runs import summary_of
 
 
 def build_onnx(net: SRNet, name: str, half: bool = False) -> onnx.ModelProto:

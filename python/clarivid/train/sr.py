@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,15 @@ from clarivid.data.sources import KINDS
 from clarivid.errors import InputError
 from clarivid.nets.sr import SRNet
 from clarivid.train.batches import Batch, Batches, fold, normalise, unfold
-
-CHECKPOINT_SCHEMA = 1
+from clarivid.train.runs import (
+    CHECKPOINT_SCHEMA,
+    average_weights,
+    cosine,
+    pick_device,
+    read_checkpoint,
+    save_atomically,
+    summary_of,
+)
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,7 @@ def train(
     rate = 0.0
 
     def save(name: str) -> None:
-        _save(
+        save_atomically(
             out / name,
             {
                 "schema": CHECKPOINT_SCHEMA,
@@ -173,14 +179,14 @@ def train(
         if ending:
             return score
         clock = time.monotonic()
-        lr = _rate(options.lr, done, step)
+        lr = cosine(options.lr, done, step)
         for group in optimiser.param_groups:
             group["lr"] = lr
         loss = _step(net, optimiser, batches.draw(), options, bf16)
         loss_sum += loss
         loss_count += 1
         step += 1
-        _average(average, net, min(options.ema, (1 + step) / (10 + step)))
+        average_weights(average, net, min(options.ema, (1 + step) / (10 + step)))
         took = time.monotonic() - clock
         spent += took
         rate = options.batch / took if rate == 0 else 0.98 * rate + 0.02 * options.batch / took
@@ -233,17 +239,6 @@ def _sobel(difference: Tensor) -> Tensor:
     return torch.nn.functional.conv2d(y, torch.stack([kernel, kernel.T])[:, None])
 
 
-def _rate(top: float, done: float, step: int) -> float:
-    """Warm-up over 50 steps, then half a cosine down to a hundredth."""
-    return top * min(1.0, (step + 1) / 50) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
-
-
-@torch.no_grad()
-def _average(average: dict[str, Tensor], net: SRNet, keep: float) -> None:
-    state = net.state_dict()
-    torch._foreach_lerp_(list(average.values()), [state[name] for name in average], 1 - keep)
-
-
 class Validation:
     """Whole pictures of held-out titles; Lanczos is pillow's, which agrees with swscale's to some 0.01 dB."""
 
@@ -292,21 +287,6 @@ def psnr(a: np.ndarray[Any, np.dtype[np.uint8]], b: np.ndarray[Any, np.dtype[np.
     return 10 * math.log10(255**2 / max(mse, 1e-9))
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint on the CPU; :class:`InputError` when it is missing, damaged or not one of ours."""
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        if state["schema"] != CHECKPOINT_SCHEMA:
-            raise InputError(
-                f"{path} has checkpoint schema {state['schema']}, this clarivid reads {CHECKPOINT_SCHEMA}"
-            )
-    except InputError:
-        raise
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise InputError(f"cannot read the checkpoint {path}: {error}") from error
-    return state
-
-
 def net_from_checkpoint(path: Path) -> tuple[SRNet, dict[str, Any]]:
     """The net with averaged weights, in eval mode, and the checkpoint."""
     state = read_checkpoint(path)
@@ -314,22 +294,6 @@ def net_from_checkpoint(path: Path) -> tuple[SRNet, dict[str, Any]]:
     net = SRNet(config["channels"], config["blocks"], config["scale"], config["attention"])
     net.load_state_dict(state["ema"])
     return net.eval(), state
-
-
-def _save(path: Path, state: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    torch.save(state, temporary)
-    temporary.replace(path)
-
-
-def summary_of(state: Mapping[str, Any]) -> dict[str, Any]:
-    """What a card tells of an earlier run."""
-    return {
-        "options": state["options"],
-        "steps": state["step"],
-        "seconds": state["seconds"],
-        "packs": state.get("packs", []),
-    }
 
 
 def _origin(pack: Pack) -> dict[str, Any]:
@@ -352,10 +316,7 @@ def _shares(options: Options) -> dict[str, float]:
 
 def _device(options: Options) -> tuple[torch.device, bool]:
     """The device, and whether to compute in bf16 there."""
-    name = options.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
+    device = pick_device(options.device)
     if options.precision not in {"auto", "fp32", "bf16"}:
         raise InputError(f"precision '{options.precision}' is not one of auto, fp32, bf16")
     fast = device.type == "cuda" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

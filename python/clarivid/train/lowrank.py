@@ -1,0 +1,463 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Training of ``lowrank_pre``'s net: the BD-rate of several metrics, through a stand-in for the encoder.
+
+A step draws coded crops of three frames and a QP, filters every frame, codes the result with the stand-in
+(:mod:`clarivid.train.codec`), and scores the decoded frames against the *unfiltered* ones. What is minimised
+is the weighted mean of the metrics' first-order BD-rates (:mod:`clarivid.train.ratedistortion`), and how far
+the colours move. Runs are resumable, on a CPU core or a GPU.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clarivid.data.lowrank import FRAMES, KINDS, Crops, LowrankPack, load
+from clarivid.errors import InputError
+from clarivid.nets.lowrank import LowrankNet
+from clarivid.paths import sha256_of
+from clarivid.train.batches import Planes, fold, normalise, unfold
+from clarivid.train.codec import SHIPPED, Codec, calibrated
+from clarivid.train.ratedistortion import (
+    AQ,
+    METRICS,
+    QPS,
+    Curves,
+    Reference,
+    Table,
+    qp_index,
+    rate,
+    sampling,
+    table_of,
+)
+from clarivid.train.runs import (
+    CHECKPOINT_SCHEMA,
+    average_weights,
+    cosine,
+    pick_device,
+    read_checkpoint,
+    save_atomically,
+    summary_of,
+)
+
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_STRENGTH_QP = QPS.index(30)
+_VALIDATION_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run is made of; the command line has the same words.
+
+    ``vmaf`` to ``psnr`` are the weights of the metrics' BD-rates. ``rate_target`` is a change of ln(bits):
+    -0.08 wants 8 % fewer; what a crop is above it counts ``rate_weight``. ``chroma`` and ``pixel`` weigh the
+    squared change of chroma and luma, ``colour`` that of each plane's mean, in codes. ``vgg`` and
+    ``distribution`` weigh distances of VGG features, of ``perceptual_crops`` crops every
+    ``perceptual_every`` steps. ``minutes`` is the budget of the whole run, resumed parts together; ``steps``
+    replaces it by a number of steps, which makes a run repeatable to the bit on one machine.
+    """
+
+    minutes: float = 60.0
+    steps: int = 0
+    vmaf: float = 0.1
+    neg: float = 1.0
+    ssim: float = 1.5
+    ssim_full: float = 0.7
+    ms_ssim: float = 0.0
+    psnr: float = 0.0
+    rate_target: float = 0.0
+    rate_weight: float = 0.0
+    chroma: float = 1.0
+    pixel: float = 0.0
+    colour: float = 1.0
+    vgg: float = 0.0
+    distribution: float = 0.0
+    perceptual_crops: int = 2
+    perceptual_every: int = 4
+    channels: int = 12
+    layers: int = 3
+    dilation: str = ""
+    kinds: str = ",".join(KINDS)
+    qps: str = "22,26,30,34,38"
+    batch: int = 8
+    lr: float = 2e-3
+    ema: float = 0.99
+    seed: int = 0
+    threads: int = 1
+    device: str = "auto"
+    save_every: float = 120.0
+    validate_every: float = 300.0
+
+    def weights(self) -> dict[str, float]:
+        """Weights of the metrics that count; :class:`InputError` when none does."""
+        found = {name: float(getattr(self, name)) for name in METRICS}
+        if min(found.values()) < 0 or not any(found.values()):
+            raise InputError(
+                f"the metrics' weights are 0 or more, and one at least above 0, not "
+                f"{', '.join(f'{name} {value:g}' for name, value in found.items())}"
+            )
+        return {name: value for name, value in found.items() if value}
+
+
+@dataclass
+class Report:
+    """What the progress display gets after each step."""
+
+    step: int
+    done: float  # 0..1 of the budget
+    loss: float
+    lr: float
+    crops_per_second: float
+    bd: float | None  # weighted mean of the BD-rates at the last validation, a logarithm
+
+
+def train(
+    options: Options,
+    packs: Sequence[Path],
+    out: Path,
+    resume: bool = False,
+    init: Path | None = None,
+    prices: Path = SHIPPED,
+    progress: Callable[[Report], None] | None = None,
+    preparing: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Train and leave ``last.pt``, ``best.pt`` (least loss on the held-out crops) and ``log.jsonl`` in
+    ``out``; returns the last validation.
+
+    ``resume`` goes on from ``out/last.pt`` (weights, optimiser, step, random state, time spent); ``init``
+    starts a new run from another run's averaged weights. ``prices`` are the stand-in's. ``preparing`` gets
+    (crops done, crops in all) while the untouched crops are coded, once for a pack and kept in the cache.
+    Raises :class:`InputError` on unusable options, packs or checkpoints.
+    """
+    weights = options.weights()
+    places = qp_index(options.qps)
+    torch.set_num_threads(max(1, options.threads))
+    device = pick_device(options.device)
+    torch.manual_seed(options.seed)
+    net = _new_net(options).to(device)
+    rng = torch.Generator().manual_seed(options.seed)
+    history: list[dict[str, Any]] = []
+    if init is not None:
+        state = read_checkpoint(init)
+        _fill(net, state, "ema", init)
+        history = [*state.get("history", []), summary_of(state)]
+    average = {name: value.detach().clone() for name, value in net.state_dict().items()}
+    optimiser = torch.optim.Adam(net.parameters(), lr=options.lr, betas=(0.9, 0.99))
+    step, spent, best = 0, 0.0, math.inf
+    if resume and (out / "last.pt").is_file():
+        state = read_checkpoint(out / "last.pt")
+        _fill(net, state, "model", out / "last.pt")
+        average = {name: value.to(device) for name, value in state["ema"].items()}
+        optimiser.load_state_dict(state["optimiser"])
+        rng.set_state(state["rng"])
+        step, spent, best = state["step"], state["seconds"], state["best"]
+        history = list(state.get("history", []))
+    codec = calibrated(prices).to(device)
+    data = [load(path) for path in packs]
+    training, held_out = _prepare(data, packs, codec, device, preparing)
+    pool = training.pool(options.kinds)
+    out.mkdir(parents=True, exist_ok=True)
+    score: dict[str, Any] = {}
+    bd: float | None = None
+    loss_sum = torch.zeros((), device=device)
+    mean_loss, loss_count = math.nan, 0
+    saved = validated = time.monotonic()
+    speed = 0.0
+
+    def save(name: str) -> None:
+        state = {
+            "schema": CHECKPOINT_SCHEMA,
+            "task": "lowrank",
+            "model": net.state_dict(),
+            "ema": average,
+            "optimiser": optimiser.state_dict(),
+            "rng": rng.get_state(),
+            "step": step,
+            "seconds": spent,
+            "best": best,
+            "net": net.config(),
+            "options": asdict(options),
+            "history": history,
+            "score": score,
+            "sources": [p.manifest["sources"] for p in data],
+            "packs": [{"seed": p.manifest.get("seed", 0), "crops": len(p.train)} for p in data],
+        }
+        save_atomically(out / name, state)
+
+    while True:
+        done = step / options.steps if options.steps else spent / (60 * options.minutes)
+        ending = done >= 1
+        if ending or time.monotonic() - validated >= options.validate_every:
+            score = validate(net, average, held_out, codec, options)
+            bd = score["bd"]
+            if loss_count:
+                mean_loss = float(loss_sum) / loss_count
+                loss_sum.zero_()
+                loss_count = 0
+            line = {
+                "step": step,
+                "minutes": round(spent / 60, 2),
+                "loss": mean_loss,
+                "lr": optimiser.param_groups[0]["lr"],
+                "crops_per_second": round(speed, 1),
+                "validation": score,
+            }
+            with (out / "log.jsonl").open("a", encoding="utf-8") as log:
+                log.write(json.dumps(line) + "\n")
+            if score["loss"] < best:
+                best = score["loss"]
+                save("best.pt")
+            validated = time.monotonic()
+        if ending or time.monotonic() - saved >= options.save_every:
+            save("last.pt")
+            saved = time.monotonic()
+        if ending:
+            return score
+        clock = time.monotonic()
+        lr = cosine(options.lr, done, step, 30, 0.02)
+        for group in optimiser.param_groups:
+            group["lr"] = lr
+        index = pool[torch.randint(0, len(pool), (options.batch,), generator=rng)]
+        place = places[int(torch.randint(0, len(places), (1,), generator=rng))]
+        pass_ = run(net, training, index, place, codec, list(weights))
+        loss = criterion(pass_, weights, options)
+        if (options.vgg or options.distribution) and step % options.perceptual_every == 0:
+            loss = loss + _perceptual(pass_, options)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 0.3)
+        optimiser.step()
+        loss_sum += loss.detach()
+        loss_count += 1
+        step += 1
+        average_weights(average, net, min(options.ema, (1 + step) / (10 + step)))
+        took = time.monotonic() - clock
+        spent += took
+        speed = options.batch / took if speed == 0 else 0.98 * speed + 0.02 * options.batch / took
+        if progress:
+            progress(Report(step, done, float(loss_sum) / loss_count, lr, speed, bd))
+
+
+class Set:
+    """Crops with what was measured on them, on one device."""
+
+    def __init__(self, crops: Sequence[Crops], tables: Sequence[Table], device: torch.device) -> None:
+        self.y, self.u, self.v = (
+            torch.cat([torch.from_numpy(getattr(c, plane)) for c in crops]).to(device) for plane in "yuv"
+        )
+        self.kinds = [kind for c in crops for kind in c.kinds]
+        table = Table.joined(tables)
+        self.vectors, self.moving = table.vectors.to(device), table.moving.to(device)
+        curves = Curves.of(table.points, self.kinds)
+        self.curves = Curves(*(x.to(device) for x in vars(curves).values()))
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+    def pool(self, kinds: str) -> Tensor:
+        """Indices of the crops of ``kinds`` ("natural,game"). Raises :class:`InputError`."""
+        wanted = kinds.split(",")
+        unknown = [kind for kind in wanted if kind not in KINDS]
+        if unknown:
+            raise InputError(f"there is no kind '{unknown[0]}' of crops; use some of {', '.join(KINDS)}")
+        found = [i for i, kind in enumerate(self.kinds) if kind in wanted]
+        if not found:
+            raise InputError(f"the training packs have no crops of kind {' or '.join(wanted)}")
+        return torch.tensor(found)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass of n crops: ``bd`` [n,metrics] and ``change`` of rate [n], logarithms; filtered planes and
+    their change in codes, luma [n,3,H,W] and ``chroma`` [n,3,2,H/2,W/2]; ``drift`` [n,3] of the mean of Y, U
+    and V; ``source`` and ``filtered``, planes [3n,..] in codes."""
+
+    bd: Tensor
+    change: Tensor
+    luma: Tensor
+    chroma: Tensor
+    drift: Tensor
+    source: Planes
+    filtered: Planes
+
+
+def run(
+    net: LowrankNet,
+    crops: Set,
+    index: Tensor,
+    place: int,
+    codec: Codec,
+    metrics: Sequence[str],
+    strength: float = 1.0,
+) -> Pass:
+    """Filter crops ``index``, code them at ``QPS[place]``, and compare with their sources' curves."""
+    index = index.to(crops.y.device)
+    y, u, v = (plane[index] for plane in (crops.y, crops.u, crops.v))
+    count = len(y)
+    luma = y.float()
+    folded = fold(*normalise(y.flatten(0, 1), u.flatten(0, 1), v.flatten(0, 1)))
+    out = net(folded, strength)
+    planes = unfold(out)
+    filtered = ((planes[0] + 0.5) * 219 + 16).view_as(luma)
+    qp = luma.new_full((count,), QPS[place])
+    coded = codec(filtered, sampling(crops.vectors[index]), qp, torch.full_like(qp, AQ))
+    quality = Reference(luma, crops.moving[index]).quality(coded.decoded, metrics)
+    bd, change = crops.curves.difference(index, place, rate(coded), quality, metrics)
+    chroma = ((out - folded)[:, 4:] * 224).view(count, FRAMES, 2, *out.shape[2:])
+    moved = filtered - luma
+    drift = torch.cat([moved.mean((1, 2, 3))[:, None], chroma.mean((1, 3, 4))], 1)
+    source = (luma.flatten(0, 1), u.flatten(0, 1).float(), v.flatten(0, 1).float())
+    after = (filtered.flatten(0, 1), planes[1] * 224 + 128, planes[2] * 224 + 128)
+    return Pass(bd, change, moved, chroma, drift, source, after)
+
+
+def criterion(crops: Pass, weights: dict[str, float], options: Options) -> Tensor:
+    """The loss of a pass whose metrics are those of ``weights``."""
+    weight = crops.bd.new_tensor(list(weights.values()))
+    loss = (_squash(crops.bd) * weight).sum(1).mean() / weight.sum()
+    loss = loss + 0.02 * options.chroma * crops.chroma.square().mean()
+    loss = loss + 0.05 * options.colour * crops.drift.square().mean()
+    if options.pixel:
+        loss = loss + 0.02 * options.pixel * crops.luma.square().mean()
+    if options.rate_weight:
+        loss = loss + options.rate_weight * torch.relu(crops.change - options.rate_target).mean()
+    return loss
+
+
+def _squash(x: Tensor) -> Tensor:
+    """Linear to 0.5, a logarithm beyond: no crop outweighs the others."""
+    beyond = 0.5 + torch.log1p((x.abs() - 0.5).clamp_min(0))
+    return torch.where(x.abs() < 0.5, x, torch.sign(x) * beyond)
+
+
+def _perceptual(crops: Pass, options: Options) -> Tensor:
+    """Distances of VGG features between the source and the filtered picture, one frame of the first few
+    crops."""
+    from clarivid.train.perceptual import feature_distribution_distance, vgg_distance, vgg_features
+
+    frames = slice(1, FRAMES * options.perceptual_crops, FRAMES)
+    source = tuple(plane[frames] for plane in crops.source)
+    filtered = tuple(plane[frames] for plane in crops.filtered)
+    with torch.no_grad():
+        wanted = vgg_features((source[0], source[1], source[2]), 3)
+    loss = crops.bd.new_zeros(())
+    picture = (filtered[0], filtered[1], filtered[2])
+    if options.vgg:
+        loss = loss + options.vgg * vgg_distance(wanted, picture).mean()
+    if options.distribution:
+        distances = [
+            feature_distribution_distance(a, b, diagonal=True) / a.shape[1]
+            for a, b in zip(wanted, vgg_features(picture, 3), strict=True)
+        ]
+        loss = loss + options.distribution * torch.stack(distances).mean()
+    return loss
+
+
+@torch.no_grad()
+def validate(
+    net: LowrankNet, weights: dict[str, Tensor], crops: Set, codec: Codec, options: Options
+) -> dict[str, Any]:
+    """Score ``weights`` on held-out crops at the run's QPs.
+
+    ``loss`` is the training's criterion, by which the best weights are chosen; ``bd`` the weighted mean of
+    the BD-rates. ``all`` and each kind have every metric's estimated BD-rate and the change of bits, in
+    per cent (hundredths of a logarithm). ``strength`` has the change of bits at QP 30 by strength, and
+    ``monotone`` says whether it falls all the way or rises all the way.
+    """
+    trained = {name: value.clone() for name, value in net.state_dict().items()}
+    net.load_state_dict(weights)
+    counted = options.weights()
+    columns = [METRICS.index(name) for name in counted]
+    rows: list[Tensor] = []
+    losses: list[float] = []
+    batches = torch.split(torch.arange(len(crops)), _VALIDATION_BATCH)
+    for place in qp_index(options.qps):
+        for index in batches:
+            done = run(net, crops, index, place, codec, METRICS)
+            rows.append(torch.cat([done.bd, done.change[:, None]], 1).cpu())
+            part = Pass(**{**vars(done), "bd": done.bd[:, columns]})
+            losses += [float(criterion(part, counted, options))] * len(index)
+    by_crop = torch.cat(rows).view(-1, len(crops), len(METRICS) + 1).mean(0)
+    by_strength = [_bits_at(net, crops, batches, codec, strength) for strength in STRENGTHS]
+    net.load_state_dict(trained)
+    weight = torch.tensor(list(counted.values()))
+    means = by_crop.mean(0)
+    kinds = {kind: [i for i, own in enumerate(crops.kinds) if own == kind] for kind in KINDS}
+    steps = np.diff(by_strength)
+    return {
+        "loss": round(float(np.mean(losses)), 5),
+        "bd": round(float((means[columns] * weight).sum() / weight.sum()), 5),
+        "all": _named(means),
+        **{kind: _named(by_crop[own].mean(0)) for kind, own in kinds.items() if own},
+        "strength": {f"{s:g}": round(100 * b, 2) for s, b in zip(STRENGTHS, by_strength, strict=True)},
+        "monotone": bool((steps <= 1e-4).all() or (steps >= -1e-4).all()),
+    }
+
+
+def _bits_at(net: LowrankNet, crops: Set, batches: Sequence[Tensor], codec: Codec, strength: float) -> float:
+    """Mean change of rate."""
+    changes = [run(net, crops, index, _STRENGTH_QP, codec, ["psnr"], strength).change for index in batches]
+    return float(torch.cat(changes).mean())
+
+
+def _named(row: Tensor) -> dict[str, float]:
+    return {name: round(100 * float(value), 2) for name, value in zip((*METRICS, "bits"), row, strict=True)}
+
+
+def _prepare(
+    data: Sequence[LowrankPack],
+    paths: Sequence[Path],
+    codec: Codec,
+    device: torch.device,
+    preparing: Callable[[int, int], None] | None,
+) -> tuple[Set, Set]:
+    """Training and held-out crops with their tables."""
+    total = sum(len(p.train) + len(p.val) for p in data)
+    ready = 0
+    sets: list[tuple[list[Crops], list[Table]]] = [([], []), ([], [])]
+    for pack, path in zip(data, paths, strict=True):
+        digest = sha256_of(path)
+        for (crops, tables), own in zip(sets, (pack.train, pack.val), strict=True):
+            if len(own) == 0:
+                continue
+
+            def tell(done: int, before: int = ready) -> None:
+                if preparing:
+                    preparing(before + done, total)
+
+            crops.append(own)
+            tables.append(table_of(own, digest, codec, device, tell))
+            ready += len(own)
+            tell(0, ready)
+    training, held_out = (Set(crops, tables, device) if crops else None for crops, tables in sets)
+    if training is None or held_out is None:
+        raise InputError(
+            "the packs need crops to train on and crops held out; make one with 'clarivid data lowrank'"
+        )
+    return training, held_out
+
+
+def _new_net(options: Options) -> LowrankNet:
+    try:
+        dilation = [int(word) for word in options.dilation.split(",")] if options.dilation else None
+        return LowrankNet(options.channels, options.layers, dilation)
+    except ValueError as error:
+        raise InputError(f"the net cannot be made: {error}") from error
+
+
+def _fill(net: LowrankNet, state: dict[str, Any], which: str, path: Path) -> None:
+    """Give ``net`` a checkpoint's weights, if they are of the same net."""
+    if state.get("task") != "lowrank" or state["net"] != net.config():
+        raise InputError(
+            f"{path} is of another net than the options ask for: {state['net']}, not {net.config()}"
+        )
+    net.load_state_dict(state[which])
