@@ -39,9 +39,9 @@ def encodes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     done: list[tuple[Any, ...]] = []
     real = encoding.encode
 
-    def counted(*arguments: Any) -> encoding.Encoded:
-        done.append(arguments[1:4])
-        return real(*arguments)
+    def counted(*arguments: Any, **more: Any) -> encoding.Encoded:
+        done.append(arguments[2:])
+        return real(*arguments, **more)
 
     monkeypatch.setattr(encoding, "encode", counted)
     return done
@@ -287,6 +287,7 @@ def test_clips_that_cannot_be_measured_give_a_sentence(tmp_path: Path, store: St
         (lambda: lowrank(strength=1.5), r"strength 1.5 is outside 0..1"),
         (lambda: plan(Path("a"), encoders=()), r"no encoder is given"),
         (lambda: plan(Path("a"), encoders=(Encoder("x264"),) * 2), r"encoder x264 medium is given twice"),
+        (lambda: plan(Path("a"), sources=(Source("a/b", Path("a")),)), r'clip name "a/b" has a slash'),
         (lambda: plan(Path("a"), frames=1), r"1 frames are no video"),
         (lambda: plan(Path("a"), abr=(100.0, 200.0)), r"2 bitrates are given; a curve needs 4"),
         (lambda: plan(Path("a"), scores=("vmaf", "lpips")), r'score "lpips" is unknown: they are vmaf,'),

@@ -57,14 +57,24 @@ def arguments(encoder: Encoder, mode: str, rate: float, passes: int = 0) -> list
 
 
 def encode(
-    source: Path, encoder: Encoder, mode: str, rate: float, out: Path, frames: int, tools: Tools
+    source: Path,
+    out: Path,
+    encoder: Encoder,
+    mode: str,
+    rate: float,
+    *,
+    frames: int,
+    fps: float,
+    tools: Tools,
 ) -> Encoded:
     """Encode ``source`` into ``out`` (Matroska), in a folder where pass logs may be written.
+
+    Frames get equidistant times, ``fps`` a second, whatever times they have: rate control looks at them.
 
     Raises :class:`ToolError` that names the encoder and its last line, or when frames are lost.
     """
     what = f"{encoder.label} failed at {'CRF' if mode == 'crf' else 'kbit/s'} {rate:g}"
-    begin = [program(), *QUIET, "-threads", "1", "-i", str(source), "-map", "0:v:0"]
+    begin = [program(), *QUIET, "-threads", "1", "-r", f"{fps:g}", "-i", str(source), "-map", "0:v:0"]
     begin += ["-fps_mode", "passthrough"]
     commands = []
     start = time.monotonic()

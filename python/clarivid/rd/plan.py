@@ -209,6 +209,8 @@ class Plan:
         ):
             if not names:
                 raise InputError(f"there is nothing to do: no {what} is given")
+            if wrong := [name for name in names if "/" in name]:
+                raise InputError(f'{what} name "{wrong[0]}" has a slash')
             double = next((name for name in names if names.count(name) > 1), None)
             if double is not None:
                 raise InputError(f"{what} {double} is given twice")

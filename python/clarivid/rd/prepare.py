@@ -13,7 +13,9 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -103,7 +105,7 @@ class Preparer:
     def reference(self, source: Source, frames: int | None) -> Prepared:
         """The clip's first ``frames`` frames as they decode, 4:2:0 with 8 or 10 bits.
 
-        Raises :class:`InputError` when the clip is missing, too small or too short, :class:`ToolError`.
+        Raises :class:`InputError` when the clip is missing, too small or a single frame, :class:`ToolError`.
         """
         key = self._store.key("reference", sha256_of(_existing(source.path)), frames)
         path = self._scratch / f"{source.name}.mkv"
@@ -127,8 +129,19 @@ class Preparer:
 
         if variant.apply is not None:  # Nobody knows what a function depends on.
             return Prepared(make(), path, make)
-        key = self._store.key("variant", reference.clip.digest, *_identity(source, variant))
+        key = self._store.key("variant", reference.clip.digest, *self._identity(source, variant))
         return self._prepared("variants", key, path, make)
+
+    @cached_property
+    def _built(self) -> ffmpeg.Built:
+        """The ffmpeg with our filters: one for the whole run, even when a newer one is built meanwhile."""
+        return ffmpeg.find()
+
+    def _identity(self, source: Source, variant: Variant) -> list[object]:
+        """What the filtered samples depend on beside the reference."""
+        if variant.files is not None:
+            return ["file", sha256_of(_existing(variant.files[source.name]))]
+        return ["filters", variant.filters, self._built.root.name, *model_digests(variant.filters)]
 
     def _prepared(self, kind: str, key: str, path: Path, make: Callable[[], Clip]) -> Prepared:
         record = None if self._fresh else self._store.load(kind, key)
@@ -175,7 +188,7 @@ class Preparer:
                 self._ffmpeg(program(), given, [*options, *count], draft, what)
             else:
                 options[1] = f"{variant.filters},{options[1]}"
-                self._ffmpeg(str(ffmpeg.find().ffmpeg), reference.path, options, draft, what)
+                self._ffmpeg(str(self._built.ffmpeg), reference.path, options, draft, what)
             seconds = time.monotonic() - start
             got = probe(draft, self._tools)
             if (got.width, got.height) != (want.width, want.height):
@@ -202,28 +215,19 @@ class Preparer:
         """A variant in Python: raw video through the function, into a lossless file."""
         clip = reference.clip
         command = [program(), *QUIET, "-f", "rawvideo", "-pix_fmt", clip.pix_fmt]
-        command += [
-            "-s",
-            f"{clip.width}x{clip.height}",
-            "-r",
-            f"{clip.fps:g}",
-            "-i",
-            "-",
-            *LOSSLESS,
-            str(out),
-        ]
+        command += ["-s", f"{clip.width}x{clip.height}", "-r", f"{clip.fps:g}", "-i", "-"]
+        command += [*LOSSLESS, str(out)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
             assert process.stdin is not None
             for picture in self._pictures(reference.path, clip):
-                result = function(picture)
-                for before, after in zip(picture, result, strict=True):
+                for before, after in zip(picture, function(picture), strict=True):
                     if after.shape != before.shape or after.dtype != before.dtype:
-                        process.kill()
                         raise InputError(
                             f"{what}: it returned a plane {after.shape} of {after.dtype} for one "
                             f"{before.shape} of {before.dtype}"
                         )
-                    process.stdin.write(np.ascontiguousarray(after).tobytes())
+                    with suppress(BrokenPipeError):  # The exit code tells it.
+                        process.stdin.write(np.ascontiguousarray(after).tobytes())
         if process.returncode:
             raise ToolError(f"{what}: its pictures could not be stored")
 
@@ -339,10 +343,3 @@ def _existing(path: Path) -> Path:
     if not path.is_file():
         raise InputError(f"{path} does not exist")
     return path
-
-
-def _identity(source: Source, variant: Variant) -> list[object]:
-    """What the filtered samples depend on beside the reference."""
-    if variant.files is not None:
-        return ["file", sha256_of(_existing(variant.files[source.name]))]
-    return ["filters", variant.filters, ffmpeg.find().root.name, *model_digests(variant.filters)]

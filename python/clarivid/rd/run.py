@@ -88,13 +88,10 @@ class _Run:
         futures = [clip_threads.submit(self._clip, source) for source in sources]
         try:
             wait(futures, return_when=FIRST_EXCEPTION)
-            errors = [f.exception() for f in futures if f.done() and f.exception() is not None]
-            if errors:
-                # When one job fails the others are stopped; the cause is what should be told.
-                raise (
-                    next((e for e in errors if e and not isinstance(e, StoppedError)), errors[0])
-                    or StoppedError()
-                )
+            errors = [error for f in futures if f.done() and (error := f.exception()) is not None]
+            # When one job fails the others are stopped; the cause is what should be told.
+            for error in sorted(errors, key=lambda error: isinstance(error, StoppedError)):
+                raise error
             found = [future.result() for future in futures]
         finally:
             self._tools.stop()
@@ -209,8 +206,16 @@ class _Run:
         prepared.restore()
         with self._store.temporary() as folder:
             draft = folder / "encode.mkv"
-            frames = reference.clip.frames
-            done = encode.encode(prepared.path, job.encoder, job.mode, job.rate, draft, frames, self._tools)
+            done = encode.encode(
+                prepared.path,
+                draft,
+                job.encoder,
+                job.mode,
+                job.rate,
+                frames=reference.clip.frames,
+                fps=reference.clip.fps,
+                tools=self._tools,
+            )
             record: dict[str, Any] = {
                 "bits": 8 * sum(done.packets),
                 "packets": done.packets,
