@@ -39,7 +39,7 @@ def test_the_filters_own_cost_is_what_inference_and_ffmpeg_do_not_explain(bench:
         "filter": [bench.Cost(104, 207, 0, 1), bench.Cost(204, 407, 0, 1), bench.Cost(114, 207, 0, 1)],
         "no_filter": [bench.Cost(1, 1, 0, 1)] * 3,
     }
-    row = bench.summarise("net", 2, "fp32", costs)
+    row = bench.summarise("net", "openvino", 2, "fp32", costs)
     assert row["own"]["wall_ms"] == pytest.approx(3)  # in each repetition, though they differ by 100 ms
     assert row["own"]["cpu_ms"] == pytest.approx(6)
     assert row["own"]["cpu_percent"] == pytest.approx(3)
@@ -55,7 +55,11 @@ def test_it_runs_and_writes_what_it_measured(root: Path, tmp_path: Path) -> None
     assert "gate, at most 3 %" in done.stdout
     record = json.loads(out.read_text())
     assert record["machine"]["cores"] >= 1
-    assert [row["model"] for row in record["rows"]] == ["game_x2", "lowrank_v1"]
+    assert [(row["model"], row["backend"]) for row in record["rows"]] == [
+        ("game_x2", "openvino"),
+        ("lowrank_v1", "openvino"),
+        ("lowrank_v1", "cpu"),
+    ]
     for row in record["rows"]:
         for way in ("bare", "filter", "no_filter"):
             assert row[way]["peak_mib"] > 10
