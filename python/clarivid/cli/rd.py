@@ -32,6 +32,7 @@ A gain in VMAF that VMAF-NEG does not share comes from sharpening, not from a be
 Finished encodes are kept in the cache; a second run does only what is missing.
 docs/evaluation.md says how it measures, and what can go wrong.
 """
+FEW = 8  # notes that are printed; more of them are for the report
 
 
 @click.command(name="rd", epilog=EPILOG)
@@ -186,11 +187,16 @@ def _show(found: dict[str, Any]) -> None:
                 cells = [_per_cent(by_encoder[name]) for name in ("", *names)]
                 table.add_row(entry["label"], *cells, _worst(rows, score))
             console.print(table)
+    notes = [guard for guard in found["guards"] if guard["severity"] == "note"]
     for guard in found["guards"]:
-        console.print(f"{guard['severity']}: {guard['variant']}: {guard['sentence']}", highlight=False)
+        if guard["severity"] == "fail" or len(notes) <= FEW:
+            text = f"{guard['severity']}: {guard['variant']}: {guard['sentence']}"
+            console.print(text, highlight=False, soft_wrap=True)
+    if len(notes) > FEW:
+        console.print(f"{len(notes)} notes are in the report", highlight=False)
     for variant, missed in found["gate"]["missed"].items():
         verdict = "passed" if not missed else "missed: " + "; ".join(missed)
-        console.print(f"gate, {variant}: {verdict}", highlight=False)
+        console.print(f"gate, {variant}: {verdict}", highlight=False, soft_wrap=True)
 
 
 def _per_cent(value: float | None) -> str:

@@ -12,7 +12,8 @@ What it says is only as good as the curves, so these are checked first:
   when they are less than :data:`MIN_OVERLAP` of either curve's, there is no number but a reason;
 - quality must rise with rate; where it does not, there is no number;
 - points at a score's ceiling (VMAF 100) are left out: there quality has stopped telling anything;
-- the same by PCHIP: when both disagree by more than :data:`METHODS_GAP`, the curves have too few points.
+- the same by PCHIP: when both disagree by more than :data:`METHODS_GAP`, the curves have too few points
+  to say more.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from clarivid.rd.plan import MIN_POINTS
 METHOD, SECOND_METHOD = "akima", "pchip"
 MIN_OVERLAP = 0.5  # Below it most of what was measured would not count.
 LOW_OVERLAP = 0.75  # bjontegaard's own threshold for a warning
-METHODS_GAP = 1.0  # percentage points
+METHODS_GAP = (1.0, 0.1)  # percentage points, or that share of the BD-rate, whichever is more
 
 Curve = Sequence[tuple[float, float]]
 """(rate, quality) pairs in any order."""
@@ -74,8 +75,8 @@ def bd_rate(anchor: Curve, test: Curve, top: float = math.inf) -> Delta:
     rate, other = (_bd_rate(curves[0], curves[1], method) for method in (METHOD, SECOND_METHOD))
     if not math.isfinite(rate):
         return Delta(None, overlap, "bjontegaard found no number")
-    if abs(rate - other) > METHODS_GAP:
-        notes.append(f"{SECOND_METHOD} says {other:+.1f} %: more rate points are needed")
+    if abs(rate - other) > max(METHODS_GAP[0], METHODS_GAP[1] * abs(rate)):
+        notes.append(f"{METHOD} says {rate:+.1f} %, {SECOND_METHOD} {other:+.1f} %: too few rate points")
     return Delta(rate, overlap, notes=tuple(notes))
 
 
