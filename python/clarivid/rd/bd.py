@@ -2,18 +2,20 @@
 """BD-rate that refuses to guess.
 
 The mean difference in rate between two curves at equal quality, in per cent; negative: fewer bits
-(Bjøntegaard, ITU-T VCEG-M33, 2001). The logarithm of the rate is interpolated over quality by Akima's method,
-which Herglotz et al. found closest to densely measured curves ("The Bjøntegaard Bible", IEEE Transactions on
-Image Processing, 2024); the arithmetic is their package's, ``bjontegaard``.
+(Bjøntegaard, ITU-T VCEG-M33, 2001). The logarithm of the rate is interpolated over quality by PCHIP, as in
+JCT-VC's common test conditions: between points that rise it rises. Akima's method, which Herglotz et al. found
+closer on the usual curves of codecs ("The Bjøntegaard Bible", IEEE Transactions on Image Processing, 2024),
+overshoots where the rate falls steeply, as it does when an encoder stops coding noise; so it is the check, not
+the number. The arithmetic is Herglotz's package, ``bjontegaard``.
 
 What it says is only as good as the curves, so these are checked first:
 
 - qualities that both curves reach are integrated over, nothing is extrapolated; when there are none, or
-  when they are less than :data:`MIN_OVERLAP` of either curve's, there is no number but a reason;
+  when they are less than :data:`MIN_OVERLAP` of the shorter curve's, there is no number but a reason;
 - quality must rise with rate; where it does not, there is no number;
 - points at a score's ceiling (VMAF 100) are left out: there quality has stopped telling anything;
-- the same by PCHIP: when both disagree by more than :data:`METHODS_GAP`, the curves have too few points
-  to say more.
+- the same by Akima's method: when both disagree by more than :data:`METHODS_GAP`, the curves have too few
+  points to say more.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from itertools import pairwise
 
 from clarivid.rd.plan import MIN_POINTS
 
-METHOD, SECOND_METHOD = "akima", "pchip"
+METHOD, SECOND_METHOD = "pchip", "akima"
 MIN_OVERLAP = 0.5  # Below it most of what was measured would not count.
 LOW_OVERLAP = 0.75  # bjontegaard's own threshold for a warning
 METHODS_GAP = (1.0, 0.1)  # percentage points, or that share of the BD-rate, whichever is more
