@@ -3,10 +3,10 @@
 
 The mean difference in rate between two curves at equal quality, in per cent; negative: fewer bits
 (Bjøntegaard, ITU-T VCEG-M33, 2001). The logarithm of the rate is interpolated over quality by PCHIP, as in
-JCT-VC's common test conditions: between points that rise it rises. Akima's method, which Herglotz et al. found
-closer on the usual curves of codecs ("The Bjøntegaard Bible", IEEE Transactions on Image Processing, 2024),
-overshoots where the rate falls steeply, as it does when an encoder stops coding noise; so it is the check, not
-the number. The arithmetic is Herglotz's package, ``bjontegaard``.
+JCT-VC's common test conditions: between points that rise it rises. Akima's method, which Herglotz et al.
+found closer on the usual curves of codecs ("The Bjøntegaard Bible", IEEE Transactions on Image Processing,
+2024), overshoots where the rate falls steeply, as it does when an encoder stops coding noise; so it is the
+check, not the number. The arithmetic is Herglotz's package, ``bjontegaard``.
 
 What it says is only as good as the curves, so these are checked first:
 
