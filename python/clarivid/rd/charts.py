@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, HEIGHT, STEPS_HEIGHT = 720, 380, 240
+WIDTH, HEIGHT, STEPS_HEIGHT = 720, 330, 220
 COLOURS = 8  # classes s0 .. s7 of the sheet
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 40
 # Shape beside colour: who sees no colours, or prints, tells the curves apart all the same.

@@ -23,6 +23,7 @@ Found = Mapping[str, Any]
 MODE_NAMES = {"crf": "CRF", "abr": "two-pass bitrate"}
 HEADLINE = ("vmaf", "vmaf_neg", "ssim", "ms_ssim", "psnr_y", "xpsnr")
 MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
+STAR = "<sup>*</sup>"
 FULL_COLOUR = 20.0  # per cent at which a cell has its full colour
 
 
@@ -129,7 +130,7 @@ def _cells(row: Found) -> str:
             continue
         kind = "gain" if value < 0 else "loss"
         share = min(abs(value) / FULL_COLOUR, 1.0)
-        star = "<sup>*</sup>" if missing else ""
+        star = STAR if missing else ""
         text = _per_cent(value)
         cells.append(f'<td class="{kind}" style="--share:{share:.2f}"{hint}>{text}{star}</td>')
     return "".join(cells)
@@ -137,10 +138,13 @@ def _cells(row: Found) -> str:
 
 def _table(head: Iterable[str], rows: Iterable[str], caption: str) -> str:
     titles = "".join(f'<th scope="col">{title}</th>' for title in head)
+    body = "".join(rows)
+    if STAR in body:
+        caption += "; * without the curves that gave no BD-rate"
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table>'
         f"<caption>{escape(caption)}</caption><thead><tr>{titles}</tr></thead>"
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        f"<tbody>{body}</tbody></table></div>"
     )
 
 
