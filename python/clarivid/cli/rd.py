@@ -42,8 +42,8 @@ FEW = 8  # notes that are printed; more of them are for the report
     type=click.Choice(["quick", "full"]),
     default="quick",
     show_default=True,
-    help="quick: one clip of each kind, 24 frames, 4 CRF points. full: all clips, 40 frames, 5 CRF points "
-    "and two-pass bitrates, more variants. Other options change it.",
+    help="quick: one clip of each kind, 24 frames, 4 CRF points, no MS-SSIM. full: all clips, 40 frames, "
+    "5 CRF points and two-pass bitrates, more variants, all scores. Other options change it.",
 )
 @click.option(
     "--encoder", "encoders", multiple=True, metavar="NAME[:PRESET]", help="x264, x265 or svtav1; repeatable."
@@ -78,7 +78,7 @@ FEW = 8  # notes that are printed; more of them are for the report
     "scores",
     multiple=True,
     metavar="NAME",
-    help="Only these: vmaf, vmaf_neg, ssim, ssim_full, ms_ssim (the slow one), psnr_y, psnr_uv, xpsnr.",
+    help="These only: vmaf, vmaf_neg, ssim, ssim_full, ms_ssim (the slow one), psnr_y, psnr_uv, xpsnr.",
 )
 @click.option("--frames", type=int, help="At most so many frames of each clip.")
 @click.option("--jobs", type=click.IntRange(1), help="Encodes at a time; by default one a core.")
@@ -125,7 +125,7 @@ def command(
         variants=_variants(variants or ("lowrank_pre", *chosen.rivals), model, strengths or chosen.strengths),
         frames=frames or chosen.frames,
         abr=_abr(abr, chosen.abr),
-        **({"scores": scores} if scores else {}),
+        scores=scores or chosen.scores,
     )
     with bar("rd") as (progress, task):
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from clarivid import clips
 from clarivid.errors import InputError
 from clarivid.rd.plan import CODECS, MIN_POINTS, RIVALS, Encoder, Source, Variant
+from clarivid.rd.scores import SCORES
 
 
 @dataclass(frozen=True)
@@ -21,16 +22,18 @@ class Preset:
     abr: bool
     rivals: tuple[str, ...]
     strengths: tuple[float, ...]
+    scores: tuple[str, ...] = tuple(SCORES)
 
 
 PRESETS = {
     "quick": Preset(
-        "one clip of each kind, 24 frames, 4 CRF points; minutes",
+        "one clip of each kind, 24 frames, 4 CRF points, all scores but MS-SSIM; minutes",
         frames=24,
         points=MIN_POINTS,
         abr=False,
         rivals=("hqdn3d", "unsharp"),
         strengths=(1.0,),
+        scores=tuple(name for name in SCORES if name != "ms_ssim"),
     ),
     "full": Preset(
         "all clips, 40 frames, 5 CRF points and two-pass bitrates; hours",
