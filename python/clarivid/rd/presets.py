@@ -14,9 +14,11 @@ from clarivid.rd.scores import SCORES
 
 @dataclass(frozen=True)
 class Preset:
-    """``frames`` of each clip; ``points`` CRF points an encoder; ``abr``: two-pass bitrates as well."""
+    """``frames`` of each clip; ``points`` CRF points an encoder; ``abr``: two-pass bitrates as well.
 
-    what: str
+    Which clips: :func:`sources`.
+    """
+
     frames: int
     points: int
     abr: bool
@@ -27,7 +29,6 @@ class Preset:
 
 PRESETS = {
     "quick": Preset(
-        "one clip of each kind, 24 frames, 4 CRF points, all scores but MS-SSIM; minutes",
         frames=24,
         points=MIN_POINTS,
         abr=False,
@@ -36,7 +37,6 @@ PRESETS = {
         scores=tuple(name for name in SCORES if name != "ms_ssim"),
     ),
     "full": Preset(
-        "all clips, 40 frames, 5 CRF points and two-pass bitrates; hours",
         frames=40,
         points=5,
         abr=True,
@@ -45,8 +45,8 @@ PRESETS = {
     ),
 }
 
-# Of each kind the clip that is the cheapest to encode.
-_QUICK = {"natural": "motorway", "game": "bunny", "noisy": "ladybird"}
+# Of each kind a clip that is cheap to encode; of the noisy ones the one whose noise is usual.
+_QUICK = {"natural": "motorway", "game": "bunny", "noisy": "garden"}
 
 
 def sources(preset: str, names: tuple[str, ...] = ()) -> tuple[Source, ...]:
