@@ -314,3 +314,53 @@ def lowrank(
             click.echo(f"{kind:9}" + "".join(f"{row[name]:+10.2f}" for name in names))
     by_strength = ", ".join(f"{strength}: {bits:+.2f}" for strength, bits in score["strength"].items())
     click.echo(f"bits by strength: {by_strength}" + ("" if score["monotone"] else " (not monotone)"))
+
+
+@command.command(
+    name="codec",
+    epilog="""\b
+Examples:
+  clarivid train codec --out runs/codec.json low0.pack
+  clarivid train lowrank --prices runs/codec.json --out runs/a low0.pack
+""",
+)
+@click.argument("packs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The JSON file to write.")
+@click.option(
+    "--crops",
+    default=300,
+    show_default=True,
+    type=click.IntRange(8),
+    help="Crops, each plain and altered in two ways. A few minutes for the default.",
+)
+@click.option("--steps", default=500, show_default=True, type=click.IntRange(1), help="Steps of the fit.")
+@click.option("--seed", default=0, show_default=True, help="Of crops, QPs and alterations.")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1), help="CPU threads.")
+def codec(packs: tuple[Path, ...], out: Path, crops: int, steps: int, seed: int, threads: int) -> None:
+    """Fit the prices of the stand-in encoder to what x264 and x265 spend on crops of PACKS.
+
+    'clarivid train lowrank' has prices already; new ones are for other encoders or other pictures. Prints how
+    well the stand-in's bits follow each encoder's on crops that were not fitted: Spearman's rank correlation
+    of intra bits, inter bits, their total, and the change of the total that an alteration of the picture
+    makes; and the slope of the real change on the stand-in's.
+    """
+    import torch
+
+    from clarivid.cli._progress import bar
+    from clarivid.data.lowrank import load
+    from clarivid.train.calibrate import calibrate
+
+    torch.set_num_threads(threads)
+    with bar("encode") as (progress, task):
+
+        def show(what: str, done: int, total: int) -> None:
+            progress.update(task, description=what, total=total, completed=done)
+
+        found = calibrate([load(path) for path in packs], out, crops, seed, steps, show)
+    names = ("intra", "inter", "total", "change", "change_slope")
+    for group, rows in found.items():
+        click.echo(f"{group.replace('_', ' ')}: {rows['crops']} crops, {rows['clips']} clips")
+        click.echo(" " * 6 + "".join(f"{name:>14}" for name in names))
+        for encoder, row in rows.items():
+            if isinstance(row, dict):
+                click.echo(f"{encoder:6}" + "".join(f"{row[name]:14.3f}" for name in names))

@@ -30,6 +30,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from clarivid.errors import InputError
 from clarivid.train.motion import warp
@@ -43,17 +44,6 @@ SIZES = (4, 8, 16)
 SIDES = ("intra", "inter")
 REGION = 16  # a macroblock: the unit of mode decisions
 SOFTNESS = 0.12  # of the quantiser's threshold in gradients, in steps
-
-
-def block_transform(x: Tensor, matrix: Tensor) -> Tensor:
-    """``matrix`` applied to the rows and columns of each n x n block of ``x`` [B,H,W].
-
-    The result has the shape of ``x``: each block's coefficients lie where the block lies.
-    """
-    batch, height, width = x.shape
-    n = matrix.shape[0]
-    x = matrix @ x.reshape(batch * height // n, n, width)
-    return (x.reshape(-1, n) @ matrix.T).reshape(batch, height, width)
 
 
 def step_of(qp: Tensor) -> Tensor:
@@ -101,7 +91,8 @@ class Codec(nn.Module):
         self.importance = nn.ParameterDict({str(n): nn.Parameter(torch.zeros(2, n, n)) for n in self.sizes})
         self.parts = nn.Parameter(torch.zeros(2, 4))
         for n in self.sizes:
-            self.register_buffer(f"dct{n}", dct_matrix(n), persistent=False)
+            matrix = torch.block_diag(*[dct_matrix(n)] * (REGION // n))  # type: ignore[no-untyped-call]
+            self.register_buffer(f"dct{n}", matrix, persistent=False)
 
     def prices(self) -> dict[str, Any]:
         """The prices as ``codec.json`` has them."""
@@ -147,101 +138,101 @@ class Codec(nn.Module):
             local = qp[:, None, None].expand(-1, frame.shape[1] // REGION, frame.shape[2] // REGION)
             if aq is not None:
                 local = local + aq[:, None, None] * adaptive_offset(frame.detach())
-            last = warp(decoded[-1], motion[:, t - 1]) if t else None
-            out, spectrum = self._frame(frame, last, spread(step_of(local)))
-            decoded.append(out)
+            last = regions(warp(decoded[-1], motion[:, t - 1])) if t else None
+            out, spectrum = self._frame(regions(frame), last, step_of(local)[..., None, None])
+            decoded.append(whole(out))
             spectra.append(spectrum)
         bits = torch.stack([self.price(spectrum) for spectrum in spectra], 1)
         return Coded(torch.stack(decoded, 1), bits, spectra)
 
     def _frame(self, frame: Tensor, last: Tensor | None, step: Tensor) -> tuple[Tensor, Spectra]:
-        """Decoded frame [N,H,W] and its spectra; ``last`` is the motion-compensated prediction."""
-        modes = (
-            [(n, False) for n in self.sizes]
-            if last is None
-            else [(n, True) for n in self.sizes] + [(8, False)]
-        )
+        """Decoded frame and its spectra; ``last`` is the motion-compensated prediction. Pictures are
+        [N,h,w,16,16], ``step`` [N,h,w,1,1]."""
+        modes = self._modes(last is not None)
         with torch.no_grad():
-            masks, bases = self._decide(frame, last, step, modes)
-        inter = sum((m for m, (_, i) in zip(masks, modes, strict=True) if i), torch.zeros_like(masks[0]))
-        prediction = torch.zeros_like(frame) if last is None else last * inter
-        rest = frame - prediction
-        z = torch.zeros_like(frame)
-        base = torch.zeros_like(frame)
-        for mask, dc, (n, _) in zip(masks, bases, modes, strict=True):
-            z = z + mask * block_transform(rest, self._dct(n))
-            if dc is not None:
-                base = base + mask * dc
-        z = z / step - base
-        threshold = 0.7 + 0.1 * inter
-        rounded = quantise(z, threshold)
-        spectra = self._spectra(z, threshold, rounded, masks, modes)
-        levels = (rounded + base) * step
-        out = prediction
-        for mask, (n, _) in zip(masks, modes, strict=True):
-            out = out + block_transform(mask * levels, self._dct(n).T)
-        return out, spectra
+            choice, base = self._decide(frame, last, step, modes)
+        is_inter = torch.tensor([inter for _, inter in modes], device=frame.device)[choice]
+        inter = is_inter.to(frame.dtype)[..., None, None]
+        transform = torch.stack([self._dct(n) for n, _ in modes])[choice]
+        back = transform.mT
+        rest = frame if last is None else frame - last * inter
+        z = transform @ rest @ back / step
+        if base is not None:
+            z = z - base
+        rounded, coded = quantise(z, 0.7 + 0.1 * inter)
+        spectra = self._spectra(z, coded, choice, modes)
+        levels = rounded if base is None else rounded + base
+        out = back @ (levels * step) @ transform
+        return out if last is None else out + last * inter, spectra
+
+    def _modes(self, inter: bool) -> tuple[tuple[int, bool], ...]:
+        """Block size, and whether inter."""
+        if inter:
+            return (*((n, True) for n in self.sizes), (8, False))
+        return tuple((n, False) for n in self.sizes)
 
     def _dct(self, n: int) -> Tensor:
+        """The transform of 16 samples in blocks of n, [16,16]."""
         matrix: Tensor = getattr(self, f"dct{n}")
         return matrix
 
     def _decide(
         self, frame: Tensor, last: Tensor | None, step: Tensor, modes: Sequence[tuple[int, bool]]
-    ) -> tuple[list[Tensor], list[Tensor | None]]:
-        """Each region's mode, the one of the least distortion + lambda · bits, as a mask [N,H,W] a mode; and
-        the prediction of DC for intra modes."""
-        losses, bases = [], []
+    ) -> tuple[Tensor, Tensor | None]:
+        """Each region's mode, the one of the least distortion + lambda · bits, [N,h,w]; and the prediction of
+        its DCs, [N,h,w,16,16], when there are intra regions."""
+        costs, bases = [], []
+        rest = None if last is None else (frame - last) / step
+        plain = frame / step
         for n, inter in modes:
-            assert last is not None or not inter
-            source = frame - last if inter and last is not None else frame
-            z = block_transform(source, self._dct(n)) / step
-            base = None if inter else predict_dc(z, n)
+            source = rest if inter else plain
+            assert source is not None
+            z = self._dct(n) @ source @ self._dct(n).T
+            base = None
+            if not inter:
+                base = predict_dc(z, n)
+                z[..., ::n, ::n] -= base
             bases.append(base)
+            z = z.abs_()
+            size = (z + (0.2 if inter else 0.3)).floor_()
+            # lambda of the reference encoder, 0.85 · 2^((QP-12)/3), is 0.136 step² a bit. A coefficient is
+            # taken as 4 bits and 1.5 for each doubling.
+            cost = z.sub_(size).square_().sum((-2, -1))
+            some = size.clamp_max(1).sum((-2, -1))
+            doublings = size.clamp_min_(1).log2_().sum((-2, -1))
+            cost += 0.136 * (4.0 * some + 1.5 * doublings + (0 if inter else 8))
+            costs.append(cost)
+        choice = torch.stack(costs).argmin(0)
+        if last is not None and not bool((choice == len(modes) - 1).any()):
+            return choice, None
+        predicted = torch.zeros_like(frame)
+        for i, ((n, _), base) in enumerate(zip(modes, bases, strict=True)):
             if base is not None:
-                z = z - base
-            rounded = quantise(z, torch.tensor(0.8 if inter else 0.7))
-            size = rounded.abs()
-            # lambda of the reference encoder, 0.85 · 2^((QP-12)/3), is 0.136 step² a bit.
-            bits = (size > 0) * 4.0 + 1.5 * torch.log2(size.clamp_min(1))
-            cost = F.avg_pool2d(((z - rounded) ** 2 + 0.136 * bits)[:, None], REGION)[:, 0] * REGION**2
-            losses.append(cost + 0.136 * (0 if inter else 8))
-        choice = torch.stack(losses).argmin(0)
-        return [spread((choice == i).to(frame.dtype)) for i in range(len(modes))], bases
+                predicted[..., ::n, ::n] += base * (choice == i)[..., None, None]
+        return choice, predicted
 
     def _spectra(
         self,
         z: Tensor,
-        threshold: Tensor,
-        rounded: Tensor,
-        masks: Sequence[Tensor],
+        coded: Tensor,
+        choice: Tensor,
         modes: Sequence[tuple[int, bool]],
     ) -> Spectra:
-        height, width = z.shape[1:]
-        size = z.abs()
-        hard = (rounded.detach() != 0).to(z.dtype)
-        soft = torch.sigmoid((size - threshold) / SOFTNESS)
-        coded = hard + soft - soft.detach()  # hard forward, soft backward
+        count = len(z)
+        mask = F.one_hot(choice.flatten(1), len(modes)).to(z.dtype)  # [N,regions,modes]
+        by_mode = mask.mT
         # Probability by frequency and by place, combined in the logarithmic odds.
-        local = F.avg_pool2d(coded[:, None], REGION)[:, 0]
-        odds = spread(_logit(local)) - _logit(coded.mean((1, 2)))[:, None, None]
-        counts: list[Tensor] = []
-        for mask, (n, _) in zip(masks, modes, strict=True):
-            blocks = (len(z), height // n, n, width // n, n)
-            counts.append(mask.view(blocks).mean((1, 3)).clamp_min(1e-6))
-            often = (coded * mask).view(blocks).mean((1, 3)) / counts[-1]
-            odds = odds + mask * _logit(often).repeat(1, height // n, width // n)
-        entropy = F.binary_cross_entropy_with_logits(odds, coded, reduction="none") / math.log(2)
-        magnitude = torch.log2(1 + F.relu(size - 1)) * coded
-        spectra = []
-        for mask, (n, _) in zip(masks, modes, strict=True):
-            blocks = (len(z), height // n, n, width // n, n)
-            spectra.append(
-                torch.stack([(x * mask).view(blocks).sum((1, 3)) for x in (entropy, coded, magnitude)], 1)
-            )
+        flat = coded.reshape(count, -1, REGION**2)
+        local = flat.mean(2)
+        share = mask.mean(1).clamp_min(1e-6)  # [N,modes]
+        often = _periodic(by_mode @ flat, modes) / (share[..., None] * flat.shape[1])
+        odds = mask @ _logit(often) + (_logit(local) - _logit(local.mean(1, keepdim=True)))[..., None]
+        entropy = F.binary_cross_entropy_with_logits(odds, flat, reduction="none") / math.log(2)
+        magnitude = torch.log2(1 + F.relu(z.abs() - 1)).view_as(flat) * flat
+        sums = [_folded(by_mode @ x, modes) for x in (entropy, flat, magnitude)]
+        spectra = [torch.stack(of_mode, 1) for of_mode in zip(*sums, strict=True)]
         used = 1 - torch.exp(-local * REGION**2)
-        regions = torch.stack([(used * mask[:, ::REGION, ::REGION]).sum((1, 2)) for mask in masks], 1)
-        return Spectra(spectra, regions, tuple(modes))
+        return Spectra(spectra, (used[..., None] * mask).sum(1), tuple(modes))
 
     def price(self, spectra: Spectra) -> Tensor:
         """Bits of what was coded, [N]."""
@@ -264,9 +255,35 @@ def calibrated(path: Path = SHIPPED) -> Codec:
     return codec.requires_grad_(False)
 
 
-def spread(x: Tensor) -> Tensor:
-    """A value a region to a value a sample: [N,h,w] to [N,16h,16w]."""
-    return x.repeat_interleave(REGION, 1).repeat_interleave(REGION, 2)
+def regions(x: Tensor) -> Tensor:
+    """[N,H,W] as [N,h,w,16,16]."""
+    count, height, width = x.shape
+    return x.view(count, height // REGION, REGION, width // REGION, REGION).transpose(2, 3).contiguous()
+
+
+def whole(x: Tensor) -> Tensor:
+    """The inverse of :func:`regions`."""
+    count, height, width = x.shape[:3]
+    return x.transpose(2, 3).reshape(count, height * REGION, width * REGION)
+
+
+def _periodic(x: Tensor, modes: Sequence[tuple[int, bool]]) -> Tensor:
+    """Sums [N,modes,256] over regions to means over each frequency's places in a region, repeated there."""
+    found = []
+    for i, (n, _) in enumerate(modes):
+        places = REGION // n
+        mean = x[:, i].view(-1, places, n, places, n).mean((1, 3), keepdim=True)
+        found.append(mean.expand(-1, places, n, places, n).reshape(len(x), -1))
+    return torch.stack(found, 1)
+
+
+def _folded(x: Tensor, modes: Sequence[tuple[int, bool]]) -> list[Tensor]:
+    """Sums [N,modes,256] over regions to sums by frequency, [N,n,n] a mode."""
+    found = []
+    for i, (n, _) in enumerate(modes):
+        places = REGION // n
+        found.append(x[:, i].view(-1, places, n, places, n).sum((1, 3)))
+    return found
 
 
 def _logit(p: Tensor) -> Tensor:
@@ -274,26 +291,45 @@ def _logit(p: Tensor) -> Tensor:
     return torch.log(p) - torch.log1p(-p)
 
 
-def quantise(z: Tensor, threshold: Tensor) -> Tensor:
-    """Rounding with a dead zone: values below ``threshold`` give 0, others the next integer down from
-    |z| + 1 - threshold.
+def quantise(z: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
+    """Rounding with a dead zone, and whether anything is left (1 or 0).
 
-    The gradient is that of z · sigmoid((|z| - threshold) / SOFTNESS): none deep in the dead zone, because
-    what is not coded does not change the result; 1 far outside.
+    Values below ``threshold`` (0..1) give 0, others the next integer down from |z| + 1 - threshold. With
+    s = sigmoid((|z| - threshold) / SOFTNESS) the gradients are those of z · s and of s: none deep in the dead
+    zone, because what is not coded does not change the result; far outside 1 and none.
     """
-    hard = torch.sign(z) * torch.floor(z.abs() + 1 - threshold)
-    soft = z * torch.sigmoid((z.abs() - threshold) / SOFTNESS)
-    return soft + (hard - soft).detach()
+    result: tuple[Tensor, Tensor] = _Quantise.apply(z, threshold)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Quantise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(z, threshold)
+        size = z.abs().add_(1 - threshold).floor_()
+        return torch.copysign(size, z), size.clamp_max_(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, to_rounded: Tensor, to_coded: Tensor) -> tuple[Tensor, None]:
+        z, threshold = ctx.saved_tensors
+        soft = z.abs().sub_(threshold).div_(SOFTNESS).sigmoid_()
+        slope = (soft * (1 - soft)).div_(SOFTNESS)  # of the sigmoid
+        # d(z s)/dz = s + |z| s' and ds/dz = sign(z) s': the latter's sign brings z into both.
+        return to_rounded * soft + slope * torch.sign(z) * torch.addcmul(to_coded, z, to_rounded), None
 
 
 def predict_dc(z: Tensor, n: int) -> Tensor:
-    """What each block's DC is predicted to be: the mean of its left and upper neighbours', rounded. 0 for the
-    other coefficients."""
-    dc = z[:, ::n, ::n]
+    """What each block's DC is predicted to be: the mean of its left and upper neighbours', rounded.
+
+    Coefficients [N,h,w,16,16] to [N,h,w,16/n,16/n].
+    """
+    dc = z[..., ::n, ::n]
+    shape = dc.transpose(2, 3).shape  # [N,h,16/n,w,16/n]
+    dc = dc.transpose(2, 3).reshape(len(z), shape[1] * shape[2], shape[3] * shape[4])
     padded = F.pad(dc[:, None], (1, 0, 1, 0), mode="replicate")[:, 0]
-    base = torch.zeros_like(z)
-    base[:, ::n, ::n] = torch.round((padded[:, 1:, :-1] + padded[:, :-1, 1:]) / 2)
-    return base
+    mean = torch.round((padded[:, 1:, :-1] + padded[:, :-1, 1:]) / 2)
+    return mean.view(shape).transpose(2, 3)
 
 
 def adaptive_offset(frame: Tensor) -> Tensor:
