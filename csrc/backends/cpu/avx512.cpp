@@ -6,7 +6,7 @@
 #endif
 #include <immintrin.h>
 
-#include "row.h"
+#include "simd.h"
 
 namespace clv::cpu {
 namespace {
@@ -18,17 +18,17 @@ struct Vector {
     static Vector broadcast(float a) { return {_mm512_set1_ps(a)}; }
     static Vector multiply_add(Vector a, Vector b, Vector c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
     static Vector add(Vector a, Vector b) { return {_mm512_add_ps(a.v, b.v)}; }
+    static Vector subtract(Vector a, Vector b) { return {_mm512_sub_ps(a.v, b.v)}; }
     static Vector multiply(Vector a, Vector b) { return {_mm512_mul_ps(a.v, b.v)}; }
     static Vector max(Vector a, Vector b) { return {_mm512_max_ps(a.v, b.v)}; }
     __m512 v;
 };
 
-constexpr RowKernel kKernels[] = {row_kernel<Vector, 12, 2>(), row_kernel<Vector, 8, 3>(),
-                                  row_kernel<Vector, 6, 4>(),  row_kernel<Vector, 4, 5>(),
-                                  row_kernel<Vector, 2, 8>(),  row_kernel<Vector, 1, 8>()};
+constexpr Kernel kKernels[] = {kernel<Vector, 12, 2>(), kernel<Vector, 8, 2>(), kernel<Vector, 6, 4>(),
+                               kernel<Vector, 4, 4>(),  kernel<Vector, 2, 4>(), kernel<Vector, 1, 4>()};
 
 } // namespace
 
-const Level kAvx512 = {"AVX-512", kKernels, 6};
+const Level kAvx512 = {"AVX-512", kKernels, 6, transform<Vector>};
 
 } // namespace clv::cpu

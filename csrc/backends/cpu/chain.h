@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // A chain of 3x3 convolutions with LeakyReLU between them, whose end is added to its beginning, fused: rows
-// of all layers are computed as soon as the rows that they need are there, and only the last few of each are
-// kept.
+// of all layers are computed as soon as the rows that they need are there, four at a time, and only the last
+// few of each are kept.
 //
-//     input   . . . # # # |                 a band of rows, from top to bottom; |: the newest row of each
-//     layer 0   . . # # #|                  #: kept, 2 * dilation + 1 rows of the layer that follows
-//     layer 1     . . # |
-//     output        . .|                    1080p, 12 channels: 0.3 MB in all, which stays in the cache
+//     input   . . . o o # # # # |            a band of rows, from top to bottom; # made in this step, o kept
+//     from layer 0   . . o o # # # #|             the steps before, . forgotten layer 1     . o o # # # #|
+//     output        . . # # # #|             1080p, 12 channels: 0.8 MB in all, which stays in the cache
 //
 // Memory traffic: the input is read twice (the second time as the base), the output is written once. Bands
 // are independent, at the price of computing the rows at their seams twice.
@@ -41,13 +40,14 @@ public:
     Chain(const Chain &) = delete;
     Chain &operator=(const Chain &) = delete;
 
-    /// Rows first .. last - 1 of [channels, height, width].
+    /// Rows first .. last - 1 of [channels, height, width]; `first` is a multiple of kQuad, so that the
+    /// result does not depend on the bands.
     void run(const float *input, float *output, int first, int last);
 
 private:
     /// Output channels that one kernel computes, with their weights in its order.
     struct Group {
-        const RowKernel *kernel;
+        const Kernel *kernel;
         int channel;
         std::vector<float> weights;
         std::vector<float> bias;
@@ -56,23 +56,38 @@ private:
         int in_channels;
         int out_channels;
         int dilation;
-        int kept;   ///< rows of its output that the next stage needs
-        int delay;  ///< rows that it is behind the input
-        int margin; ///< rows beyond a band's that the stages after it need
+        int kept;  ///< rows of its output that are held
+        int ahead; ///< rows that it is ahead of the output
+        int lead;  ///< rows above a band that are computed: four rows need six that are right, each of them
         std::vector<Group> groups;
     };
     class Scratch;
+    struct Target;
 
-    void run_row(const Stage &stage, int row, const float *base, float *output, Scratch &scratch,
-                 size_t index);
+    /// Of a row of the picture, in values from its start.
+    ptrdiff_t at(int channel, int row) const {
+        return (static_cast<ptrdiff_t>(channel) * height_ + row) * width_;
+    }
+    /// Whether a strip reads nothing beyond the picture's row.
+    bool within(int x) const { return x > 0 && x - 1 + kStripRow <= width_; }
 
+    static Group make_group(const Layer &layer, int channel, const Kernel &kernel);
+    void load(const float *input, int first, Scratch &scratch) const;
+    const float *tap(size_t ring, int channel, int row, const Scratch &scratch) const;
+    void aim(const Stage &stage, int first, int rows, int x, const Target &target, Scratch &scratch) const;
+    void run_quad(const Stage &stage, int first, const float *input, const Target &target,
+                  Scratch &scratch) const;
+    void run_rows(const Stage &stage, int first, const Target &target, Scratch &scratch) const;
+    void close(const Stage &stage, int first, const Target &target, const Scratch &scratch) const;
+
+    const Level &level_;
     std::vector<Stage> stages_;
     const float slope_;
     const int height_;
     const int width_;
+    int reach_ = 0;  ///< rows that the input is ahead of the output
     int pad_ = 0;    ///< zeros left of each row
     int stride_ = 0; ///< of rows of scratch memory
-    int channels_ = 0;
     std::mutex mutex_;
     std::vector<std::unique_ptr<Scratch>> idle_;
 };

@@ -154,8 +154,9 @@ private:
         // twice.
         constexpr int bands = 4;
         constexpr int thinnest = 16;
-        const int grain =
-            std::max(thinnest, (rows_ + bands * pool_.threads() - 1) / (bands * pool_.threads()));
+        const int parts = bands * pool_.threads();
+        const int rows = std::max(thinnest, (rows_ + parts - 1) / parts);
+        const int grain = (rows + clv::cpu::kQuad - 1) / clv::cpu::kQuad * clv::cpu::kQuad;
         pool_.parallel_for(0, rows_, pool_.threads() > 1 ? grain : rows_, [this](int first, int last) {
             chain_.run(input_.data(), output_.data(), first, last);
         });

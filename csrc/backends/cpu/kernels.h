@@ -1,23 +1,44 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// The one inner loop of the CPU backend: a row of a 3x3 convolution, for some output channels at once.
-//
-// Lanes run along x, so that every lane works whatever the number of channels; a block is P vectors wide and
-// its G x P sums stay in registers. For each of the 9 * cin taps: P loads, then for each output channel one
-// broadcast of its weight and P multiply-adds:
+// The inner loops of the CPU backend: 3x3 convolutions of rows. Lanes run along x, so that every lane works
+// whatever the number of channels, and the sums of G output channels at P vectors stay in registers: for each
+// tap P loads, then for each output channel one broadcast of its weight and P multiply-adds.
 //
 //                      x ...............
-//     taps[ci*3+ky] -> | v0 | v1 | .. |      acc[g][p] += v[p] * w[tap][kx][g]
+//     tap           -> | v0 | v1 | .. |      acc[g][p] += v[p] * w[tap][g]
 //
-// G * P + P + 1 registers are alive: 27 of 32 for G = 12, P = 2 with AVX-512. All levels do the same fused
-// multiply-adds in the same order: their results are the same to the last bit.
+// G * P + P + 1 registers are alive: 27 of 32 for G = 12, P = 2 with AVX-512.
+//
+// Quads. Without dilation four rows are computed at once, from six, with Winograd's F(4, 3) along y (Lavin
+// and Gray, arXiv:1509.09308, with its matrices): 18 multiplications in the place of 36. Along x nothing is
+// transformed.
+//
+//     six rows d0..d5 of an input channel  ->  v = B' d, once for all output channels
+//     six sums m[j] over channels and kx of  v[j] * u[j],  u = G w made when the net is opened
+//     four rows  y = A' m
+//
+//     B' = | 4  0 -5  0  1  0 |   G = |  1/4    0    0  |   A' = | 1  1  1  1  1  0 |
+//          | 0 -4 -4  1  1  0 |       | -1/6 -1/6 -1/6  |        | 0  1 -1  2 -2  0 |
+//          | 0  4 -4 -1  1  0 |       | -1/6  1/6 -1/6  |        | 0  1  1  4  4  0 |
+//          | 0 -2 -1  2  1  0 |       | 1/24 1/12  1/6  |        | 0  1 -1  8 -8  1 |
+//          | 0  2 -1 -2  1  0 |       | 1/24 -1/12 1/6  |
+//          | 0  4  0 -5  0  1 |       |   0    0    1   |
+//
+// All levels do the same operations in the same order: their results are the same to the last bit.
 #pragma once
-
-#include <cstdint>
 
 namespace clv::cpu {
 
-/// One row of `G` output channels, x = first .. last - 1 in whole blocks: up to block - 1 values more are
+constexpr int kQuad = 4;     ///< rows that are computed at once
+constexpr int kQuadTaps = 6; ///< rows that they are computed from
+constexpr int kStrip = 64;   ///< positions of a row that are transformed at once, so that they stay in L1
+constexpr int kStripRow =
+    80; ///< values of a transformed row: a strip, one more on either side, whole vectors
+/// Of any level: the widest block, in positions, and the most channels.
+constexpr int kMaxBlock = 64;
+constexpr int kMaxGroup = 12;
+
+/// One row of G output channels, x = first .. last - 1 in whole blocks: up to block - 1 values more are
 /// written.
 struct RowJob {
     const float *const *taps; ///< [cin * 3] rows of the input at x = 0, in the order ci, ky
@@ -32,22 +53,33 @@ struct RowJob {
     int last;
 };
 
-struct RowKernel {
-    int channels; ///< G
-    int block;    ///< positions
-    void (*run)(const RowJob &job);
+/// One strip of four rows of G output channels; kStrip values of each row are written.
+struct QuadJob {
+    const float *strip;       ///< [6][cin][kStripRow], as transform() gives them
+    int in_channels;          ///< cin
+    const float *weights;     ///< [6][cin][3][G]
+    const float *bias;        ///< [G]
+    const float *const *base; ///< [G][4] rows that are added; null: LeakyReLU instead
+    float slope;
+    float *const *out; ///< [G][4] rows at x = 0
+    int first;         ///< x of the strip
 };
 
-/// The kernels of one instruction set, from most channels to one.
+struct Kernel {
+    int channels; ///< G
+    int block;    ///< positions that row() does at once
+    void (*row)(const RowJob &job);
+    void (*quad)(const QuadJob &job);
+};
+
+/// The kernels of one instruction set.
 struct Level {
     const char *name;
-    const RowKernel *kernels;
+    const Kernel *kernels; ///< from most channels to one
     int count;
+    /// Six rows from x = -1 of the strip on -> out[j * stride], kStripRow values each at most.
+    void (*transform)(const float *const *rows, int x, float *out, int stride);
 };
-
-/// Of any level: the widest block, in positions, and the most channels.
-constexpr int kMaxBlock = 128;
-constexpr int kMaxGroup = 12;
 
 extern const Level kReference;
 #ifdef CLARIVID_CPU_X86
