@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import re
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -79,6 +83,7 @@ def test_means_are_over_encoders_of_means_over_clips() -> None:
     assert results.mean("x", "vmaf") == pytest.approx(-15)
     assert results.mean("x", "vmaf", clip="b") == pytest.approx(-20)
     assert results.mean("x", "vmaf", encoder="x265 medium") == pytest.approx(-15)
+    assert results.mean("x", "vmaf", kind="game") == pytest.approx(-15)
     assert results.worst("x", "vmaf") == ("a", pytest.approx(-10))
     own = [row["bd_rate"] for row in bd_table(results) if row["score"] == "ssim"]
     assert own == pytest.approx([1.0] * 6)
@@ -225,7 +230,7 @@ def test_csv_json_and_page_hold_the_same_numbers(real: tuple[dict[str, Any], Pat
         assert float(row["vmaf"]) == point["scores"]["vmaf"]
     shown = Page((folder / "index.html").read_text("utf-8"))
     for mean in found["means"]:
-        if mean["encoder"] or mean["clip"]:
+        if mean["encoder"] or mean["clip"] or mean["kind"]:
             continue
         caption = f"Mean BD-rate against plain, {page.MODE_NAMES[mean['mode']]}"
         cells = tuple(f"{mean['bd'][s]:+.1f} %".replace("-", page.MINUS) for s in found["scores"])
@@ -292,6 +297,33 @@ def test_the_command_writes_everything_and_judges(tmp_path: Path, clarivid: Run)
     assert table.returncode == 0, table.stderr
     assert "blur: BD-rate in %, CRF" in table.stdout
     assert "gate, blur: missed: VMAF" in table.stdout
+
+
+def test_a_terminated_command_leaves_no_encode_behind(tmp_path: Path) -> None:
+    clip = film(tmp_path / "film.mkv", size="480x320", frames=30)
+    command = [sys.executable, "-m", "clarivid", "rd", str(clip), "--encoder", "x265:placebo", "--jobs", "1"]
+    command += ["--variant", "blur=gblur=0.4", "--score", "psnr_y", "--frames", "30"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=tmp_path, text=True)
+    deadline = time.monotonic() + 60
+    while not (encoding := _encodes_of(process.pid)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(timeout=30) == 130
+    assert process.stderr is not None
+    assert "clarivid: interrupted" in process.stderr.read()
+    assert encoding
+    assert not any(Path(f"/proc/{pid}").exists() for pid in encoding)
+
+
+def _encodes_of(parent: int) -> list[int]:
+    """Processes of that parent whose command names the encoder."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, IndexError):
+            state = (folder / "stat").read_text("utf-8").rpartition(")")[2].split()
+            if int(state[1]) == parent and b"libx265" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found
 
 
 def test_help_teaches(clarivid: Run) -> None:

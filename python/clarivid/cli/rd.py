@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,10 +124,12 @@ def command(
         sources=presets.sources(preset, clips),
         encoders=presets.encoders(preset, encoders, crf),
         variants=_variants(variants or ("lowrank_pre", *chosen.rivals), model, strengths or chosen.strengths),
-        frames=frames or chosen.frames,
+        frames=chosen.frames if frames is None else frames,
         abr=_abr(abr, chosen.abr),
         scores=scores or chosen.scores,
     )
+    # Ended by a scheduler, the encodes that run are ended too, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with bar("rd") as (progress, task):
 
         def tell(done: int, total: int, note: str) -> None:
@@ -183,7 +186,9 @@ def _show(found: dict[str, Any]) -> None:
             for column in ("", "mean", *names, "worst clip"):
                 table.add_column(column, justify="right" if column else "left", no_wrap=True)
             for score, entry in found["scores"].items():
-                by_encoder = {row["encoder"]: row["bd"][score] for row in rows if not row["clip"]}
+                by_encoder = {
+                    row["encoder"]: row["bd"][score] for row in rows if not row["clip"] + row["kind"]
+                }
                 cells = [_per_cent(by_encoder[name]) for name in ("", *names)]
                 table.add_row(entry["label"], *cells, _worst(rows, score))
             console.print(table)

@@ -61,6 +61,7 @@ class Cell:
     """BD-rate of one variant against plain, for one clip, encoder, mode and score."""
 
     clip: str
+    kind: str
     encoder: str
     mode: str
     variant: str
@@ -97,6 +98,7 @@ class Results:
         curves: dict[tuple[str, str, str, str], list[Point]] = {}
         for point in self.points:
             curves.setdefault((point.clip, point.encoder, point.mode, point.variant), []).append(point)
+        kinds = {source.name: source.kind for source in self.plan.sources}
         cells = []
         for (clip, encoder, mode, variant), points in curves.items():
             if variant == PLAIN:
@@ -105,7 +107,7 @@ class Results:
             for name in self.plan.scores:
                 pair = [[(p.kbps, p.scores[name]) for p in own] for own in (anchor, points)]
                 delta = bd_rate(pair[0], pair[1], SCORES[name].top)
-                cells.append(Cell(clip, encoder, mode, variant, name, delta))
+                cells.append(Cell(clip, kinds[clip], encoder, mode, variant, name, delta))
         return cells
 
     def variants(self) -> list[str]:
@@ -119,9 +121,10 @@ class Results:
         ]
 
     def mean(self, variant: str, score: str, mode: str = "crf", **fields: str) -> float | None:
-        """Mean BD-rate over encoders of the mean over clips; None when a curve gave no number at all.
+        """Mean BD-rate over encoders of the mean over clips; None when an encoder has no number at all.
 
-        Cells without a number are left out (and reported by :meth:`guards`).
+        ``fields`` choose among the cells: ``encoder``, ``clip``, ``kind``. Cells without a number are left
+        out (and reported by :meth:`guards`).
         """
         cells = self.select(variant=variant, score=score, mode=mode, **fields)
         by_encoder = [
@@ -181,7 +184,9 @@ class Results:
         missed = []
         for score, limit in GATE.items():
             value, label = self.mean(variant, score), SCORES[score].label
-            if value is None:
+            if score not in self.plan.scores:
+                missed.append(f"{label}: not measured")
+            elif value is None:
                 missed.append(f"{label}: some curve gave no BD-rate")
             elif value > limit:
                 missed.append(f"{label}: {value:+.2f} %, at most {limit:+g} % is asked for")
@@ -203,11 +208,10 @@ def shown_point(curve: list[Point]) -> Point:
 
 def bd_table(results: Results) -> list[dict[str, Any]]:
     """Each BD-rate as a flat row: clip, kind, encoder, mode, variant, score, bd_rate, overlap, problem."""
-    kinds = {source.name: source.kind for source in results.plan.sources}
     return [
         {
             "clip": cell.clip,
-            "kind": kinds[cell.clip],
+            "kind": cell.kind,
             "encoder": cell.encoder,
             "mode": cell.mode,
             "variant": cell.variant,
