@@ -56,12 +56,11 @@ def html(found: Found, pictures: Mapping[str, tuple[tuple[int, int, int], list[C
     )
 
 
-def _row(found: Found, variant: str, mode: str = "crf", encoder: str = "", clip: str = "") -> Found:
-    """One row of the means."""
-    wanted = (variant, mode, encoder, clip)
-    row: Found = next(
-        r for r in found["means"] if (r["variant"], r["mode"], r["encoder"], r["clip"]) == wanted
-    )
+def _row(found: Found, variant: str, mode: str = "crf", **scope: str) -> Found:
+    """One row of the means: over everything, or of one ``encoder``, ``clip`` or ``kind``."""
+    wanted = (variant, mode, *(scope.get(key, "") for key in ("encoder", "clip", "kind")))
+    keys = ("variant", "mode", "encoder", "clip", "kind")
+    row: Found = next(row for row in found["means"] if tuple(row[key] for key in keys) == wanted)
     return row
 
 
@@ -162,7 +161,7 @@ def _summary(found: Found) -> str:
         for variant in found["gate"]["missed"]:
             scopes = ["", *(encoder["name"] for encoder in found["encoders"])]
             for scope in scopes:
-                cells = _cells(_row(found, variant, mode, scope))
+                cells = _cells(_row(found, variant, mode, encoder=scope))
                 name = escape(variant) if not scope else f'<span class="sub">{escape(scope)}</span>'
                 kind = ' class="all"' if not scope else ""
                 rows.append(f'<tr{kind}><th scope="row">{name}</th>{cells}</tr>')
@@ -277,6 +276,10 @@ def _clip_tables(found: Found) -> str:
             cells = _cells(_row(found, variant, clip=clip["name"]))
             name = f"{escape(clip['name'])} <small>{escape(clip['kind'])}</small>"
             rows.append(f'<tr><th scope="row">{name}</th>{cells}</tr>')
+        kinds = list(dict.fromkeys(clip["kind"] for clip in found["clips"]))
+        for kind in kinds if len(kinds) < len(found["clips"]) else []:
+            cells = _cells(_row(found, variant, kind=kind))
+            rows.append(f'<tr class="all"><th scope="row">all {escape(kind)}</th>{cells}</tr>')
         table = _table(["clip", *_score_heads(found)], rows, f"{variant}, CRF, mean over encoders")
         state = " open" if number == 0 else ""
         tables.append(f"<details{state}><summary>{escape(variant)}</summary>{table}</details>")

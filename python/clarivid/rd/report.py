@@ -74,7 +74,7 @@ def summary(results: Results, command: str = "") -> dict[str, Any]:
 
 
 def means(results: Results) -> list[dict[str, Any]]:
-    """Mean BD-rates: a row for each variant, mode and (encoder, clip or all of them).
+    """Mean BD-rates: a row for each variant, mode and (encoder, clip, kind or all of them).
 
     ``missing`` counts the curves that gave no BD-rate: the mean is over the others.
     """
@@ -84,6 +84,7 @@ def means(results: Results) -> list[dict[str, Any]]:
             scopes: list[dict[str, str]] = [{}]
             scopes += [{"encoder": encoder.label} for encoder in results.plan.encoders]
             scopes += [{"clip": source.name} for source in results.plan.sources]
+            scopes += [{"kind": kind} for kind in dict.fromkeys(s.kind for s in results.plan.sources)]
             for scope in scopes:
                 rows.append(
                     {
@@ -91,6 +92,7 @@ def means(results: Results) -> list[dict[str, Any]]:
                         "mode": mode,
                         "encoder": "",
                         "clip": "",
+                        "kind": "",
                         **scope,
                         "bd": {
                             name: results.mean(variant, name, mode, **scope) for name in results.plan.scores
