@@ -147,7 +147,7 @@ def sr(packs: tuple[Path, ...], out: Path, resume: bool, init: Path | None, **wo
     epilog="""\b
 Examples:
   clarivid train lowrank --minutes 60 --out runs/a low0.pack
-  clarivid train lowrank --minutes 60 --ssim 1 --neg 1 --vmaf 0.2 --out runs/b low0.pack low1.pack
+  clarivid train lowrank --minutes 60 --ssim-2 1 --neg 1 --vmaf 0.2 --out runs/b low0.pack low1.pack
   clarivid train lowrank --minutes 60 --out runs/a --resume low0.pack      after an interruption
   clarivid train lowrank --minutes 20 --init runs/a/best.pt --lr 5e-4 --rate-weight 4 --rate-target -0.08 \\
       --out runs/c low0.pack
@@ -182,10 +182,20 @@ Examples:
 )
 @click.option("--vmaf", default=0.1, show_default=True, help="Weight of VMAF's BD-rate; sharpening earns it.")
 @click.option("--neg", default=1.0, show_default=True, help="Weight of VMAF-NEG's BD-rate.")
-@click.option("--ssim", default=1.5, show_default=True, help="Weight of SSIM's, decimated as at 720p.")
 @click.option("--ssim-full", default=0.7, show_default=True, help="Weight of SSIM's at full resolution.")
+@click.option("--ssim-2", default=1.0, show_default=True, help="Weight of SSIM's, decimated as at 540p.")
+@click.option("--ssim-3", default=0.5, show_default=True, help="Weight of SSIM's, decimated as at 720p.")
 @click.option("--ms-ssim", default=0.0, show_default=True, help="Weight of MS-SSIM's.")
 @click.option("--psnr", default=0.0, show_default=True, help="Weight of PSNR's.")
+@click.option(
+    "--saturation",
+    default="0.2,0.12,0.12,0.12,0.12,0.12,0.12",
+    show_default=True,
+    help="Where a crop's gain ceases to count, by metric in the order above, as ln of rate; 0: never.",
+)
+@click.option(
+    "--steepness", default=1.0, show_default=True, help="Multiplies the slopes of the sources' curves."
+)
 @click.option(
     "--rate-weight",
     default=0.0,
@@ -211,6 +221,13 @@ Examples:
     show_default=True,
     type=click.FloatRange(0),
     help="Weight of a drift of the mean of Y, U or V.",
+)
+@click.option(
+    "--screen",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Weight of luma's change in screen crops.",
 )
 @click.option(
     "--vgg",
@@ -247,9 +264,12 @@ Examples:
     "--kinds",
     default="natural,game,screen,noisy",
     show_default=True,
-    help="Crops to learn from; all validate.",
+    help="Crops to learn from, in equal parts; all validate.",
 )
-@click.option("--qps", default="22,26,30,34,38", show_default=True, help="QPs to learn at, of these.")
+@click.option(
+    "--kind-weights", default="1,1,1,1", show_default=True, help="What the BD-rates of each kind count."
+)
+@click.option("--qps", default="26,30,34,38,42", show_default=True, help="QPs to learn at, of these.")
 @click.option("--batch", default=8, show_default=True, type=click.IntRange(1), help="Crops a step.")
 @click.option("--lr", default=2e-3, show_default=True, help="Top learning rate. Halve it if the loss jumps.")
 @click.option(

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import smooth_l1_loss
 
 from clarivid.data.lowrank import FRAMES, KINDS, Crops, LowrankPack, load
 from clarivid.errors import InputError
@@ -50,7 +51,7 @@ from clarivid.train.runs import (
 )
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
-_STRENGTH_QP = QPS.index(30)
+_STRENGTH_QP = QPS.index(34)
 _VALIDATION_BATCH = 16
 
 
@@ -59,8 +60,12 @@ class Options:
     """What a run is made of; the command line has the same words.
 
     ``vmaf`` to ``psnr`` are the weights of the metrics' BD-rates. ``rate_target`` is a change of ln(bits):
-    -0.08 wants 8 % fewer; what a crop is above it counts ``rate_weight``. ``chroma`` and ``pixel`` weigh the
-    squared change of chroma and luma, ``colour`` that of each plane's mean, in codes. ``vgg`` and
+    -0.08 wants 8 % fewer; what a crop is above it counts ``rate_weight``. ``saturation`` has one number a
+    metric, in the order of the weights: a crop's gain counts ever less as it nears that (a logarithm of
+    rate), so that no metric is served alone; 0 is no limit. ``steepness`` multiplies the slopes of the
+    sources' curves. ``chroma`` and ``pixel`` weigh the squared change of chroma and luma, ``colour`` that of
+    each plane's mean, in codes, ``screen`` the smoothed absolute change of luma in screen crops. ``kinds``
+    of crops are drawn in equal parts, and their BD-rates count ``kind_weights``. ``vgg`` and
     ``distribution`` weigh distances of VGG features, of ``perceptual_crops`` crops every
     ``perceptual_every`` steps. ``minutes`` is the budget of the whole run, resumed parts together; ``steps``
     replaces it by a number of steps, which makes a run repeatable to the bit on one machine.
@@ -70,15 +75,19 @@ class Options:
     steps: int = 0
     vmaf: float = 0.1
     neg: float = 1.0
-    ssim: float = 1.5
     ssim_full: float = 0.7
+    ssim_2: float = 1.0
+    ssim_3: float = 0.5
     ms_ssim: float = 0.0
     psnr: float = 0.0
+    saturation: str = "0.2,0.12,0.12,0.12,0.12,0.12,0.12"
+    steepness: float = 1.0
     rate_target: float = 0.0
     rate_weight: float = 0.0
     chroma: float = 1.0
     pixel: float = 0.0
     colour: float = 1.0
+    screen: float = 0.0
     vgg: float = 0.0
     distribution: float = 0.0
     perceptual_crops: int = 2
@@ -87,7 +96,8 @@ class Options:
     layers: int = 3
     dilation: str = ""
     kinds: str = ",".join(KINDS)
-    qps: str = "22,26,30,34,38"
+    kind_weights: str = "1,1,1,1"
+    qps: str = "26,30,34,38,42"
     batch: int = 8
     lr: float = 2e-3
     ema: float = 0.99
@@ -106,6 +116,33 @@ class Options:
                 f"{', '.join(f'{name} {value:g}' for name, value in found.items())}"
             )
         return {name: value for name, value in found.items() if value}
+
+    def limits(self) -> dict[str, float]:
+        """``saturation`` by metric; :class:`InputError` when it is none."""
+        try:
+            found = [float(word) for word in self.saturation.split(",")]
+        except ValueError:
+            found = []
+        if len(found) != len(METRICS) or min(found) < 0:
+            raise InputError(
+                f"saturation is a number of 0 or more for each of {', '.join(METRICS)}, with commas, "
+                f"not '{self.saturation}'"
+            )
+        return dict(zip(METRICS, found, strict=True))
+
+    def by_kind(self) -> dict[str, float]:
+        """``kind_weights`` of ``kinds``; :class:`InputError` when they do not fit."""
+        kinds = self.kinds.split(",")
+        try:
+            found = [float(word) for word in self.kind_weights.split(",")]
+        except ValueError:
+            found = []
+        if len(found) != len(kinds) or min(found) < 0:
+            raise InputError(
+                f"kind-weights is a number of 0 or more for each of {', '.join(kinds)}, with commas, "
+                f"not '{self.kind_weights}'"
+            )
+        return dict(zip(kinds, found, strict=True))
 
 
 @dataclass
@@ -139,6 +176,7 @@ def train(
     Raises :class:`InputError` on unusable options, packs or checkpoints.
     """
     weights = options.weights()
+    options.limits(), options.by_kind()
     places = qp_index(options.qps)
     torch.set_num_threads(max(1, options.threads))
     device = pick_device(options.device)
@@ -164,7 +202,7 @@ def train(
     codec = calibrated(prices).to(device)
     data = [load(path) for path in packs]
     training, held_out = _prepare(data, packs, codec, device, preparing)
-    pool = training.pool(options.kinds)
+    pools = training.pools(options.kinds)
     out.mkdir(parents=True, exist_ok=True)
     score: dict[str, Any] = {}
     bd: float | None = None
@@ -226,9 +264,9 @@ def train(
         lr = cosine(options.lr, done, step, 30, 0.02)
         for group in optimiser.param_groups:
             group["lr"] = lr
-        index = pool[torch.randint(0, len(pool), (options.batch,), generator=rng)]
+        index = draw(pools, options.batch, rng)
         place = places[int(torch.randint(0, len(places), (1,), generator=rng))]
-        pass_ = run(net, training, index, place, codec, list(weights))
+        pass_ = run(net, training, index, place, codec, list(weights), steepness=options.steepness)
         loss = criterion(pass_, weights, options)
         if (options.vgg or options.distribution) and step % options.perceptual_every == 0:
             loss = loss + _perceptual(pass_, options)
@@ -256,38 +294,54 @@ class Set:
         )
         self.kinds = [kind for c in crops for kind in c.kinds]
         table = Table.joined(tables)
-        self.vectors, self.moving = table.vectors.to(device), table.moving.to(device)
+        self.vectors, self.moving, self.offset = (
+            x.to(device) for x in (table.vectors, table.moving, table.offset)
+        )
         curves = Curves.of(table.points, self.kinds)
         self.curves = Curves(*(x.to(device) for x in vars(curves).values()))
 
     def __len__(self) -> int:
         return len(self.kinds)
 
-    def pool(self, kinds: str) -> Tensor:
-        """Indices of the crops of ``kinds`` ("natural,game"). Raises :class:`InputError`."""
+    def pools(self, kinds: str) -> list[Tensor]:
+        """Indices of the crops of each of ``kinds`` ("natural,game"). Raises :class:`InputError`."""
         wanted = kinds.split(",")
         unknown = [kind for kind in wanted if kind not in KINDS]
         if unknown:
             raise InputError(f"there is no kind '{unknown[0]}' of crops; use some of {', '.join(KINDS)}")
-        found = [i for i, kind in enumerate(self.kinds) if kind in wanted]
-        if not found:
+        found = [[i for i, own in enumerate(self.kinds) if own == kind] for kind in wanted]
+        if not any(found):
             raise InputError(f"the training packs have no crops of kind {' or '.join(wanted)}")
-        return torch.tensor(found)
+        return [torch.tensor(indices) for indices in found if indices]
+
+
+def draw(pools: Sequence[Tensor], count: int, rng: torch.Generator) -> Tensor:
+    """Indices of ``count`` random crops, as many of each pool, or one more of the first ones."""
+    parts = []
+    for i, pool in enumerate(pools):
+        share = count // len(pools) + (i < count % len(pools))
+        parts.append(pool[torch.randint(0, len(pool), (share,), generator=rng)])
+    return torch.cat(parts)
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass of n crops: ``bd`` [n,metrics] and ``change`` of rate [n], logarithms; filtered planes and
-    their change in codes, luma [n,3,H,W] and ``chroma`` [n,3,2,H/2,W/2]; ``drift`` [n,3] of the mean of Y, U
-    and V; ``source`` and ``filtered``, planes [3n,..] in codes."""
+    """One pass of n crops.
+
+    BD-rates [n,metrics], ``bd`` with the options' steepness, ``estimate`` without, and ``change`` of rate
+    [n], all logarithms. Changes in codes: ``luma`` [n,3,H,W], ``chroma`` [n,3,2,H/2,W/2], ``drift`` [n,3] of
+    the means of Y, U and V. ``source`` and ``filtered``: planes [3n,..] in codes. ``kinds`` [n].
+    """
 
     bd: Tensor
+    estimate: Tensor
     change: Tensor
     luma: Tensor
     chroma: Tensor
     drift: Tensor
     source: Planes
     filtered: Planes
+    kinds: list[str]
 
 
 def run(
@@ -298,8 +352,10 @@ def run(
     codec: Codec,
     metrics: Sequence[str],
     strength: float = 1.0,
+    steepness: float = 1.0,
 ) -> Pass:
     """Filter crops ``index``, code them at ``QPS[place]``, and compare with their sources' curves."""
+    kinds = [crops.kinds[i] for i in index.tolist()]
     index = index.to(crops.y.device)
     y, u, v = (plane[index] for plane in (crops.y, crops.u, crops.v))
     count = len(y)
@@ -309,34 +365,48 @@ def run(
     planes = unfold(out)
     filtered = ((planes[0] + 0.5) * 219 + 16).view_as(luma)
     qp = luma.new_full((count,), QPS[place])
-    coded = codec(filtered, sampling(crops.vectors[index]), qp, torch.full_like(qp, AQ))
+    coded = codec(filtered, sampling(crops.vectors[index]), qp, torch.full_like(qp, AQ), crops.offset[index])
     quality = Reference(luma, crops.moving[index]).quality(coded.decoded, metrics)
-    bd, change = crops.curves.difference(index, place, rate(coded), quality, metrics)
+    spent = rate(coded)
+    bd, change = crops.curves.difference(index, place, spent, quality, metrics, steepness)
+    estimate, _ = crops.curves.difference(index, place, spent, quality, metrics)
     chroma = ((out - folded)[:, 4:] * 224).view(count, FRAMES, 2, *out.shape[2:])
     moved = filtered - luma
     drift = torch.cat([moved.mean((1, 2, 3))[:, None], chroma.mean((1, 3, 4))], 1)
     source = (luma.flatten(0, 1), u.flatten(0, 1).float(), v.flatten(0, 1).float())
     after = (filtered.flatten(0, 1), planes[1] * 224 + 128, planes[2] * 224 + 128)
-    return Pass(bd, change, moved, chroma, drift, source, after)
+    return Pass(bd, estimate, change, moved, chroma, drift, source, after, kinds)
 
 
 def criterion(crops: Pass, weights: dict[str, float], options: Options) -> Tensor:
     """The loss of a pass whose metrics are those of ``weights``."""
     weight = crops.bd.new_tensor(list(weights.values()))
-    loss = (_squash(crops.bd) * weight).sum(1).mean() / weight.sum()
+    limits = options.limits()
+    limit = crops.bd.new_tensor([limits[name] for name in weights])
+    of_kind = options.by_kind()
+    share = crops.bd.new_tensor([of_kind.get(kind, 1.0) for kind in crops.kinds])
+    loss = ((_squash(crops.bd, limit) * weight).sum(1) * share).mean() / weight.sum()
     loss = loss + 0.02 * options.chroma * crops.chroma.square().mean()
     loss = loss + 0.05 * options.colour * crops.drift.square().mean()
     if options.pixel:
         loss = loss + 0.02 * options.pixel * crops.luma.square().mean()
+    screens = [i for i, kind in enumerate(crops.kinds) if kind == "screen"]
+    if options.screen and screens:
+        moved = crops.luma[screens]
+        loss = loss + options.screen * smooth_l1_loss(moved, torch.zeros_like(moved), beta=0.3)
     if options.rate_weight:
         loss = loss + options.rate_weight * torch.relu(crops.change - options.rate_target).mean()
     return loss
 
 
-def _squash(x: Tensor) -> Tensor:
-    """Linear to 0.5, a logarithm beyond: no crop outweighs the others."""
-    beyond = 0.5 + torch.log1p((x.abs() - 0.5).clamp_min(0))
-    return torch.where(x.abs() < 0.5, x, torch.sign(x) * beyond)
+def _squash(x: Tensor, limit: Tensor) -> Tensor:
+    """Losses above 0.5 grow as a logarithm only, so that no crop outweighs the others. Gains (below 0) tend
+    to ``limit`` [metrics] as an exponential; where it is 0 they are as losses are."""
+    size = x.abs()
+    loss = torch.where(size < 0.5, x, torch.sign(x) * (0.5 + torch.log1p((size - 0.5).clamp_min(0))))
+    scale = limit.clamp_min(1e-6)
+    gain = scale * torch.expm1(x.clamp_max(0) / scale)
+    return torch.where((x < 0) & (limit > 0), gain, loss)
 
 
 def _perceptual(crops: Pass, options: Options) -> Tensor:
@@ -370,7 +440,7 @@ def validate(
 
     ``loss`` is the training's criterion, by which the best weights are chosen; ``bd`` the weighted mean of
     the BD-rates. ``all`` and each kind have every metric's estimated BD-rate and the change of bits, in
-    per cent (hundredths of a logarithm). ``strength`` has the change of bits at QP 30 by strength, and
+    per cent (hundredths of a logarithm). ``strength`` has the change of bits at QP 34 by strength, and
     ``monotone`` says whether it falls all the way or rises all the way.
     """
     trained = {name: value.clone() for name, value in net.state_dict().items()}
@@ -382,8 +452,8 @@ def validate(
     batches = torch.split(torch.arange(len(crops)), _VALIDATION_BATCH)
     for place in qp_index(options.qps):
         for index in batches:
-            done = run(net, crops, index, place, codec, METRICS)
-            rows.append(torch.cat([done.bd, done.change[:, None]], 1).cpu())
+            done = run(net, crops, index, place, codec, METRICS, steepness=options.steepness)
+            rows.append(torch.cat([done.estimate, done.change[:, None]], 1).cpu())
             part = Pass(**{**vars(done), "bd": done.bd[:, columns]})
             losses += [float(criterion(part, counted, options))] * len(index)
     by_crop = torch.cat(rows).view(-1, len(crops), len(METRICS) + 1).mean(0)

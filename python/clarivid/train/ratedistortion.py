@@ -20,7 +20,6 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,23 +29,23 @@ from clarivid.data.lowrank import FRAMES, Crops
 from clarivid.errors import InputError
 from clarivid.paths import cache_dir
 from clarivid.train import motion
-from clarivid.train.codec import Codec, Coded
+from clarivid.train.codec import Codec, Coded, tree_offset
 from clarivid.train.metrics import VmafReference, motion2, ms_ssim, ssim
 from clarivid.train.runs import save_atomically
 
-QPS = (18, 22, 26, 30, 34, 38, 42)
+QPS = (22, 26, 30, 34, 38, 42, 46)
 """The first and the last serve the slopes alone: they are not trained at."""
 
-METRICS = ("vmaf", "neg", "ssim", "ssim_full", "ms_ssim", "psnr")
-"""VMAF, VMAF-NEG, SSIM decimated by :data:`SSIM_SCALE`, at full resolution, MS-SSIM; minus ln of the mean
-square error."""
+METRICS = ("vmaf", "neg", "ssim_full", "ssim_2", "ssim_3", "ms_ssim", "psnr")
+"""VMAF, VMAF-NEG, SSIM at full resolution and decimated as libvmaf does it at 540 (2) and 720 lines (3),
+MS-SSIM; minus ln of the mean square error."""
 
-SSIM_SCALE = 3  # libvmaf's for 720 lines
+_SSIM_SCALES = {"ssim_full": 1, "ssim_2": 2, "ssim_3": 3}
 AQ = 0.7  # strength of the stand-in's adaptive quantisation
 FLOOR = 150.0  # bits that a crop always has: a change from nothing to nearly nothing is none
 # An intra frame in three is far more than in a video.
 FRAME_WEIGHTS = tuple(w / 2.3 for w in (0.3, 1.0, 1.0))
-VERSION = 1  # of what is in a table
+VERSION = 2  # of what is in a table
 
 _BATCH = 8
 
@@ -77,10 +76,9 @@ class Reference:
         if {"vmaf", "neg"} & set(metrics):
             self._vmaf = self._vmaf or VmafReference(self.frames, self._moving)
             found["vmaf"], found["neg"] = self._vmaf.both(frames, clip=False)
-        if "ssim" in metrics:
-            found["ssim"] = ssim(self.frames, frames, SSIM_SCALE)
-        if "ssim_full" in metrics:
-            found["ssim_full"] = ssim(self.frames, frames, 1)
+        for name, scale in _SSIM_SCALES.items():
+            if name in metrics:
+                found[name] = ssim(self.frames, frames, scale)
         if "ms_ssim" in metrics:
             found["ms_ssim"] = ms_ssim(self.frames, frames)
         if "psnr" in metrics:
@@ -95,17 +93,21 @@ class Reference:
 @dataclass(frozen=True)
 class Table:
     """What the stand-in makes of untouched crops: ``vectors`` [N,2,2,H/8,W/8] of frames 1 and 2, quarter
-    samples in half precision (exact); ``moving`` [N]; ``points`` [N,QPs,1+metrics], rates and qualities."""
+    samples in half precision (exact); ``moving`` [N]; ``offset`` [N,3,H/16,W/16] of QP; ``points``
+    [N,QPs,1+metrics], rates and qualities."""
 
     vectors: Tensor
     moving: Tensor
+    offset: Tensor
     points: Tensor
 
     @classmethod
     def joined(cls, tables: Sequence[Table]) -> Table:
         """One table of several."""
-        parts = [[getattr(t, name) for t in tables] for name in ("vectors", "moving", "points")]
-        return cls(*(torch.cat(part) for part in parts))
+        return cls(*(torch.cat([getattr(t, name) for t in tables]) for name in _PARTS))
+
+
+_PARTS = ("vectors", "moving", "offset", "points")
 
 
 def sampling(vectors: Tensor) -> Tensor:
@@ -123,13 +125,15 @@ def measure(
         y = torch.from_numpy(crops.y[start : start + _BATCH]).to(device).float()
         pairs = [motion.estimate(y[:, t], y[:, t + 1]) for t in range(FRAMES - 1)]
         vectors = torch.stack(pairs, 1).half()
-        moving = torch.stack([motion2(clip).mean() for clip in y])
+        moving = torch.stack([motion2(clip)[1:].mean() for clip in y])
         reference, where = Reference(y, moving), sampling(vectors)
+        offset = tree_offset(y, where)
         rows = []
         for qp in QPS:
-            coded = codec(y, where, y.new_full((len(y),), qp), y.new_full((len(y),), AQ))
+            coded = codec(y, where, y.new_full((len(y),), qp), y.new_full((len(y),), AQ), offset)
             rows.append(torch.cat([rate(coded)[:, None], reference.quality(coded.decoded)], 1))
-        parts.append(Table(vectors.cpu(), moving.cpu(), torch.stack(rows, 1).cpu()))
+        points = torch.stack(rows, 1)
+        parts.append(Table(*(x.cpu() for x in (vectors, moving, offset, points))))
         if progress:
             progress(start + len(y))
     return Table.joined(parts)
@@ -148,20 +152,20 @@ def table_of(
         "crops": len(crops),
         "titles": hashlib.sha256(crops.y[:, 0].tobytes()).hexdigest(),
         "prices": codec.prices(),
-        "constants": [VERSION, QPS, METRICS, SSIM_SCALE, AQ, FLOOR, FRAME_WEIGHTS],
+        "constants": [VERSION, QPS, METRICS, _SSIM_SCALES, AQ, FLOOR, FRAME_WEIGHTS],
     }
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
     path = cache_dir() / "data" / "tables" / f"{name}.pt"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        table = Table(state["vectors"], state["moving"], state["points"])
+        table = Table(*(state[name] for name in _PARTS))
         if len(table.points) == len(crops):
             return table
     except Exception:  # absent, or damaged in one of torch's many ways: made again
         pass
     table = measure(crops, codec, device, progress)
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_atomically(path, {k: getattr(table, k) for k in ("vectors", "moving", "points")})
+    save_atomically(path, {name: getattr(table, name) for name in _PARTS})
     return table
 
 
@@ -198,15 +202,24 @@ class Curves:
         return cls(rate, quality, slope, share)
 
     def difference(
-        self, index: Tensor, qp: int, rate: Tensor, quality: Tensor, metrics: Sequence[str]
-    ) -> Any:
+        self,
+        index: Tensor,
+        qp: int,
+        rate: Tensor,
+        quality: Tensor,
+        metrics: Sequence[str],
+        steepness: float = 1.0,
+    ) -> tuple[Tensor, Tensor]:
         """(d, change of rate) of crops ``index`` [n] coded at ``QPS[qp]``: [n,metrics], [n], logarithms.
 
-        ``rate`` [n] and ``quality`` [n,metrics] are those of the filtered crops.
+        ``rate`` [n] and ``quality`` [n,metrics] are those of the filtered crops; ``steepness`` multiplies
+        the slopes.
         """
         columns = [METRICS.index(name) for name in metrics]
         change = rate - self.rate[index, qp]
-        gain = (quality - self.quality[index, qp][:, columns]) / self.slope[index, qp][:, columns]
+        gain = (quality - self.quality[index, qp][:, columns]) / (
+            steepness * self.slope[index, qp][:, columns]
+        )
         return (change[:, None] - gain) * self.share[index, qp][:, columns], change
 
 
