@@ -10,7 +10,7 @@ from html import escape
 
 WIDTH, HEIGHT, STEPS_HEIGHT = 720, 330, 220
 COLOURS = 8  # classes s0 .. s7 of the sheet
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 24, 40
 # Shape beside colour: who sees no colours, or prints, tells the curves apart all the same.
 _MARKS = ("circle", "square", "diamond", "triangle", "hexagon", "ring")
 
@@ -130,7 +130,7 @@ def _grid(x_axis: _Axis, y_axis: _Axis, x_label: str, y_label: str, digits: int)
     texts.append(
         f'<text class="unit" x="{right}" y="{y_axis.height - 6}" text-anchor="end">{escape(x_label)}</text>'
     )
-    texts.append(f'<text class="unit" x="{_LEFT + 8}" y="{_TOP + 6}">{escape(y_label)}</text>')
+    texts.append(f'<text class="unit" x="{_LEFT}" y="{_TOP - 9}">{escape(y_label)}</text>')
     return f'<path class="grid" d="{"".join(lines)}"/>{"".join(texts)}'
 
 
