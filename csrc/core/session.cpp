@@ -160,7 +160,9 @@ clv_session::clv_session(clv_context &context, std::shared_ptr<const clv::Bundle
     request.precision = params.precision;
     request.bf16_passed = bundle_->bf16_passed;
     request.fp16_passed = bundle_->fp16_passed;
-    request.half_output = adapter_->takes_half();
+    // At scale 1 the output is no larger than the input, and holds the input's own values: f16 would gain
+    // nothing and round them.
+    request.half_output = adapter_->takes_half() && bundle_->scale != 1;
     if (bundle_->has_strength)
         request.strength = static_cast<float>(params.strength);
     request.threads = cores;
