@@ -182,6 +182,7 @@ def train(
     device = pick_device(options.device)
     torch.manual_seed(options.seed)
     net = _new_net(options).to(device)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     rng = torch.Generator().manual_seed(options.seed)
     history: list[dict[str, Any]] = []
     if init is not None:
@@ -361,6 +362,7 @@ def run(
     count = len(y)
     luma = y.float()
     folded = fold(*normalise(y.flatten(0, 1), u.flatten(0, 1), v.flatten(0, 1)))
+    folded = folded.contiguous(memory_format=torch.channels_last)
     out = net(folded, strength)
     planes = unfold(out)
     filtered = ((planes[0] + 0.5) * 219 + 16).view_as(luma)
