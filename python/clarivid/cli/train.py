@@ -261,6 +261,13 @@ Examples:
 @click.option("--layers", default=3, show_default=True, help="Convolutions of the net.")
 @click.option("--dilation", default="", help="One number a layer, as 1,2,1. [default: all 1]")
 @click.option(
+    "--limit",
+    default=4.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="The most that a sample may change, in 8-bit codes; 0: no limit.",
+)
+@click.option(
     "--kinds",
     default="natural,game,screen,noisy",
     show_default=True,
@@ -361,8 +368,8 @@ def codec(packs: tuple[Path, ...], out: Path, crops: int, steps: int, seed: int,
 
     'clarivid train lowrank' has prices already; new ones are for other encoders or other pictures. Prints how
     well the stand-in's bits follow each encoder's on crops that were not fitted: Spearman's rank correlation
-    of intra bits, inter bits, their total, and the change of the total that an alteration of the picture
-    makes; and the slope of the real change on the stand-in's.
+    of intra bits, of inter bits (of all clips, and of those that move), of their total, and of the change of
+    the total that an alteration of the picture makes; and the slope of the real change on the stand-in's.
     """
     import torch
 
@@ -377,7 +384,7 @@ def codec(packs: tuple[Path, ...], out: Path, crops: int, steps: int, seed: int,
             progress.update(task, description=what, total=total, completed=done)
 
         found = calibrate([load(path) for path in packs], out, crops, seed, steps, show)
-    names = ("intra", "inter", "total", "change", "change_slope")
+    names = ("intra", "inter", "inter_moving", "total", "change", "change_slope")
     for group, rows in found.items():
         click.echo(f"{group.replace('_', ' ')}: {rows['crops']} crops, {rows['clips']} clips")
         click.echo(" " * 6 + "".join(f"{name:>14}" for name in names))

@@ -2,8 +2,8 @@
 """Fits the stand-in encoder's prices to the bits that x264 and x265 spend, and says how well they follow.
 
 Crops of a training pack, plain and altered (blurred, sharpened, denoised, with less contrast), are encoded at
-constant QP as one intra and two inter frames. The same clips with grey luma tell what chroma and headers
-cost; that is taken away. Prices are fitted on three quarters of the crops; rank correlations are of the
+constant QP as one intra and two inter frames, chroma grey. What a grey clip costs, headers, is taken away.
+Prices are fitted on three quarters of the crops; rank correlations are of the
 remaining quarter, which shows other clips. The change of bits that an alteration makes is what a prefilter is
 trained on, so it counts most in the fit.
 """
@@ -78,26 +78,19 @@ def collect(
     held_out = (np.arange(len(chosen)) * 4 // len(chosen)) == 2
     qps = rng.integers(QPS[0], QPS[1] + 1, len(chosen))
     others = [rng.choice(np.arange(1, len(ALTERATIONS)), 2, replace=False) for _ in chosen]
-    luma, chroma = [], []
+    luma = []
     for index, other in zip(chosen, others, strict=True):
         pack, crop = where[index]
         own = packs[pack].train
         luma += [alter(own.y[crop], ALTERATIONS[kind]) for kind in (0, *other)]
-        chroma.append((own.u[crop], own.v[crop]))
     y = np.stack(luma)
     each = len(y) // len(chosen)
     bits = np.zeros((len(y), len(ENCODERS), FRAMES))
     work = [(e, qp) for e in range(len(ENCODERS)) for qp in sorted(set(qps.tolist()))]
     for done, (encoder, qp) in enumerate(work):
-        own_crops = np.flatnonzero(qps == qp)
-        clips = []
-        for crop in own_crops:
-            u, v = chroma[crop]
-            clips.append((np.full_like(y[0], 128), u, v))
-            clips += [(y[each * crop + k], u, v) for k in range(each)]
-        spent = encode(clips, list(ENCODERS)[encoder], qp).reshape(len(own_crops), 1 + each, FRAMES)
-        for crop, rows in zip(own_crops, spent, strict=True):
-            bits[each * crop : each * (crop + 1), encoder] = rows[1:] - rows[:1]
+        own_clips = np.flatnonzero(np.repeat(qps, each) == qp)
+        spent = encode([np.full_like(y[0], 128), *y[own_clips]], list(ENCODERS)[encoder], qp)
+        bits[own_clips, encoder] = spent[1:] - spent[0]
         if progress:
             progress(done + 1, len(work))
     return Samples(y, np.repeat(qps, each), bits, np.repeat(held_out, each), each)
@@ -131,12 +124,13 @@ def _blur(x: Tensor, sigma: float) -> Tensor:
     return conv2d(conv2d(x, taps.view(1, 1, 1, -1)), taps.view(1, 1, -1, 1))[:, 0]
 
 
-def encode(clips: Sequence[tuple[Bytes, Bytes, Bytes]], encoder: str, qp: int) -> Floats:
-    """Bits of each frame of clips (Y [3,H,W], U and V [3,H/2,W/2]), [N,3], encoded alone: in one stream, but
-    each clip begins with a key frame."""
-    first = tuple(np.full_like(plane, 128) for plane in clips[0])  # takes the encoder's greetings
-    frames = [plane[t].tobytes() for clip in (first, *clips) for t in range(FRAMES) for plane in clip]
-    height, width = clips[0][0].shape[1:]
+def encode(clips: Sequence[Bytes], encoder: str, qp: int) -> Floats:
+    """Bits of each frame of clips of luma [3,H,W], [N,3], encoded with grey chroma: in one stream, but each
+    clip begins with a key frame."""
+    height, width = clips[0].shape[1:]
+    chroma = bytes([128]) * (height * width // 2)
+    greeting = np.full_like(clips[0], 128)  # encoders write more into their first packet
+    frames = [frame.tobytes() + chroma for clip in (greeting, *clips) for frame in clip]
     command = [
         *(ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "yuv420p"),
         *("-s", f"{width}x{height}", "-r", "25", "-i", "-"),
@@ -213,7 +207,8 @@ def report(
     codec: Codec, samples: Samples, spectra: Sequence[Spectra], held_out: bool = True
 ) -> dict[str, Any]:
     """Spearman's rank correlation of the stand-in's bits with each encoder's, on the held-out samples or on
-    the others: ``intra``, ``inter``, ``total``, and ``change`` of ln(bits) by an alteration."""
+    the others: ``intra``, ``inter``, ``inter_moving`` (clips on whose inter frames the encoder spent more
+    than :data:`FLOOR`; below, ranks are noise), ``total``, and ``change`` of ln(bits) by an alteration."""
     spent = torch.stack([codec.price(spectrum) for spectrum in spectra], 1).double().numpy()
     use = samples.held_out == held_out
     plain = np.arange(len(spent)) // samples.each * samples.each
@@ -221,11 +216,14 @@ def report(
     rows: dict[str, Any] = {}
     for i, encoder in enumerate(ENCODERS):
         real = samples.bits[:, i].clip(min=0)
+        inter = [x[:, 1:].sum(1) for x in (spent, real)]
+        moving = use & (inter[1] > FLOOR)
         logs = [np.log(x.sum(1) + FLOOR) for x in (spent, real)]
         changes = [(x - x[plain])[altered] for x in logs]
         rows[encoder] = {
             "intra": _rounded(spearman(spent[use, 0], real[use, 0])),
-            "inter": _rounded(spearman(spent[use, 1:].sum(1), real[use, 1:].sum(1))),
+            "inter": _rounded(spearman(*(x[use] for x in inter))),
+            "inter_moving": _rounded(spearman(*(x[moving] for x in inter))),
             "total": _rounded(spearman(logs[0][use], logs[1][use])),
             "change": _rounded(spearman(*changes)),
             # Regression of the real change on the stand-in's: 1 when it neither over- nor understates.
