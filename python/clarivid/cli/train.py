@@ -230,6 +230,12 @@ Examples:
     help="Weight of luma's change in screen crops.",
 )
 @click.option(
+    "--round/--no-round",
+    default=False,
+    show_default=True,
+    help="Code whole code values, as the filter gives them. Validation always does.",
+)
+@click.option(
     "--vgg",
     default=0.0,
     show_default=True,

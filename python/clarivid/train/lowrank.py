@@ -64,7 +64,8 @@ class Options:
     metric, in the order of the weights: a crop's gain counts ever less as it nears that (a logarithm of
     rate), so that no metric is served alone; 0 is no limit. ``steepness`` multiplies the slopes of the
     sources' curves. ``chroma`` and ``pixel`` weigh the squared change of chroma and luma, ``colour`` that of
-    each plane's mean, in codes, ``screen`` the smoothed absolute change of luma in screen crops. ``kinds``
+    each plane's mean, in codes, ``screen`` the smoothed absolute change of luma in screen crops. ``round``
+    codes whole code values, as the filter gives them, with the gradient of unrounded ones. ``kinds``
     of crops are drawn in equal parts, and their BD-rates count ``kind_weights``. ``vgg`` and
     ``distribution`` weigh distances of VGG features, of ``perceptual_crops`` crops every
     ``perceptual_every`` steps. ``minutes`` is the budget of the whole run, resumed parts together; ``steps``
@@ -88,6 +89,7 @@ class Options:
     pixel: float = 0.0
     colour: float = 1.0
     screen: float = 0.0
+    round: bool = False
     vgg: float = 0.0
     distribution: float = 0.0
     perceptual_crops: int = 2
@@ -95,6 +97,7 @@ class Options:
     channels: int = 12
     layers: int = 3
     dilation: str = ""
+    limit: float = 4.0
     kinds: str = ",".join(KINDS)
     kind_weights: str = "1,1,1,1"
     qps: str = "26,30,34,38,42"
@@ -187,7 +190,7 @@ def train(
     history: list[dict[str, Any]] = []
     if init is not None:
         state = read_checkpoint(init)
-        _fill(net, state, "ema", init)
+        _fill(net, state, "ema", init, but=("limit",))
         history = [*state.get("history", []), summary_of(state)]
     average = {name: value.detach().clone() for name, value in net.state_dict().items()}
     optimiser = torch.optim.Adam(net.parameters(), lr=options.lr, betas=(0.9, 0.99))
@@ -267,7 +270,16 @@ def train(
             group["lr"] = lr
         index = draw(pools, options.batch, rng)
         place = places[int(torch.randint(0, len(places), (1,), generator=rng))]
-        pass_ = run(net, training, index, place, codec, list(weights), steepness=options.steepness)
+        pass_ = run(
+            net,
+            training,
+            index,
+            place,
+            codec,
+            list(weights),
+            steepness=options.steepness,
+            rounded=options.round,
+        )
         loss = criterion(pass_, weights, options)
         if (options.vgg or options.distribution) and step % options.perceptual_every == 0:
             loss = loss + _perceptual(pass_, options)
@@ -354,8 +366,12 @@ def run(
     metrics: Sequence[str],
     strength: float = 1.0,
     steepness: float = 1.0,
+    rounded: bool = False,
 ) -> Pass:
-    """Filter crops ``index``, code them at ``QPS[place]``, and compare with their sources' curves."""
+    """Filter crops ``index``, code them at ``QPS[place]``, and compare with their sources' curves.
+
+    With ``rounded`` what is coded are whole code values; the gradient is that of unrounded ones.
+    """
     kinds = [crops.kinds[i] for i in index.tolist()]
     index = index.to(crops.y.device)
     y, u, v = (plane[index] for plane in (crops.y, crops.u, crops.v))
@@ -366,8 +382,11 @@ def run(
     out = net(folded, strength)
     planes = unfold(out)
     filtered = ((planes[0] + 0.5) * 219 + 16).view_as(luma)
+    given = filtered
+    if rounded:
+        given = filtered + (torch.floor(filtered + 0.5).clamp(0, 255) - filtered).detach()
     qp = luma.new_full((count,), QPS[place])
-    coded = codec(filtered, sampling(crops.vectors[index]), qp, torch.full_like(qp, AQ), crops.offset[index])
+    coded = codec(given, sampling(crops.vectors[index]), qp, torch.full_like(qp, AQ), crops.offset[index])
     quality = Reference(luma, crops.moving[index]).quality(coded.decoded, metrics)
     spent = rate(coded)
     bd, change = crops.curves.difference(index, place, spent, quality, metrics, steepness)
@@ -438,7 +457,7 @@ def _perceptual(crops: Pass, options: Options) -> Tensor:
 def validate(
     net: LowrankNet, weights: dict[str, Tensor], crops: Set, codec: Codec, options: Options
 ) -> dict[str, Any]:
-    """Score ``weights`` on held-out crops at the run's QPs.
+    """Score ``weights`` on held-out crops at the run's QPs, with code values rounded as the filter does.
 
     ``loss`` is the training's criterion, by which the best weights are chosen; ``bd`` the weighted mean of
     the BD-rates. ``all`` and each kind have every metric's estimated BD-rate and the change of bits, in
@@ -454,7 +473,7 @@ def validate(
     batches = torch.split(torch.arange(len(crops)), _VALIDATION_BATCH)
     for place in qp_index(options.qps):
         for index in batches:
-            done = run(net, crops, index, place, codec, METRICS, steepness=options.steepness)
+            done = run(net, crops, index, place, codec, METRICS, steepness=options.steepness, rounded=True)
             rows.append(torch.cat([done.estimate, done.change[:, None]], 1).cpu())
             part = Pass(**{**vars(done), "bd": done.bd[:, columns]})
             losses += [float(criterion(part, counted, options))] * len(index)
@@ -477,7 +496,10 @@ def validate(
 
 def _bits_at(net: LowrankNet, crops: Set, batches: Sequence[Tensor], codec: Codec, strength: float) -> float:
     """Mean change of rate."""
-    changes = [run(net, crops, index, _STRENGTH_QP, codec, ["psnr"], strength).change for index in batches]
+    changes = [
+        run(net, crops, index, _STRENGTH_QP, codec, ["psnr"], strength, rounded=True).change
+        for index in batches
+    ]
     return float(torch.cat(changes).mean())
 
 
@@ -521,14 +543,18 @@ def _prepare(
 def _new_net(options: Options) -> LowrankNet:
     try:
         dilation = [int(word) for word in options.dilation.split(",")] if options.dilation else None
-        return LowrankNet(options.channels, options.layers, dilation)
+        return LowrankNet(options.channels, options.layers, dilation, options.limit)
     except ValueError as error:
         raise InputError(f"the net cannot be made: {error}") from error
 
 
-def _fill(net: LowrankNet, state: dict[str, Any], which: str, path: Path) -> None:
-    """Give ``net`` a checkpoint's weights, if they are of the same net."""
-    if state.get("task") != "lowrank" or state["net"] != net.config():
+def _fill(net: LowrankNet, state: dict[str, Any], which: str, path: Path, but: Sequence[str] = ()) -> None:
+    """Give ``net`` a checkpoint's weights, if they are of the same net, ``but`` for these settings."""
+
+    def compared(config: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in config.items() if name not in but}
+
+    if state.get("task") != "lowrank" or compared(state["net"]) != compared(net.config()):
         raise InputError(
             f"{path} is of another net than the options ask for: {state['net']}, not {net.config()}"
         )
