@@ -12,10 +12,10 @@ from clarivid.export import export
 from clarivid.nets.lowrank import LowrankNet
 
 
-def random_net(channels: int = 12, layers: int = 3, change: float = 0.02) -> LowrankNet:
+def random_net(channels: int = 12, layers: int = 3, change: float = 0.02, limit: float = 0.0) -> LowrankNet:
     """A net whose last layer has weights of about ``change``."""
     torch.manual_seed(5)
-    net = LowrankNet(channels, layers)
+    net = LowrankNet(channels, layers, limit=limit)
     with torch.no_grad():
         for layer in net.layers:
             assert isinstance(layer.bias, torch.Tensor)

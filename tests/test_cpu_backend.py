@@ -21,6 +21,8 @@ from lowrank_bundle import lowrank_bundle
 from onnx_models import lowrank_s2d_net
 from test_super_resolution import picture
 
+LIMITED = {"change": 0.2, "limit": 2}
+
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -43,11 +45,11 @@ def rewrite(bundle: Path, weights: bytes | None = None, **architecture: Any) -> 
     (bundle / "card.json").write_text(json.dumps(card), "utf-8")
 
 
-@pytest.mark.parametrize("sizes", [{}, {"channels": 16, "layers": 2}, {"channels": 7, "layers": 5}])
+@pytest.mark.parametrize("sizes", [{}, {"channels": 16, "layers": 2}, {"channels": 7, "layers": 5}, LIMITED])
 @pytest.mark.parametrize(("width", "height"), [(64, 48), (75, 53), (1, 1), (322, 180)])
 @pytest.mark.parametrize("strength", [0.5, 1.0])
 def test_pixels_are_those_of_openvino_in_fp32(
-    tmp_path: Path, sizes: dict[str, int], width: int, height: int, strength: float
+    tmp_path: Path, sizes: dict[str, Any], width: int, height: int, strength: float
 ) -> None:
     folder = lowrank_bundle(tmp_path / "net", **sizes)
     card = json.loads((folder / "card.json").read_text("utf-8"))
@@ -62,6 +64,26 @@ def test_pixels_are_those_of_openvino_in_fp32(
         error = np.abs(ours.astype(int) - theirs)
         assert error.max() <= 1
         assert (error > 0).mean() < 2e-3 or ours.size < 1000
+
+
+@pytest.mark.parametrize("backend", ["cpu", "openvino"])
+@pytest.mark.parametrize("sizes", [{}, {"channels": 7, "layers": 5}])
+@pytest.mark.parametrize("strength", [0.5, 1.0])
+def test_a_limit_bounds_the_change(
+    tmp_path: Path, backend: str, sizes: dict[str, int], strength: float
+) -> None:
+    folder = lowrank_bundle(tmp_path / "net", change=0.5, limit=4, **sizes)
+    planes = picture(75, 53, bit_depth=10)
+    luma = LowrankPre(str(folder), backend=backend, precision="fp32", strength=strength)(
+        planes, bit_depth=10
+    )[0]
+    bound = round(4 * 4 * strength)  # codes of 10 bits
+    change = np.abs(luma.astype(int) - planes[0])
+    assert change.max() == bound
+    assert (change == bound).mean() > 0.2
+    rewrite(folder, limit=0)
+    free = LowrankPre(str(folder), backend="cpu", precision="fp32", strength=strength)(planes, bit_depth=10)
+    assert np.abs(free[0].astype(int) - planes[0]).max() > 2 * bound
 
 
 @pytest.mark.parametrize("threads", [2, 3, 7])
@@ -127,6 +149,8 @@ def test_what_it_cannot_do_gets_a_sentence(bundle: Path, options: dict[str, str]
         ({"dilation": [1]}, "one dilation a layer"),
         ({"dilation": [1, 0, 1]}, "architecture.dilation is 0"),
         ({"slope": 2}, r"a slope in 0\.\.1"),
+        ({"limit": -1}, "architecture.limit is -1, not a number of 8-bit codes"),
+        ({"limit": "4"}, 'architecture.limit is "4", not a number'),
         ({"channels": 13}, r'no f32 tensor "layers.0.weight" of shape \[13,6,3,3\]'),
     ],
 )

@@ -22,10 +22,11 @@ from clarivid.errors import InputError  # noqa: E402
 from clarivid.export import export, lowrank  # noqa: E402
 from clarivid.export.bundle import probe_picture  # noqa: E402
 from clarivid.export.sr import build_onnx  # noqa: E402
+from clarivid.nets.load import load_net  # noqa: E402
 from clarivid.nets.lowrank import LowrankNet  # noqa: E402
 from clarivid.nets.sr import SRNet  # noqa: E402
 from clarivid.train.sr import CHECKPOINT_SCHEMA, Options  # noqa: E402
-from lowrank_bundle import lowrank_bundle  # noqa: E402
+from lowrank_bundle import lowrank_bundle, random_net  # noqa: E402
 
 
 def moved_net(channels: int = 16, blocks: int = 2, attention: bool = True) -> SRNet:
@@ -152,6 +153,47 @@ def test_lowrank_graph_agrees_with_pytorch_at_any_size_and_strength(
         got = compiled({"input": x, "strength": np.array([strength], np.float32)})[0]
         assert np.abs(got - want).max() < 2e-5
         assert (np.abs(want - x).max() > 0.01) == (strength > 0)
+
+
+@pytest.mark.parametrize("strength", [0.5, 1.0])
+@pytest.mark.parametrize("half", [False, True])
+def test_lowrank_graph_keeps_the_limit(strength: float, half: bool) -> None:
+    net = random_net(change=0.2, limit=2)
+    model = lowrank.build_onnx(net, "t", half)
+    onnx.checker.check_model(model, full_check=True)  # infers every type: a mixture would fail
+    assert [node.op_type for node in model.graph.node][-3:] == ["Clip", "Mul", "Add"]
+    kind = onnx.TensorProto.FLOAT16 if half else onnx.TensorProto.FLOAT
+    assert {constant.data_type for constant in model.graph.initializer} == {kind}
+    dtype = np.float16 if half else np.float32
+    core = ov.Core()
+    compiled = core.compile_model(
+        core.read_model(model.SerializeToString()), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    x = probe_picture(54, 31).astype(dtype).astype(np.float32)
+    with torch.no_grad():
+        want = net(torch.from_numpy(x), strength).numpy()
+        free = random_net(change=0.2).residual(torch.from_numpy(x)).numpy()
+    got = compiled({"input": x.astype(dtype), "strength": np.array([strength], dtype)})[0]
+    assert np.abs(got - want).max() < (4e-3 if half else 2e-5)
+    beyond = np.abs(free) > 2.2 / 219
+    assert 0.2 < beyond.mean() < 0.99
+    change = np.abs(got.astype(np.float32) - x)[beyond]
+    np.testing.assert_allclose(change, strength * 2 / 219, atol=1e-3 if half else 1e-6)
+
+
+def test_a_net_without_a_limit_has_no_clip() -> None:
+    assert "Clip" not in {node.op_type for node in lowrank.build_onnx(random_net(), "t").graph.node}
+
+
+def test_the_limit_goes_through_the_card(tmp_path: Path) -> None:
+    model = models.load_model(lowrank_bundle(tmp_path / "tiny", change=0.2, limit=1.5))
+    assert model.card["architecture"]["limit"] == 1.5
+    assert model.card["parity"]["fp32"]["passed"]
+    net = load_net(model)
+    assert isinstance(net, LowrankNet)
+    assert net.limit == 1.5
+    del model.card["architecture"]["limit"]  # as in cards from before there was one
+    assert getattr(load_net(model), "limit", None) == 0
 
 
 def test_lowrank_bundle_tells_of_its_strength(tmp_path: Path) -> None:

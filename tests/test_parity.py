@@ -57,13 +57,16 @@ def test_module_and_filter_give_the_pixels_of_pytorch(name: str) -> None:
             assert difference.psnr_db is None or difference.psnr_db > parity.BF16_PSNR_DB
 
 
-def test_lowrank_gives_the_pixels_of_pytorch_at_every_strength(tmp_path: Path) -> None:
-    folder = lowrank_bundle(tmp_path / "tiny")
+@pytest.mark.parametrize("sizes", [{}, {"change": 0.2, "limit": 2}])
+def test_lowrank_gives_the_pixels_of_pytorch_at_every_strength(
+    tmp_path: Path, sizes: dict[str, float]
+) -> None:
+    folder = lowrank_bundle(tmp_path / "tiny", **sizes)
     chosen = [replace(case, strength=strength) for case in RANDOM for strength in (0.0, 0.5, 1.0)]
     report = parity.check(find_model(folder), chosen=chosen)
     assert report.passed
     for row in report.rows:
-        for way in ("module", "filter"):
+        for way in ("module", "filter", "cpu"):
             if row.case.strength == 0:  # the picture itself, in any precision
                 assert row.fp32[way].max_code_error == 0
                 assert not row.bf16 or row.bf16[way].max_code_error == 0

@@ -15,6 +15,7 @@ struct Vector {
     static Vector add(Vector a, Vector b) { return {_mm256_add_ps(a.v, b.v)}; }
     static Vector subtract(Vector a, Vector b) { return {_mm256_sub_ps(a.v, b.v)}; }
     static Vector multiply(Vector a, Vector b) { return {_mm256_mul_ps(a.v, b.v)}; }
+    static Vector min(Vector a, Vector b) { return {_mm256_min_ps(a.v, b.v)}; }
     static Vector max(Vector a, Vector b) { return {_mm256_max_ps(a.v, b.v)}; }
     __m256 v;
 };

@@ -20,6 +20,7 @@ struct Vector {
     static Vector add(Vector a, Vector b) { return {_mm512_add_ps(a.v, b.v)}; }
     static Vector subtract(Vector a, Vector b) { return {_mm512_sub_ps(a.v, b.v)}; }
     static Vector multiply(Vector a, Vector b) { return {_mm512_mul_ps(a.v, b.v)}; }
+    static Vector min(Vector a, Vector b) { return {_mm512_min_ps(a.v, b.v)}; }
     static Vector max(Vector a, Vector b) { return {_mm512_max_ps(a.v, b.v)}; }
     __m512 v;
 };

@@ -124,8 +124,9 @@ Chain::Group Chain::make_group(const Layer &layer, int channel, const Kernel &ke
     return group;
 }
 
-Chain::Chain(const std::vector<Layer> &layers, float slope, int height, int width, const Level &level)
-    : level_(level), slope_(slope), height_(height), width_(width) {
+Chain::Chain(const std::vector<Layer> &layers, float slope, float limit, int height, int width,
+             const Level &level)
+    : level_(level), slope_(slope), limit_(limit), height_(height), width_(width) {
     for (const Layer &layer : layers) {
         reach_ += layer.dilation;
         pad_ = std::max(pad_, layer.dilation);
@@ -252,7 +253,7 @@ void Chain::run_quad(const Stage &stage, int first, const float *input, const Ta
         for (const Group &group : stage.groups) {
             const int from = group.channel * kQuad;
             group.kernel->quad({scratch.strip(), stage.in_channels, group.weights.data(), group.bias.data(),
-                                target.base ? scratch.bases.data() + from : nullptr, slope_,
+                                target.base ? scratch.bases.data() + from : nullptr, slope_, limit_,
                                 scratch.outs.data() + from, x});
         }
     }
@@ -274,7 +275,7 @@ void Chain::run_rows(const Stage &stage, int first, const Target &target, Scratc
                 group.kernel->row({taps.data(), static_cast<int>(taps.size()), stage.dilation,
                                    group.weights.data(), group.bias.data(),
                                    target.base ? scratch.bases.data() + group.channel : nullptr, slope_,
-                                   scratch.outs.data() + group.channel, begin, end});
+                                   limit_, scratch.outs.data() + group.channel, begin, end});
         }
     }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// A chain of 3x3 convolutions with LeakyReLU between them, whose end is added to its beginning, fused: rows
-// of all layers are computed as soon as the rows that they need are there, four at a time, and only the last
-// few of each are kept.
+// A chain of 3x3 convolutions with LeakyReLU between them, whose end is limited and added to its beginning,
+// fused: rows of all layers are computed as soon as the rows that they need are there, four at a time, and
+// only the last few of each are kept.
 //
 //     input   . . . o o # # # # |            a band of rows, from top to bottom; # made in this step, o kept
 //     from layer 0   . . o o # # # #|             the steps before, . forgotten layer 1     . o o # # # #|
@@ -33,8 +33,8 @@ struct Layer {
 class Chain {
 public:
     /// `layers` fit each other; the last has as many channels as the first takes. `height` x `width` is the
-    /// size of pictures in positions.
-    Chain(const std::vector<Layer> &layers, float slope, int height, int width,
+    /// size of pictures in positions. No value changes by more than `limit`, which may be infinite.
+    Chain(const std::vector<Layer> &layers, float slope, float limit, int height, int width,
           const Level &level = best_level());
     ~Chain();
     Chain(const Chain &) = delete;
@@ -83,6 +83,7 @@ private:
     const Level &level_;
     std::vector<Stage> stages_;
     const float slope_;
+    const float limit_;
     const int height_;
     const int width_;
     int reach_ = 0;  ///< rows that the input is ahead of the output

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstring>
 #include <future>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -25,6 +26,7 @@ constexpr const char *kArchitecture = "lowrank_chain";
 constexpr int kMaxChannels = 256;
 constexpr int kMaxLayers = 64;
 constexpr int kMaxDilation = 64;
+constexpr double kCodes = 219; ///< 8-bit luma codes of limited range, black to white: 1 in the net's values
 
 /// The tensors of a .safetensors file: 8 bytes with the length of a JSON header, the header, the data.
 class Weights {
@@ -88,6 +90,7 @@ Json architecture_of(const clv::CompileRequest &request) {
 struct Net {
     std::vector<Layer> layers;
     float slope;
+    float limit; ///< of the change of a value; infinite when there is none
 };
 
 Net read_net(const clv::CompileRequest &request) {
@@ -112,7 +115,12 @@ Net read_net(const clv::CompileRequest &request) {
         throw Error(CLV_ERR_INVALID_MODEL,
                     "card.json of model " + request.model_name +
                         ": architecture needs one dilation a layer and a slope in 0..1");
-    Net net{{}, slope.get<float>()};
+    const Json limit = card.value("limit", Json(0));
+    if (!limit.is_number() || !(limit.get<double>() >= 0))
+        throw Error(CLV_ERR_INVALID_MODEL, "card.json of model " + request.model_name +
+                                               ": architecture.limit is " + limit.dump() +
+                                               ", not a number of 8-bit codes from 0 (no limit) on");
+    Net net{{}, slope.get<float>(), std::numeric_limits<float>::infinity()};
     const Weights weights(request.weights);
     for (int i = 0; i < count; i++) {
         Layer layer;
@@ -124,10 +132,13 @@ Net read_net(const clv::CompileRequest &request) {
         layer.bias = weights.take(name + ".bias", {layer.out_channels});
         net.layers.push_back(std::move(layer));
     }
-    // The strength scales what is added: the last layer's output.
+    // The strength scales what is added, the last layer's output and its limit.
+    const float strength = request.strength.value_or(1.0F);
     for (auto *values : {&net.layers.back().weights, &net.layers.back().bias})
         for (float &value : *values)
-            value *= request.strength.value_or(1.0F);
+            value *= strength;
+    if (limit.get<double>() > 0)
+        net.limit = strength * static_cast<float>(limit.get<double>() / kCodes);
     return net;
 }
 
@@ -185,7 +196,8 @@ public:
 private:
     CpuModel(const clv::CompileRequest &request, const Net &net)
         : shape_(request.input), overlap_(request.in_flight > 1), pool_(request.threads),
-          chain_(net.layers, net.slope, static_cast<int>(shape_.height), static_cast<int>(shape_.width)) {
+          chain_(net.layers, net.slope, net.limit, static_cast<int>(shape_.height),
+                 static_cast<int>(shape_.width)) {
         if (!request.device.empty() && request.device != "CPU")
             throw Error(CLV_ERR_UNSUPPORTED,
                         "backend cpu has no device \"" + request.device + "\": leave it empty");

@@ -48,6 +48,7 @@ struct RowJob {
     const float *bias;        ///< [G]
     const float *const *base; ///< [G] rows that are added; null: LeakyReLU instead
     float slope;              ///< of LeakyReLU, 0..1
+    float limit;              ///< what is added to `base` lies in -limit..limit
     float *const *out;        ///< [G] rows at x = 0
     int first;
     int last;
@@ -61,6 +62,7 @@ struct QuadJob {
     const float *bias;        ///< [G]
     const float *const *base; ///< [G][4] rows that are added; null: LeakyReLU instead
     float slope;
+    float limit;
     float *const *out; ///< [G][4] rows at x = 0
     int first;         ///< x of the strip
 };

@@ -7,9 +7,11 @@
 namespace clv::cpu {
 namespace {
 
-float finish(float sum, const float *base, float slope) {
+float finish(float sum, const float *base, float slope, float limit) {
     const float scaled = sum * slope;
-    return base ? sum + *base : sum > scaled ? sum : scaled;
+    if (!base)
+        return sum > scaled ? sum : scaled;
+    return (sum < -limit ? -limit : sum > limit ? limit : sum) + *base;
 }
 
 void row(const RowJob &job) {
@@ -19,7 +21,7 @@ void row(const RowJob &job) {
         for (int tap = 0; tap < job.tap_count; tap++)
             for (int kx = -1; kx <= 1; kx++)
                 sum = std::fma(job.taps[tap][x + kx * job.dilation], *weight++, sum);
-        job.out[0][x] = finish(sum, job.base ? job.base[0] + x : nullptr, job.slope);
+        job.out[0][x] = finish(sum, job.base ? job.base[0] + x : nullptr, job.slope, job.limit);
     }
 }
 
@@ -57,7 +59,7 @@ void quad(const QuadJob &job) {
                                    std::fma(8.0F, d, b) + m[5]};
         const int x = job.first + at;
         for (int r = 0; r < kQuad; r++)
-            job.out[r][x] = finish(rows[r], job.base ? job.base[r] + x : nullptr, job.slope);
+            job.out[r][x] = finish(rows[r], job.base ? job.base[r] + x : nullptr, job.slope, job.limit);
     }
 }
 

@@ -6,10 +6,12 @@
 
 namespace clv::cpu {
 
-/// The end of a value's way: the picture is added, or LeakyReLU.
+/// The end of a value's way: limited and added to the picture, or LeakyReLU. A NaN stays one: of two values
+/// that cannot be compared, min() and max() give the second.
 template <class V>
-inline void finish(V sum, const float *base, V slope, float *out) {
-    V::store(out, base ? V::add(sum, V::load(base)) : V::max(sum, V::multiply(sum, slope)));
+inline void finish(V sum, const float *base, V slope, V low, V high, float *out) {
+    V::store(out, base ? V::add(V::min(high, V::max(low, sum)), V::load(base))
+                       : V::max(sum, V::multiply(sum, slope)));
 }
 
 /// acc[g][p] += the values at `from`, of one tap, times its G weights.
@@ -47,11 +49,12 @@ void row(const RowJob &job) {
             for (int kx = -1; kx <= 1; kx++, weights += G)
                 accumulate(job.taps[tap] + x + kx * job.dilation, weights, acc);
         const V slope = V::broadcast(job.slope);
+        const V low = V::broadcast(-job.limit), high = V::broadcast(job.limit);
 #pragma GCC unroll 16
         for (int g = 0; g < G; g++)
 #pragma GCC unroll 16
             for (int p = 0; p < P; p++)
-                finish(acc[g][p], job.base ? job.base[g] + x + p * V::lanes : nullptr, slope,
+                finish(acc[g][p], job.base ? job.base[g] + x + p * V::lanes : nullptr, slope, low, high,
                        job.out[g] + x + p * V::lanes);
     }
 }
@@ -86,6 +89,7 @@ void quad(const QuadJob &job) {
     static_assert(kStrip % (P * V::lanes) == 0);
     const V two = V::broadcast(2.0F), four = V::broadcast(4.0F), eight = V::broadcast(8.0F);
     const V slope = V::broadcast(job.slope);
+    const V low = V::broadcast(-job.limit), high = V::broadcast(job.limit);
     for (int at = 0; at < kStrip; at += P * V::lanes) {
         V sums[kQuadTaps][G][P];
         const float *from = job.strip + at;
@@ -119,7 +123,7 @@ void quad(const QuadJob &job) {
                 const int x = job.first + at + p * V::lanes;
 #pragma GCC unroll 4
                 for (int r = 0; r < kQuad; r++)
-                    finish(rows[r], job.base ? job.base[g * kQuad + r] + x : nullptr, slope,
+                    finish(rows[r], job.base ? job.base[g * kQuad + r] + x : nullptr, slope, low, high,
                            job.out[g * kQuad + r] + x);
             }
     }

@@ -85,6 +85,12 @@ class Graph:
         """LeakyReLU."""
         return self.node("LeakyRelu", [x], f"{x}.act", alpha=slope)
 
+    def clip(self, x: str, limit: float) -> str:
+        """Values beyond -``limit``..``limit`` become these."""
+        ends = {"minimum": -limit, "maximum": limit}
+        constants = [self.constant(f"{x}.{end}", np.array(ends[end], self.dtype)) for end in ends]
+        return self.node("Clip", [x, *constants], f"{x}.clip")
+
     def model(self, name: str, task: str, scale: int, strength: bool = False) -> onnx.ModelProto:
         """The checked model: "input" [N,6,h,w], "output" [N,6 scale²,h,w], "strength" [1] if there is one."""
         kind = TensorProto.FLOAT16 if self.half else TensorProto.FLOAT

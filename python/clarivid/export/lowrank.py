@@ -12,14 +12,16 @@ import onnx
 
 from clarivid.export.bundle import Source, training_of
 from clarivid.export.graph import STRENGTH, Graph, weights_of
-from clarivid.nets.lowrank import SLOPE, LowrankNet
+from clarivid.nets.lowrank import CODES, SLOPE, LowrankNet
 
 
 def build_onnx(net: LowrankNet, name: str, half: bool = False) -> onnx.ModelProto:
-    """The inference graph of ``net``: input + strength * residual(input), all sizes dynamic.
+    """The inference graph of ``net``: input + strength * residual(input), all sizes dynamic. The residual
+    ends with a Clip when the net has a limit.
 
-    A runtime that is given the strength as a constant folds the Mul into the last convolution, and the Add
-    into its sum: the control costs nothing. ``half`` gives the strongly typed fp16 twin.
+    A runtime that is given the strength as a constant folds Clip and Mul into the last convolution: the
+    control costs nothing. OpenVINO folds the Add too, but not behind a Clip: then it is a pass of its own.
+    ``half`` gives the strongly typed fp16 twin.
     """
     weights = weights_of(net)
     graph = Graph(half)
@@ -29,6 +31,8 @@ def build_onnx(net: LowrankNet, name: str, half: bool = False) -> onnx.ModelProt
         x = graph.conv(x, f"layers.{i}", weights, dilation=dilation)
         if i < last:
             x = graph.leaky(x, SLOPE)
+    if net.limit:
+        x = graph.clip(x, net.limit / CODES)
     graph.node("Add", [graph.node("Mul", [x, STRENGTH], "scaled"), "input"], "output")
     return graph.model(name, "lowrank", scale=1, strength=True)
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What the CPU backend's kernels promise: a chain computes what convolutions by the book compute, every level
-// gives the bits of the reference, and neither the bands nor the threads matter. `cpu_test --bench` times the
-// levels.
+// What the CPU backend's kernels promise: a chain computes what convolutions by the book compute, with a
+// limit of the change and without, every level gives the bits of the reference, and neither the bands nor the
+// threads matter. `cpu_test --bench` times the levels.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <ctime>
+#include <limits>
 #include <random>
 #include <string>
 #include <thread>
@@ -27,6 +29,8 @@ struct Shape {
     }
 };
 
+constexpr float kNoLimit = std::numeric_limits<float>::infinity();
+
 std::mt19937 generator(1);
 
 std::vector<float> random_values(size_t count, float size) {
@@ -47,8 +51,9 @@ std::vector<Layer> random_layers(const std::vector<int> &widths, const std::vect
 }
 
 /// A chain by the book, in double.
-std::vector<double> by_the_book(const std::vector<Layer> &layers, float slope, Shape shape,
+std::vector<double> by_the_book(const std::vector<Layer> &layers, float slope, float limit, Shape shape,
                                 const std::vector<float> &input) {
+    const auto most = static_cast<double>(limit);
     std::vector<double> values(input.begin(), input.end());
     for (size_t i = 0; i < layers.size(); i++) {
         const Layer &layer = layers[i];
@@ -69,7 +74,7 @@ std::vector<double> by_the_book(const std::vector<Layer> &layers, float slope, S
                         }
                     const auto at = static_cast<size_t>((o * shape.height + y) * shape.width + x);
                     const bool ends = i + 1 == layers.size();
-                    out[at] = ends ? sum + static_cast<double>(input[at])
+                    out[at] = ends ? std::clamp(sum, -most, most) + static_cast<double>(input[at])
                                    : std::max(sum, sum * static_cast<double>(slope));
                 }
         values = std::move(out);
@@ -77,9 +82,9 @@ std::vector<double> by_the_book(const std::vector<Layer> &layers, float slope, S
     return values;
 }
 
-std::vector<float> run(const std::vector<Layer> &layers, Shape shape, const std::vector<float> &input,
-                       const Level &level, int band) {
-    Chain chain(layers, 0.1F, shape.height, shape.width, level);
+std::vector<float> run(const std::vector<Layer> &layers, float limit, Shape shape,
+                       const std::vector<float> &input, const Level &level, int band) {
+    Chain chain(layers, 0.1F, limit, shape.height, shape.width, level);
     std::vector<float> output(input.size(), std::nanf(""));
     // From the bottom up: a band must not lean on what another has left in scratch memory.
     for (int first = (shape.height - 1) / band * band; first >= 0; first -= band)
@@ -119,39 +124,67 @@ void expect(bool condition, const std::string &what) {
     std::printf("FAIL %s\n", what.c_str());
 }
 
-std::string text(const Case &c, const Level &level) {
+std::string text(const Case &c, const Level &level, float limit) {
     std::string out = level.name;
     for (const int width : c.widths)
         out += " " + std::to_string(width);
-    return out + ", " + std::to_string(c.shape.width) + "x" + std::to_string(c.shape.height);
+    return out + ", " + std::to_string(c.shape.width) + "x" + std::to_string(c.shape.height) + ", limit " +
+           std::to_string(limit);
+}
+
+void check_level(const Case &c, float limit, const std::vector<Layer> &layers,
+                 const std::vector<float> &input) {
+    int count = 0;
+    const Level *const *levels = clv::cpu::levels(count);
+    const auto wanted = by_the_book(layers, 0.1F, limit, c.shape, input);
+    const auto reference = run(layers, limit, c.shape, input, *levels[0], c.shape.height);
+    double error = 0;
+    for (size_t i = 0; i < wanted.size(); i++)
+        error = std::max(error, std::abs(wanted[i] - static_cast<double>(reference[i])));
+    expect(error < 3e-5, text(c, *levels[0], limit) + " is off by " + std::to_string(error));
+    for (int i = 0; i < count; i++)
+        for (const int band : {4, 12, 16, c.shape.height})
+            expect(same(run(layers, limit, c.shape, input, *levels[i], band), reference),
+                   text(c, *levels[i], limit) + " in bands of " + std::to_string(band) +
+                       " gives other bits than the reference");
 }
 
 void check_levels() {
-    int count = 0;
-    const Level *const *levels = clv::cpu::levels(count);
     for (const Case &c : kCases) {
         const auto layers = random_layers(c.widths, c.dilations);
         const auto input = random_values(c.shape.count(c.widths[0]), 0.3F);
-        const auto wanted = by_the_book(layers, 0.1F, c.shape, input);
-        const auto reference = run(layers, c.shape, input, *levels[0], c.shape.height);
-        double error = 0;
-        for (size_t i = 0; i < wanted.size(); i++)
-            error = std::max(error, std::abs(wanted[i] - static_cast<double>(reference[i])));
-        expect(error < 3e-5, text(c, *levels[0]) + " is off by " + std::to_string(error));
-        for (int i = 0; i < count; i++)
-            for (const int band : {4, 12, 16, c.shape.height})
-                expect(same(run(layers, c.shape, input, *levels[i], band), reference),
-                       text(c, *levels[i]) + " in bands of " + std::to_string(band) +
-                           " gives other bits than the reference");
+        for (const float limit : {kNoLimit, 0.1F})
+            check_level(c, limit, layers, input);
     }
+}
+
+/// A limit changes what lies beyond it and nothing else.
+void check_limit() {
+    const Case &c = kCases[0];
+    const Level &level = clv::cpu::best_level();
+    const float limit = 0.1F;
+    const auto layers = random_layers(c.widths, c.dilations);
+    const auto input = random_values(c.shape.count(6), 0.3F);
+    const auto free = run(layers, kNoLimit, c.shape, input, level, c.shape.height);
+    const auto limited = run(layers, limit, c.shape, input, level, c.shape.height);
+    size_t beyond = 0;
+    for (size_t i = 0; i < input.size(); i++) {
+        if (std::abs(free[i] - input[i]) <= limit - 1e-6F) {
+            expect(free[i] == limited[i], "a change within the limit is another with it");
+        } else {
+            beyond++;
+            expect(std::abs(limited[i] - input[i]) <= limit + 1e-6F, "a change goes beyond the limit");
+        }
+    }
+    expect(beyond > input.size() / 8 && beyond < input.size() * 7 / 8, "the limit's test tests nothing");
 }
 
 void check_threads() {
     const Case &c = kCases[2];
     const auto layers = random_layers(c.widths, c.dilations);
     const auto input = random_values(c.shape.count(6), 0.3F);
-    const auto wanted = run(layers, c.shape, input, clv::cpu::best_level(), c.shape.height);
-    Chain chain(layers, 0.1F, c.shape.height, c.shape.width);
+    const auto wanted = run(layers, kNoLimit, c.shape, input, clv::cpu::best_level(), c.shape.height);
+    Chain chain(layers, 0.1F, kNoLimit, c.shape.height, c.shape.width);
     std::vector<float> output(input.size());
     std::vector<std::thread> threads;
     for (int t = 0; t < 5; t++)
@@ -176,7 +209,7 @@ void bench() {
     const Level *const *levels = clv::cpu::levels(count);
     std::printf("1080p, 6-12-12-6 channels (1.34 GMAC), one thread, processor time, the fastest of ten\n");
     for (int i = 0; i < count; i++) {
-        Chain chain(layers, 0.1F, shape.height, shape.width, *levels[i]);
+        Chain chain(layers, 0.1F, 0.02F, shape.height, shape.width, *levels[i]);
         double best = 1e9;
         for (int n = 0; n < (i ? 10 : 2); n++) {
             const double begin = thread_seconds();
@@ -195,6 +228,7 @@ int main(int argc, char **argv) {
         return 0;
     }
     check_levels();
+    check_limit();
     check_threads();
     std::printf("%s: %d failures\n", clv::cpu::best_level().name, failures);
     return failures != 0;
