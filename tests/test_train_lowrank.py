@@ -136,9 +136,11 @@ def test_loss_punishes_drifting_colours_and_bits_above_the_target(tiny_pack: Pat
     crops = lowrank.Set([pack.val], [ratedistortion.table_of(pack.val, "digest", codec, CPU)], CPU)
     net = lowrank._new_net(TINY)
     with torch.no_grad():
+        net.layers[-1].weight.zero_()
         net.layers[-1].bias[4] = 2 / 224  # U goes up by two codes
+        net.layers[-1].bias[0] = 1 / 219  # and a quarter of luma by one
         done = lowrank.run(net, crops, torch.arange(2), 3, codec, ["psnr"])
-    assert done.drift[:, 1].mean() == pytest.approx(2, abs=0.2)
+    assert done.drift[:, 1].mean() == pytest.approx(2, abs=0.01)
     base = lowrank.Options(**{**vars(TINY), "ssim_full": 0, "colour": 0, "chroma": 0})
     plain = float(lowrank.criterion(done, base.weights(), base))
     for change, least in (({"colour": 1}, 0.05), ({"chroma": 1}, 0.02), ({"pixel": 1}, 0.0)):
@@ -252,6 +254,7 @@ def test_vgg_and_distribution_are_added_every_few_steps(
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
+        ({"limit": -1.0}, "a limit >= 0"),
         ({"psnr": 0.0, "ssim_full": 0.0}, "one at least above 0"),
         ({"psnr": -1.0}, "0 or more"),
         ({"qps": "27"}, "26, 30, 34, 38, 42"),
@@ -271,6 +274,30 @@ def test_bad_options_are_sentences(
 ) -> None:
     with pytest.raises(InputError, match=sentence):
         lowrank.train(replace(TINY, **change), [tiny_pack], tmp_path)  # type: ignore[arg-type]
+
+
+def test_init_may_change_the_limit_but_not_the_shape(tiny_pack: Path, tmp_path: Path) -> None:
+    short = replace(TINY, steps=1, qps="34")
+    lowrank.train(replace(short, limit=0.0), [tiny_pack], tmp_path / "a")
+    lowrank.train(replace(short, limit=3.0), [tiny_pack], tmp_path / "b", init=tmp_path / "a" / "last.pt")
+    assert read_checkpoint(tmp_path / "b" / "last.pt")["net"]["limit"] == 3
+    with pytest.raises(InputError, match="another net"):
+        lowrank.train(short, [tiny_pack], tmp_path / "a", resume=True)
+
+
+def test_rounding_codes_whole_values_and_keeps_the_gradient(tiny_pack: Path) -> None:
+    """A change of a tenth of a code is nothing once rounded, but the net still learns from it."""
+    pack = data.load(tiny_pack)
+    codec = calibrated()
+    crops = lowrank.Set([pack.val], [ratedistortion.table_of(pack.val, "digest", codec, CPU)], CPU)
+    net = lowrank._new_net(TINY)
+    with torch.no_grad():
+        net.layers[-1].weight.zero_()
+        net.layers[-1].bias.fill_(0.1 / 219)
+    done = lowrank.run(net, crops, torch.arange(2), 3, codec, ["psnr"], rounded=True)
+    assert float(done.change.detach().abs().max()) < 1e-5
+    done.change.mean().backward()
+    assert float(net.layers[-1].bias.grad.abs().max()) > 0
 
 
 def test_bad_packs_and_checkpoints_are_sentences(tiny_pack: Path, tmp_path: Path) -> None:
