@@ -4,9 +4,10 @@
 // fused: rows of all layers are computed as soon as the rows that they need are there, four at a time, and
 // only the last few of each are kept.
 //
-//     input   . . . o o # # # # |            a band of rows, from top to bottom; # made in this step, o kept
-//     from layer 0   . . o o # # # #|             the steps before, . forgotten layer 1     . o o # # # #|
-//     output        . . # # # #|             1080p, 12 channels: 0.8 MB in all, which stays in the cache
+//     input     . . . . o o # # # #      columns are rows of the picture:
+//     layer 0   . . . o o # # # #        # made in this step, o kept from the steps before, . forgotten
+//     layer 1   . . o o # # # #
+//     output    . . # # # #              1080p, 12 channels: 0.8 MB in all, which stays in the cache
 //
 // Memory traffic: the input is read twice (the second time as the base), the output is written once. Bands
 // are independent, at the price of computing the rows at their seams twice.

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <future>
 #include <limits>
+#include <memory>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -142,15 +144,26 @@ Net read_net(const clv::CompileRequest &request) {
     return net;
 }
 
+struct Release {
+    void operator()(float *memory) const { ::operator delete (memory, std::align_val_t{64}); }
+};
+using Tensor = std::unique_ptr<float, Release>;
+
+/// Aligned, so that no vector of a row lies on two lines of the cache.
+Tensor allocate(size_t count) {
+    auto *memory = ::operator new (count * sizeof(float), std::align_val_t{64});
+    return Tensor(static_cast<float *>(std::memset(memory, 0, count * sizeof(float))));
+}
+
 class CpuRequest final : public clv::InferRequest {
 public:
     /// `overlap`: work goes on on a thread of its own between start() and wait().
     CpuRequest(Chain &chain, clv::pixels::ThreadPool &pool, const TensorShape &shape, bool overlap)
         : chain_(chain), pool_(pool), rows_(static_cast<int>(shape.height)), overlap_(overlap),
-          input_(shape.count()), output_(shape.count()) {}
+          count_(shape.count()), input_(allocate(count_)), output_(allocate(count_)) {}
 
-    std::span<float> input() override { return input_; }
-    const void *output() override { return output_.data(); }
+    std::span<float> input() override { return {input_.get(), count_}; }
+    const void *output() override { return output_.get(); }
     void start() override {
         done_ = std::async(overlap_ ? std::launch::async : std::launch::deferred, [this] { run(); });
     }
@@ -169,7 +182,7 @@ private:
         const int rows = std::max(thinnest, (rows_ + parts - 1) / parts);
         const int grain = (rows + clv::cpu::kQuad - 1) / clv::cpu::kQuad * clv::cpu::kQuad;
         pool_.parallel_for(0, rows_, pool_.threads() > 1 ? grain : rows_, [this](int first, int last) {
-            chain_.run(input_.data(), output_.data(), first, last);
+            chain_.run(input_.get(), output_.get(), first, last);
         });
     }
 
@@ -177,8 +190,9 @@ private:
     clv::pixels::ThreadPool &pool_;
     const int rows_;
     const bool overlap_;
-    std::vector<float> input_;
-    std::vector<float> output_;
+    const size_t count_;
+    const Tensor input_;
+    const Tensor output_;
     std::future<void> done_; // last: its destructor waits for the thread that uses the rest
 };
 
