@@ -280,7 +280,9 @@ Examples:
     help="Crops to learn from, in equal parts; all validate.",
 )
 @click.option(
-    "--kind-weights", default="1,1,1,1", show_default=True, help="What the BD-rates of each kind count."
+    "--kind-weights",
+    default="",
+    help="What the BD-rates of each kind count, as 1,1,2,1. [default: all 1]",
 )
 @click.option("--qps", default="26,30,34,38,42", show_default=True, help="QPs to learn at, of these.")
 @click.option("--batch", default=8, show_default=True, type=click.IntRange(1), help="Crops a step.")

@@ -99,7 +99,7 @@ class Options:
     dilation: str = ""
     limit: float = 4.0
     kinds: str = ",".join(KINDS)
-    kind_weights: str = "1,1,1,1"
+    kind_weights: str = ""
     qps: str = "26,30,34,38,42"
     batch: int = 8
     lr: float = 2e-3
@@ -134,8 +134,10 @@ class Options:
         return dict(zip(METRICS, found, strict=True))
 
     def by_kind(self) -> dict[str, float]:
-        """``kind_weights`` of ``kinds``; :class:`InputError` when they do not fit."""
+        """``kind_weights`` of ``kinds``, 1 when none are given; :class:`InputError` when they do not fit."""
         kinds = self.kinds.split(",")
+        if not self.kind_weights:
+            return dict.fromkeys(kinds, 1.0)
         try:
             found = [float(word) for word in self.kind_weights.split(",")]
         except ValueError:
