@@ -25,6 +25,8 @@ from clarivid.train.runs import read_checkpoint  # noqa: E402
 CPU = torch.device("cpu")
 # VMAF's model would have to be fetched, so most runs here do without.
 TINY = lowrank.Options(
+    rate_weight=0.0,
+    screen=0.0,
     vmaf=0, neg=0, ssim_2=0, ssim_3=0, psnr=0.5, batch=2, steps=6, kinds="natural,noisy",
     device="cpu", validate_every=1e9, save_every=1e9,
 )  # fmt: skip

@@ -180,16 +180,18 @@ Examples:
 @click.option(
     "--init", type=click.Path(path_type=Path), help="Start from the averaged weights of another run."
 )
-@click.option("--vmaf", default=0.1, show_default=True, help="Weight of VMAF's BD-rate; sharpening earns it.")
-@click.option("--neg", default=1.0, show_default=True, help="Weight of VMAF-NEG's BD-rate.")
-@click.option("--ssim-full", default=0.7, show_default=True, help="Weight of SSIM's at full resolution.")
-@click.option("--ssim-2", default=1.0, show_default=True, help="Weight of SSIM's, decimated as at 540p.")
-@click.option("--ssim-3", default=0.5, show_default=True, help="Weight of SSIM's, decimated as at 720p.")
+@click.option(
+    "--vmaf", default=0.15, show_default=True, help="Weight of VMAF's BD-rate, earned by sharpening."
+)
+@click.option("--neg", default=0.5, show_default=True, help="Weight of VMAF-NEG's BD-rate.")
+@click.option("--ssim-full", default=0.3, show_default=True, help="Weight of SSIM's at full resolution.")
+@click.option("--ssim-2", default=1.5, show_default=True, help="Weight of SSIM's, decimated as at 540p.")
+@click.option("--ssim-3", default=2.0, show_default=True, help="Weight of SSIM's, decimated as at 720p.")
 @click.option("--ms-ssim", default=0.0, show_default=True, help="Weight of MS-SSIM's.")
 @click.option("--psnr", default=0.0, show_default=True, help="Weight of PSNR's.")
 @click.option(
     "--saturation",
-    default="0.2,0.12,0.12,0.12,0.12,0.12,0.12",
+    default="0.12,0.06,0.3,0.3,0.3,0.3,0.3",
     show_default=True,
     help="Where a crop's gain ceases to count, by metric in the order above, as ln of rate; 0: never.",
 )
@@ -198,14 +200,14 @@ Examples:
 )
 @click.option(
     "--rate-weight",
-    default=0.0,
+    default=0.6,
     show_default=True,
     type=click.FloatRange(0),
     help="What bits above --rate-target count.",
 )
 @click.option(
     "--rate-target",
-    default=0.0,
+    default=-0.05,
     show_default=True,
     help="The change of ln(bits) that is wanted: -0.08 is 8 % fewer.",
 )
@@ -224,7 +226,7 @@ Examples:
 )
 @click.option(
     "--screen",
-    default=0.0,
+    default=0.03,
     show_default=True,
     type=click.FloatRange(0),
     help="Weight of luma's change in screen crops.",
@@ -282,7 +284,7 @@ Examples:
 @click.option(
     "--kind-weights",
     default="",
-    help="What the BD-rates of each kind count, as 1,1,2,1. [default: all 1]",
+    help="What the BD-rates of each kind count. [default: 2 for screens, which lose most easily, else 1]",
 )
 @click.option("--qps", default="26,30,34,38,42", show_default=True, help="QPs to learn at, of these.")
 @click.option("--batch", default=8, show_default=True, type=click.IntRange(1), help="Crops a step.")

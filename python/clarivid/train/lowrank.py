@@ -74,21 +74,21 @@ class Options:
 
     minutes: float = 60.0
     steps: int = 0
-    vmaf: float = 0.1
-    neg: float = 1.0
-    ssim_full: float = 0.7
-    ssim_2: float = 1.0
-    ssim_3: float = 0.5
+    vmaf: float = 0.15
+    neg: float = 0.5
+    ssim_full: float = 0.3
+    ssim_2: float = 1.5
+    ssim_3: float = 2.0
     ms_ssim: float = 0.0
     psnr: float = 0.0
-    saturation: str = "0.2,0.12,0.12,0.12,0.12,0.12,0.12"
+    saturation: str = "0.12,0.06,0.3,0.3,0.3,0.3,0.3"
     steepness: float = 1.0
-    rate_target: float = 0.0
-    rate_weight: float = 0.0
+    rate_target: float = -0.05
+    rate_weight: float = 0.6
     chroma: float = 1.0
     pixel: float = 0.0
     colour: float = 1.0
-    screen: float = 0.0
+    screen: float = 0.03
     round: bool = False
     vgg: float = 0.0
     distribution: float = 0.0
@@ -134,10 +134,11 @@ class Options:
         return dict(zip(METRICS, found, strict=True))
 
     def by_kind(self) -> dict[str, float]:
-        """``kind_weights`` of ``kinds``, 1 when none are given; :class:`InputError` when they do not fit."""
+        """``kind_weights`` of ``kinds``; when none are given 2 for screens, which lose most easily, and 1 for
+        the others. :class:`InputError` when they do not fit."""
         kinds = self.kinds.split(",")
         if not self.kind_weights:
-            return dict.fromkeys(kinds, 1.0)
+            return {kind: 2.0 if kind == "screen" else 1.0 for kind in kinds}
         try:
             found = [float(word) for word in self.kind_weights.split(",")]
         except ValueError:
