@@ -26,7 +26,7 @@ from clarivid.nets.load import load_net  # noqa: E402
 from clarivid.nets.lowrank import LowrankNet  # noqa: E402
 from clarivid.nets.sr import SRNet  # noqa: E402
 from clarivid.train.sr import CHECKPOINT_SCHEMA, Options  # noqa: E402
-from lowrank_bundle import lowrank_bundle, random_net  # noqa: E402
+from lowrank_bundle import checkpoint_of, lowrank_bundle, random_net  # noqa: E402
 
 
 def moved_net(channels: int = 16, blocks: int = 2, attention: bool = True) -> SRNet:
@@ -194,6 +194,23 @@ def test_the_limit_goes_through_the_card(tmp_path: Path) -> None:
     assert net.limit == 1.5
     del model.card["architecture"]["limit"]  # as in cards from before there was one
     assert getattr(load_net(model), "limit", None) == 0
+
+
+def test_a_gain_makes_a_share_of_the_change_the_whole_strength() -> None:
+    net = random_net(change=0.2, limit=1.5)
+    state = lowrank.weakened(checkpoint_of(net), 0.4)
+    weak = LowrankNet.from_config(state["net"])
+    weak.load_state_dict(state["ema"])
+    x = torch.rand(1, 6, 20, 24) - 0.5
+    assert float(net.residual(x).detach().abs().max()) == pytest.approx(1.5 / 219)  # the limit bites
+    torch.testing.assert_close(weak(x), net(x, 0.4))
+    assert state["score"] == {}  # that was another net's
+
+
+@pytest.mark.parametrize("gain", [0, -1, 1.5, float("nan")])
+def test_a_gain_that_is_no_share_is_refused(gain: float) -> None:
+    with pytest.raises(InputError, match="above 0 and at most 1"):
+        lowrank.weakened(checkpoint_of(random_net()), gain)
 
 
 def test_lowrank_bundle_tells_of_its_strength(tmp_path: Path) -> None:

@@ -31,7 +31,13 @@ Examples:
     help="JSON object with evaluation results; it is copied into the card's scores.",
 )
 @click.option("--summary", default="", help="A sentence for the bundle's README: what the model is for.")
-def command(checkpoint: Path, name: str, out: Path, scores: Path | None, summary: str) -> None:
+@click.option(
+    "--gain",
+    default=1.0,
+    show_default=True,
+    help="Of a prefilter: the share of its change that strength 1 of the bundle applies, up to 1.",
+)
+def command(checkpoint: Path, name: str, out: Path, scores: Path | None, summary: str, gain: float) -> None:
     """Turn CHECKPOINT (best.pt or last.pt of a training run) into a model bundle.
 
     The checkpoint says for which task, sr or lowrank. Branches of a block are merged into one convolution,
@@ -49,7 +55,7 @@ def command(checkpoint: Path, name: str, out: Path, scores: Path | None, summary
             raise InputError(f"cannot read scores from {scores}: {error}") from error
         if not isinstance(extra, dict):
             raise InputError(f"{scores} must hold a JSON object, name of the test to its results")
-    card = export(checkpoint, name, out, extra, summary)
+    card = export(checkpoint, name, out, extra, summary, gain)
     parity = card["parity"]
     click.echo(
         f"{out}: {card['parameters']:,} parameters, {card['gmac_1080p']} GMAC at 1080p, "

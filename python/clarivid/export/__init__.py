@@ -17,19 +17,30 @@ _SOURCES = {"sr": sr.source, "lowrank": lowrank.source}
 
 
 def export(
-    checkpoint: Path, name: str, out: Path, scores: Mapping[str, Any] | None = None, summary: str = ""
+    checkpoint: Path,
+    name: str,
+    out: Path,
+    scores: Mapping[str, Any] | None = None,
+    summary: str = "",
+    gain: float = 1.0,
 ) -> dict[str, Any]:
     """Write the bundle ``out`` (a folder) from ``checkpoint``, whose task says how; returns the card.
 
-    ``scores`` (evaluation results) go into the card as they are; ``summary`` is a sentence for the README.
+    ``scores`` (evaluation results) go into the card as they are; ``summary`` is a sentence for the README;
+    ``gain`` is the share of a prefilter's change that strength 1 of the bundle applies
+    (:func:`clarivid.export.lowrank.weakened`).
 
-    Raises :class:`InputError` when the checkpoint is damaged or none of ours, :class:`ModelError` when the
-    graph does not compute what the net does.
+    Raises :class:`InputError` when the checkpoint is damaged or none of ours, or a gain does not fit it,
+    :class:`ModelError` when the graph does not compute what the net does.
     """
     state = read_checkpoint(checkpoint)
     task = state.get("task", "sr")
     if task not in _SOURCES:
         raise InputError(f"{checkpoint} is for the task '{task}'; export knows {', '.join(_SOURCES)}")
+    if gain != 1:
+        if task != "lowrank":
+            raise InputError(f"gain is for nets before the encoder; {checkpoint} is for the task '{task}'")
+        state = lowrank.weakened(state, gain)
     return bundle.write(_SOURCES[task](state, name, scores or {}, summary), out)
 
 

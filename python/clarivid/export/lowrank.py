@@ -10,6 +10,7 @@ from typing import Any
 
 import onnx
 
+from clarivid.errors import InputError
 from clarivid.export.bundle import Source, training_of
 from clarivid.export.graph import STRENGTH, Graph, weights_of
 from clarivid.nets.lowrank import CODES, SLOPE, LowrankNet
@@ -37,12 +38,33 @@ def build_onnx(net: LowrankNet, name: str, half: bool = False) -> onnx.ModelProt
     return graph.model(name, "lowrank", scale=1, strength=True)
 
 
+def weakened(state: Mapping[str, Any], gain: float) -> dict[str, Any]:
+    """The checkpoint of a net whose strength 1 is strength ``gain`` (above 0, at most 1) of ``state``'s.
+
+    Exact: the last layer and the limit are multiplied. The validation is left out, for it was another net's.
+    Raises :class:`InputError` for other gains.
+    """
+    if not 0 < gain <= 1:
+        raise InputError(f"gain is {gain:g}; it is above 0 and at most 1")
+    last = f"layers.{len(state['net']['dilation']) - 1}."
+    return {
+        **state,
+        "net": {**state["net"], "limit": gain * state["net"].get("limit", 0.0)},
+        "ema": {k: v * gain if k.startswith(last) else v for k, v in state["ema"].items()},
+        "score": {},
+        "gain": gain,
+    }
+
+
 def source(state: Mapping[str, Any], name: str, scores: Mapping[str, Any], summary: str) -> Source:
     """The bundle of a checkpoint of ``clarivid train lowrank``."""
     net = LowrankNet.from_config(state["net"])
     net.load_state_dict(state["ema"])
     run = {"options": state["options"], "steps": state["step"], "seconds": state["seconds"]}
     runs = [*state.get("history", []), run]
+    commands = [_command(run) for run in runs]
+    if "gain" in state:
+        commands.append(f"clarivid export --gain {state['gain']:g}")
     validation = {"validation": state["score"]} if state["score"] else {}
     return Source(
         name=name,
@@ -51,7 +73,7 @@ def source(state: Mapping[str, Any], name: str, scores: Mapping[str, Any], summa
         net=net.eval(),
         build=partial(build_onnx, net, name),
         strength=True,
-        training=training_of(runs, state["sources"], [_command(run) for run in runs]),
+        training=training_of(runs, state["sources"], commands),
         scores={**validation, **scores},
         summary=summary or "A filter before the encoder: the same quality for fewer bits.",
         cost="at 1080p",
@@ -82,4 +104,4 @@ def _command(run: Mapping[str, Any]) -> str:
     return " ".join(words)
 
 
-__all__ = ["build_onnx", "source"]
+__all__ = ["build_onnx", "source", "weakened"]
