@@ -64,7 +64,7 @@ def test_it_runs_and_writes_what_it_measured(root: Path, tmp_path: Path) -> None
         for way in ("bare", "filter", "no_filter"):
             assert row[way]["peak_mib"] > 10
         assert row["bare"]["cpu_ms"] > 0
-        assert row["filter"]["start_ms"] > 0
+        assert "start_ms" in row["filter"]  # a difference of two times: its sign is noise
 
 
 def test_an_unknown_model_is_one_sentence_and_a_non_zero_exit(root: Path) -> None:
