@@ -30,6 +30,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from clarivid.capture import PACKAGES, freedoom
 from clarivid.desktop import PROGRAMS, film
@@ -253,10 +254,7 @@ def rd_clips(kind: str | None = None) -> list[RdClip]:
 
 def find_rd(name: str) -> RdClip:
     """The rate-distortion clip of that name. Raises :class:`InputError` with the known names."""
-    for clip in _RD_CLIPS:
-        if clip.name == name:
-            return clip
-    raise InputError(f'clip "{name}" is unknown: it is one of {", ".join(clip.name for clip in _RD_CLIPS)}')
+    return _named(_RD_CLIPS, name)
 
 
 def held_out(kind: str | None = None) -> list[Clip]:
@@ -268,10 +266,17 @@ def held_out(kind: str | None = None) -> list[Clip]:
 
 def find(name: str) -> Clip:
     """The clip of that name. Raises :class:`InputError` with the known names."""
-    for clip in _CLIPS:
+    return _named(_CLIPS, name)
+
+
+_AnyClip = TypeVar("_AnyClip", "Clip", "RdClip")
+
+
+def _named(clips: Sequence[_AnyClip], name: str) -> _AnyClip:
+    for clip in clips:
         if clip.name == name:
             return clip
-    raise InputError(f'clip "{name}" is unknown: it is one of {", ".join(clip.name for clip in _CLIPS)}')
+    raise InputError(f'clip "{name}" is unknown: it is one of {", ".join(clip.name for clip in clips)}')
 
 
 def encoder() -> str:

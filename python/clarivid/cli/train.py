@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @click.group(
@@ -27,6 +30,48 @@ def command() -> None:
     """Train a net."""
 
 
+def run_options(function: F) -> F:
+    """PACKS and the options that every training run has."""
+    for parameter in reversed(
+        (
+            click.argument("packs", nargs=-1, required=True, type=click.Path(path_type=Path)),
+            click.option(
+                "--steps",
+                default=0,
+                show_default=True,
+                type=click.IntRange(0),
+                help="Budget in steps instead of minutes; 0 for minutes. Makes a run repeatable.",
+            ),
+            click.option("--resume", is_flag=True, help="Go on from OUT/last.pt when it is there."),
+            click.option(
+                "--init",
+                type=click.Path(path_type=Path),
+                help="Start from the averaged weights of another run.",
+            ),
+            click.option(
+                "--seed",
+                default=0,
+                show_default=True,
+                help="Of the first weights and of the order of crops.",
+            ),
+            click.option(
+                "--threads", default=1, show_default=True, type=click.IntRange(1), help="CPU threads."
+            ),
+            click.option(
+                "--device",
+                default="auto",
+                show_default=True,
+                help="auto (a GPU when there is one), cpu, cuda, cuda:1.",
+            ),
+            click.option(
+                "--save-every", default=120.0, show_default=True, help="Seconds between checkpoints."
+            ),
+        )
+    ):
+        function = parameter(function)
+    return function
+
+
 @command.command(
     name="sr",
     epilog="""\b
@@ -37,7 +82,6 @@ Examples:
   tail -f runs/game/log.jsonl | jq -c .validation
 """,
 )
-@click.argument("packs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--kind",
     type=click.Choice(["all", "game", "natural"]),
@@ -54,21 +98,10 @@ Examples:
     "so a run that is stopped early ends above what it could reach.",
 )
 @click.option(
-    "--steps",
-    default=0,
-    show_default=True,
-    type=click.IntRange(0),
-    help="Budget in steps instead of minutes; 0 for minutes. Makes a run repeatable.",
-)
-@click.option(
     "--out",
     type=click.Path(path_type=Path),
     required=True,
     help="Folder of the run: last.pt, best.pt (best validation), log.jsonl.",
-)
-@click.option("--resume", is_flag=True, help="Go on from OUT/last.pt when it is there.")
-@click.option(
-    "--init", type=click.Path(path_type=Path), help="Start from the averaged weights of another run."
 )
 @click.option("--lr", default=1e-3, show_default=True, help="Top learning rate. Halve it if the loss jumps.")
 @click.option("--batch", default=16, show_default=True, type=click.IntRange(1), help="Crops a step.")
@@ -100,11 +133,6 @@ Examples:
     type=click.FloatRange(0, 1, max_open=True),
     help="How slowly the averaged weights follow; they are what is validated and exported.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the first weights and of the order of crops.")
-@click.option("--threads", default=1, show_default=True, type=click.IntRange(1), help="CPU threads.")
-@click.option(
-    "--device", default="auto", show_default=True, help="auto (a GPU when there is one), cpu, cuda, cuda:1."
-)
 @click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16"]),
@@ -113,7 +141,7 @@ Examples:
     help="auto: bf16 where the processor has it, about twice as fast; weights stay fp32.",
 )
 @click.option("--validate-every", default=120.0, show_default=True, help="Seconds between validations.")
-@click.option("--save-every", default=120.0, show_default=True, help="Seconds between checkpoints.")
+@run_options
 def sr(packs: tuple[Path, ...], out: Path, resume: bool, init: Path | None, **words: Any) -> None:
     """Train the super-resolution net on PACKS made by 'clarivid data sr'.
 
@@ -154,7 +182,6 @@ Examples:
   tail -f runs/a/log.jsonl | jq -c .validation.all
 """,
 )
-@click.argument("packs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--minutes",
     default=60.0,
@@ -164,21 +191,10 @@ Examples:
     "learning rate falls to 2 % over it.",
 )
 @click.option(
-    "--steps",
-    default=0,
-    show_default=True,
-    type=click.IntRange(0),
-    help="Budget in steps instead of minutes; 0 for minutes. Makes a run repeatable.",
-)
-@click.option(
     "--out",
     type=click.Path(path_type=Path),
     required=True,
     help="Folder of the run: last.pt, best.pt (least loss on held-out crops), log.jsonl.",
-)
-@click.option("--resume", is_flag=True, help="Go on from OUT/last.pt when it is there.")
-@click.option(
-    "--init", type=click.Path(path_type=Path), help="Start from the averaged weights of another run."
 )
 @click.option(
     "--vmaf", default=0.15, show_default=True, help="Weight of VMAF's BD-rate, earned by sharpening."
@@ -296,18 +312,13 @@ Examples:
     type=click.FloatRange(0, 1, max_open=True),
     help="How slowly the averaged weights follow; they are what is validated and exported.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the first weights and of the order of crops.")
-@click.option("--threads", default=1, show_default=True, type=click.IntRange(1), help="CPU threads.")
-@click.option(
-    "--device", default="auto", show_default=True, help="auto (a GPU when there is one), cpu, cuda, cuda:1."
-)
 @click.option(
     "--prices",
     type=click.Path(path_type=Path),
     help="Prices of the stand-in encoder, from 'clarivid train codec'. [default: the shipped ones]",
 )
 @click.option("--validate-every", default=300.0, show_default=True, help="Seconds between validations.")
-@click.option("--save-every", default=120.0, show_default=True, help="Seconds between checkpoints.")
+@run_options
 def lowrank(
     packs: tuple[Path, ...],
     out: Path,

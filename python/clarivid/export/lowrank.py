@@ -14,6 +14,7 @@ from clarivid.errors import InputError
 from clarivid.export.bundle import Source, training_of
 from clarivid.export.graph import STRENGTH, Graph, weights_of
 from clarivid.nets.lowrank import CODES, SLOPE, LowrankNet
+from clarivid.train.runs import summary_of
 
 
 def build_onnx(net: LowrankNet, name: str, half: bool = False) -> onnx.ModelProto:
@@ -60,8 +61,7 @@ def source(state: Mapping[str, Any], name: str, scores: Mapping[str, Any], summa
     """The bundle of a checkpoint of ``clarivid train lowrank``."""
     net = LowrankNet.from_config(state["net"])
     net.load_state_dict(state["ema"])
-    run = {"options": state["options"], "steps": state["step"], "seconds": state["seconds"]}
-    runs = [*state.get("history", []), run]
+    runs = [*state.get("history", []), summary_of(state)]
     commands = [_command(run) for run in runs]
     if "gain" in state:
         commands.append(f"clarivid export --gain {state['gain']:g}")

@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from clarivid.clips import encoder as program
 from clarivid.errors import ToolError
@@ -87,16 +88,24 @@ def encode(
         shown = "/dev/null" if passes == 1 else f"out{out.suffix}"
         commands.append(" ".join(["ffmpeg", "-i", "INPUT", *options, *target[:-1], shown]))
     seconds = time.monotonic() - start
-    packets = packet_sizes(out, tools)
-    if len(packets) != frames:
-        raise ToolError(f"{what}: it wrote {len(packets)} packets for {frames} frames")
-    return Encoded(packets, seconds, commands)
+    sizes = [packet.size for packet in packets(out, tools)]
+    if len(sizes) != frames:
+        raise ToolError(f"{what}: it wrote {len(sizes)} packets for {frames} frames")
+    return Encoded(sizes, seconds, commands)
 
 
-def packet_sizes(path: Path, tools: Tools) -> list[int]:
-    """Bytes of each video packet of a file, in order of display. Raises :class:`ToolError`."""
+class Packet(NamedTuple):
+    """``size`` in bytes; ``key``: a key frame."""
+
+    size: int
+    key: bool
+
+
+def packets(path: Path, tools: Tools) -> list[Packet]:
+    """The video packets of a file, in order of display. Raises :class:`ToolError`."""
     command = [program(), *QUIET, "-i", str(path), "-map", "0:v:0", "-c", "copy", "-f", "framecrc", "-"]
     out, _ = tools.run(command, f"cannot read the packets of {path.name}")
-    # framecrc: stream, dts, pts, duration, size, checksum
     rows = [line.split(",") for line in out.splitlines() if line and not line.startswith("#")]
-    return [size for _, size in sorted((int(row[2]), int(row[4])) for row in rows)]
+    # framecrc: stream, dts, pts, duration, size, checksum; then F=<flags> unless these are "key frame" alone.
+    rows.sort(key=lambda row: int(row[2]))
+    return [Packet(int(row[4]), not any(field.strip().startswith("F=") for field in row[6:])) for row in rows]

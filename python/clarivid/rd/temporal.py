@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from clarivid.clips import encoder as program
 from clarivid.errors import InputError, ToolError
 from clarivid.ffmpeg.run import filter_clip
-from clarivid.rd.encode import arguments
+from clarivid.rd.encode import arguments, packets
 from clarivid.rd.plan import PLAIN, Encoder, Variant
 from clarivid.rd.prepare import read_pictures
 from clarivid.rd.tools import QUIET, Stream, Tools, probe
@@ -163,17 +163,17 @@ def check(
                     out = folder / "out.mkv"
                     skipped = _encode(files[variant.name], encoder, rate, out, tools)
                     pictures = list(luma(out, stream, tools))
-                    sizes = _packets(out, tools)
-                    if not len(pictures) == len(sizes) == len(originals):
-                        raise ToolError(f"{encoder.label} wrote {len(sizes)} of {len(originals)} frames")
+                    coded = packets(out, tools)
+                    if not len(pictures) == len(coded) == len(originals):
+                        raise ToolError(f"{encoder.label} wrote {len(coded)} of {len(originals)} frames")
                     shown = flicker(pictures, mask)
                     rows.append(
                         Row(
                             encoder.label,
                             rate,
                             variant.name,
-                            8 * sum(size for size, _ in sizes),
-                            8 * sum(size for size, key in sizes if not key),
+                            8 * sum(packet.size for packet in coded),
+                            8 * sum(packet.size for packet in coded if not packet.key),
                             skipped,
                             shown.flicker,
                             shown.fluctuation,
@@ -270,15 +270,6 @@ def x265_skipped(log: str) -> float | None:
         }
         shares.append(sum(areas[c] for c, (skipped, _) in units.items() if skipped) / sum(areas.values()))
     return float(np.mean(shares)) if shares else None
-
-
-def _packets(path: Path, tools: Tools) -> list[tuple[int, bool]]:
-    """Bytes of each packet, and whether it is a key frame."""
-    command = [program(), *QUIET, "-i", str(path), "-map", "0:v:0", "-c", "copy", "-f", "framecrc", "-"]
-    out, _ = tools.run(command, f"cannot read the packets of {path.name}")
-    rows = [line.split(",") for line in out.splitlines() if line and not line.startswith("#")]
-    # Fields: stream, dts, pts, duration, size, checksum; then F=<flags> unless these are "key frame" alone.
-    return [(int(row[4]), not any(field.strip().startswith("F=") for field in row[6:])) for row in rows]
 
 
 def luma(path: Path, stream: Stream, tools: Tools) -> Iterator[Luma]:

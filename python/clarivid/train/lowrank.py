@@ -122,16 +122,7 @@ class Options:
 
     def limits(self) -> dict[str, float]:
         """``saturation`` by metric; :class:`InputError` when it is none."""
-        try:
-            found = [float(word) for word in self.saturation.split(",")]
-        except ValueError:
-            found = []
-        if len(found) != len(METRICS) or min(found) < 0:
-            raise InputError(
-                f"saturation is a number of 0 or more for each of {', '.join(METRICS)}, with commas, "
-                f"not '{self.saturation}'"
-            )
-        return dict(zip(METRICS, found, strict=True))
+        return _numbers("saturation", self.saturation, METRICS)
 
     def by_kind(self) -> dict[str, float]:
         """``kind_weights`` of ``kinds``; when none are given 2 for screens, which lose most easily, and 1 for
@@ -139,16 +130,20 @@ class Options:
         kinds = self.kinds.split(",")
         if not self.kind_weights:
             return {kind: 2.0 if kind == "screen" else 1.0 for kind in kinds}
-        try:
-            found = [float(word) for word in self.kind_weights.split(",")]
-        except ValueError:
-            found = []
-        if len(found) != len(kinds) or min(found) < 0:
-            raise InputError(
-                f"kind-weights is a number of 0 or more for each of {', '.join(kinds)}, with commas, "
-                f"not '{self.kind_weights}'"
-            )
-        return dict(zip(kinds, found, strict=True))
+        return _numbers("kind-weights", self.kind_weights, kinds)
+
+
+def _numbers(option: str, text: str, names: Sequence[str]) -> dict[str, float]:
+    """A number of 0 or more for each of ``names``, from "1,2"; :class:`InputError` when it is none."""
+    try:
+        found = [float(word) for word in text.split(",")]
+    except ValueError:
+        found = []
+    if len(found) != len(names) or min(found) < 0:
+        raise InputError(
+            f"{option} is a number of 0 or more for each of {', '.join(names)}, with commas, not '{text}'"
+        )
+    return dict(zip(names, found, strict=True))
 
 
 @dataclass
