@@ -169,7 +169,7 @@ def test_what_was_never_coded_goes_through_a_mezzanine(film: Callable[[], Path])
 @pytest.mark.usefixtures("film")
 def test_a_noisy_scene_is_the_clean_one_with_noise(tmp_path: Path) -> None:
     still = tmp_path / "still.png"
-    command = [clips.encoder(), "-v", "error", "-f", "lavfi", "-i", "gradients=s=1408x848", "-frames:v", "1"]
+    command = [clips.encoder(), "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=1408x848", "-frames:v", "1"]
     subprocess.run([*command, str(still)], check=True)
     scene = NoisyScene(lambda: still, (0, 0, 1408, 848), luma=4.0)
     clip = RdClip("scene", "noisy", scene, "CC0-1.0", frames=3)
