@@ -289,6 +289,7 @@ def test_clips_that_cannot_be_measured_give_a_sentence(tmp_path: Path, store: St
         (lambda: plan(Path("a"), encoders=(Encoder("x264"),) * 2), r"encoder x264 medium is given twice"),
         (lambda: plan(Path("a"), sources=(Source("a/b", Path("a")),)), r'clip name "a/b" has a slash'),
         (lambda: plan(Path("a"), frames=1), r"1 frames are no video"),
+        (lambda: plan(Path("a"), abr=True, abr_variants=("no",)), r'two-pass .* "no", which is no variant'),
         (lambda: plan(Path("a"), abr=(100.0, 200.0)), r"2 bitrates are given; a curve needs 4"),
         (lambda: plan(Path("a"), scores=("vmaf", "lpips")), r'score "lpips" is unknown: they are vmaf,'),
         (lambda: plan(Path("a"), Variant("x", files={"b": Path("b")})), r"variant x has no file for film"),

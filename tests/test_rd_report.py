@@ -21,7 +21,7 @@ from clarivid.rd import Encoder, Plan, Point, Results, Source, Store, Variant, b
 from clarivid.rd import charts as drawing
 from clarivid.rd.plan import CODECS
 from clarivid.rd.prepare import Clip
-from clarivid.rd.presets import PRESETS, encoders, numbers
+from clarivid.rd.presets import encoders, numbers
 from clarivid.rd.run import crf_for
 from conftest import Run
 from rd_tools import film, plan, soften
@@ -142,12 +142,12 @@ def test_the_matching_crf_is_interpolated_in_log_rate() -> None:
 
 
 def test_crf_options_are_for_all_encoders_or_for_one() -> None:
-    chosen = encoders("quick", ("x264:slow", "svtav1"), ("20,24,28,32", "svtav1=30,40,50,60"))
+    chosen = encoders(("x264:slow", "svtav1"), ("20,24,28,32", "svtav1=30,40,50,60"))
     assert [(e.label, e.crf) for e in chosen] == [
         ("x264 slow", (20, 24, 28, 32)),
         ("svtav1 8", (30, 40, 50, 60)),
     ]
-    assert [len(encoder.crf) for encoder in encoders("full")] == [PRESETS["full"].points] * 3
+    assert [len(encoder.crf) for encoder in encoders()] == [4] * 3
     assert numbers("1,2.5") == (1, 2.5)
 
 
@@ -208,7 +208,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path
     folder = tmp_path_factory.mktemp("report")
     clip = film(folder / "film <b>.mkv")
     variants = (Variant("soft", apply=soften), Variant("same", apply=lambda picture: picture))
-    own = plan(clip, *variants, sources=(Source("film <b>", clip, "game"),), abr=True)
+    own = plan(clip, *variants, sources=(Source("film <b>", clip, "game"),), abr=True, abr_variants=("soft",))
     results = run(own, store=Store(folder / "store"))
     found = report.summary(results, "clarivid rd 'film <b>.mkv'")
     report.write(found, folder / "out")
@@ -224,7 +224,11 @@ def test_csv_json_and_page_hold_the_same_numbers(real: tuple[dict[str, Any], Pat
     assert [row["bd_rate"] for row in rows] == [str(row["bd_rate"]) for row in found["bd"]]
     with (folder / "results.csv").open(encoding="utf-8") as stream:
         points = list(csv.DictReader(stream))
-    assert len(points) == 3 * 8
+    assert len(points) == 3 * 4 + 2 * 4
+    assert {(p["variant"], p["mode"]) for p in points} == {
+        *((name, "crf") for name in ("plain", "soft", "same")),
+        *((name, "abr") for name in ("plain", "soft")),
+    }
     for row, point in zip(points, found["points"], strict=True):
         assert int(row["bits"]) == point["bits"]
         assert float(row["vmaf"]) == point["scores"]["vmaf"]

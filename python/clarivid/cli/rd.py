@@ -43,8 +43,8 @@ FEW = 8  # notes that are printed; more of them are for the report
     type=click.Choice(["quick", "full"]),
     default="quick",
     show_default=True,
-    help="quick: one clip of each kind, 24 frames, 4 CRF points, no MS-SSIM. full: all clips, 40 frames, "
-    "5 CRF points and two-pass bitrates, more variants, all scores. Other options change it.",
+    help="quick: one clip of each kind, no MS-SSIM. full: all clips, one more rival, all scores, and our "
+    "filter at two-pass bitrates too. Both: 24 frames, 4 CRF points. Other options change it.",
 )
 @click.option(
     "--encoder", "encoders", multiple=True, metavar="NAME[:PRESET]", help="x264, x265 or svtav1; repeatable."
@@ -120,12 +120,14 @@ def command(
     from clarivid.rd.run import run
 
     chosen = presets.PRESETS[preset]
+    compared = _variants(variants or ("lowrank_pre", *chosen.rivals), model, strengths or chosen.strengths)
     plan = Plan(
         sources=presets.sources(preset, clips),
-        encoders=presets.encoders(preset, encoders, crf),
-        variants=_variants(variants or ("lowrank_pre", *chosen.rivals), model, strengths or chosen.strengths),
+        encoders=presets.encoders(encoders, crf),
+        variants=compared,
         frames=chosen.frames if frames is None else frames,
         abr=_abr(abr, chosen.abr),
+        abr_variants=() if variants else tuple(v.name for v in compared if v.name not in chosen.rivals),
         scores=scores or chosen.scores,
     )
     # Ended by a scheduler, the encodes that run are ended too, as after Ctrl-C.
@@ -182,6 +184,8 @@ def _show(found: dict[str, Any]) -> None:
     for variant in found["gate"]["missed"]:
         for mode in found["modes"]:
             rows = [r for r in found["means"] if (r["variant"], r["mode"]) == (variant, mode)]
+            if not rows:
+                continue
             table = Table(title=f"{variant}: BD-rate in %, {'CRF' if mode == 'crf' else 'two-pass bitrates'}")
             for column in ("", "mean", *names, "worst clip"):
                 table.add_column(column, justify="right" if column else "left", no_wrap=True)

@@ -160,6 +160,8 @@ def _summary(found: Found) -> str:
         rows = []
         for variant in found["gate"]["missed"]:
             scopes = ["", *(encoder["name"] for encoder in found["encoders"])]
+            if not any((row["variant"], row["mode"]) == (variant, mode) for row in found["means"]):
+                continue
             for scope in scopes:
                 cells = _cells(_row(found, variant, mode, encoder=scope))
                 name = escape(variant) if not scope else f'<span class="sub">{escape(scope)}</span>'

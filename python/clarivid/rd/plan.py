@@ -42,9 +42,7 @@ _X_PRESETS = (
 class Codec:
     """An encoder that ``rd`` knows.
 
-    ``crf`` are the default rate points: four, and a fifth that ``--preset full`` adds where rate is steepest,
-    which is where an encoder stops coding noise (a noisy 720p clip falls from 10 to 0.6 Mbit/s between x264's
-    CRF 25 and 30).
+    ``crf`` are the default rate points.
     """
 
     presets: tuple[str, ...]
@@ -56,9 +54,9 @@ class Codec:
 
 # Rate points: what delivery uses, from visually good to visibly bad (VMAF about 95 to 60 on 720p).
 CODECS = {
-    "x264": Codec(_X_PRESETS, "medium", (20, 25, 30, 35, 27.5), 1, 51),
-    "x265": Codec(_X_PRESETS, "medium", (20, 25, 30, 35, 27.5), 1, 51),
-    "svtav1": Codec(tuple(str(n) for n in range(14)), "8", (25, 36, 47, 57, 30), 1, 63),
+    "x264": Codec(_X_PRESETS, "medium", (20, 25, 30, 35), 1, 51),
+    "x265": Codec(_X_PRESETS, "medium", (20, 25, 30, 35), 1, 51),
+    "svtav1": Codec(tuple(str(n) for n in range(14)), "8", (25, 36, 47, 57), 1, 63),
 }
 
 
@@ -73,7 +71,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Encoder:
-    """One encoder at one preset; ``crf`` are its rate points (empty: the codec's first four)."""
+    """One encoder at one preset; ``crf`` are its rate points (empty: the codec's own)."""
 
     name: str
     preset: str = ""
@@ -88,7 +86,7 @@ class Encoder:
         if self.preset not in codec.presets:
             known = ", ".join(codec.presets)
             raise InputError(f'{self.name} has no preset "{self.preset}": it is one of {known}')
-        points = tuple(sorted(set(self.crf or codec.crf[:MIN_POINTS])))
+        points = tuple(sorted(set(self.crf or codec.crf)))
         object.__setattr__(self, "crf", points)
         if len(points) < MIN_POINTS:
             given = ", ".join(f"{value:g}" for value in points)
@@ -191,6 +189,7 @@ class Plan:
     :param frames: at most so many from each clip's start; None for all.
     :param abr: also encode at mean bitrates, in two passes: True for those that the plain clip got at
         the encoder's CRF points (so that the curves overlap), or kbit/s.
+    :param abr_variants: names of those that are encoded in two passes beside plain; empty for all.
     :param scores: names in :data:`clarivid.rd.scores.SCORES`. Without ``ms_ssim`` scoring takes a third.
     """
 
@@ -199,6 +198,7 @@ class Plan:
     variants: tuple[Variant, ...]
     frames: int | None = None
     abr: bool | tuple[float, ...] = False
+    abr_variants: tuple[str, ...] = ()
     scores: tuple[str, ...] = tuple(SCORES)
 
     def __post_init__(self) -> None:
@@ -216,6 +216,11 @@ class Plan:
             double = next((name for name in names if names.count(name) > 1), None)
             if double is not None:
                 raise InputError(f"{what} {double} is given twice")
+        for name in self.abr_variants:
+            if all(variant.name != name for variant in self.variants):
+                raise InputError(
+                    f'two-pass encodes are asked for of "{name}", which is no variant of this run'
+                )
         if self.frames is not None and self.frames < 2:
             raise InputError(f"{self.frames} frames are no video: give at least 2")
         if isinstance(self.abr, tuple):
@@ -244,12 +249,16 @@ class Plan:
         """``crf``, and ``abr`` when it is asked for."""
         return ("crf", "abr") if self.abr else ("crf",)
 
+    def variants_of(self, mode: str) -> tuple[Variant, ...]:
+        """Those that are encoded in a mode."""
+        if mode == "crf" or not self.abr_variants:
+            return self.variants
+        return tuple(v for v in self.variants if v.name == PLAIN or v.name in self.abr_variants)
+
     def steps(self) -> int:
         """How many jobs a run has: each clip's variants to prepare, each point, each picture to show."""
-        variants, clips = len(self.variants), len(self.sources)
-        points = sum(len(encoder.crf) for encoder in self.encoders)
-        if self.abr is True:
-            points *= 2
-        elif self.abr:
-            points += len(set(self.abr)) * len(self.encoders)
-        return clips * (variants * (1 + points) + variants - 1)
+        variants = len(self.variants)
+        crf = sum(len(encoder.crf) for encoder in self.encoders)
+        abr = crf if self.abr is True else len(set(self.abr or ())) * len(self.encoders)
+        points = variants * crf + len(self.variants_of("abr")) * abr
+        return len(self.sources) * (variants + points + variants - 1)

@@ -8,19 +8,19 @@ from pathlib import Path
 
 from clarivid import clips
 from clarivid.errors import InputError
-from clarivid.rd.plan import CODECS, MIN_POINTS, RIVALS, Encoder, Source, Variant
+from clarivid.rd.plan import CODECS, RIVALS, Encoder, Source, Variant
 from clarivid.rd.scores import SCORES
 
 
 @dataclass(frozen=True)
 class Preset:
-    """``frames`` of each clip; ``points`` CRF points an encoder; ``abr``: two-pass bitrates as well.
+    """``frames`` of each clip; ``abr``: two-pass bitrates as well, of
+    plain and ours.
 
     Which clips: :func:`sources`.
     """
 
     frames: int
-    points: int
     abr: bool
     rivals: tuple[str, ...]
     strengths: tuple[float, ...]
@@ -30,18 +30,16 @@ class Preset:
 PRESETS = {
     "quick": Preset(
         frames=24,
-        points=MIN_POINTS,
         abr=False,
         rivals=("hqdn3d", "unsharp"),
         strengths=(1.0,),
         scores=tuple(name for name in SCORES if name != "ms_ssim"),
     ),
     "full": Preset(
-        frames=40,
-        points=5,
+        frames=24,
         abr=True,
         rivals=tuple(variant.name for variant in RIVALS),
-        strengths=(1.0, 0.5),
+        strengths=(1.0,),
     ),
 }
 
@@ -67,16 +65,14 @@ def sources(preset: str, names: tuple[str, ...] = ()) -> tuple[Source, ...]:
     return tuple(Source(clip.name, clip.source_file(), clip.kind) for clip in chosen)
 
 
-def encoders(preset: str, names: tuple[str, ...] = (), crf: tuple[str, ...] = ()) -> tuple[Encoder, ...]:
+def encoders(names: tuple[str, ...] = (), crf: tuple[str, ...] = ()) -> tuple[Encoder, ...]:
     """Encoders by ``name`` or ``name:preset``; all three when none is named.
 
     :param crf: ``20,25,30,35`` for all of them, or ``x264=20,25,30,35`` for one.
 
     Raises :class:`InputError`.
     """
-    points: dict[str, tuple[float, ...]] = {
-        name: codec.crf[: PRESETS[preset].points] for name, codec in CODECS.items()
-    }
+    points: dict[str, tuple[float, ...]] = {}
     for text in crf:
         name, separator, values = text.rpartition("=")
         if separator and name not in CODECS:

@@ -81,6 +81,8 @@ def means(results: Results) -> list[dict[str, Any]]:
     rows = []
     for variant in results.variants():
         for mode in results.plan.modes:
+            if not results.select(variant=variant, mode=mode):
+                continue
             scopes: list[dict[str, str]] = [{}]
             scopes += [{"encoder": encoder.label} for encoder in results.plan.encoders]
             scopes += [{"clip": source.name} for source in results.plan.sources]

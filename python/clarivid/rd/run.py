@@ -146,7 +146,7 @@ class _Run:
             else:
                 own = [p for p in points if p.encoder == encoder.label and p.variant == PLAIN]
                 rates = [float(max(1, round(p.kbps))) for p in own]
-            jobs += [_Job(encoder, "abr", rate, v) for v in self._plan.variants for rate in rates]
+            jobs += [_Job(encoder, "abr", rate, v) for v in self._plan.variants_of("abr") for rate in rates]
         return jobs
 
     def _matched_jobs(self, points: list[Point]) -> list[_Job]:
