@@ -110,9 +110,11 @@ CLV_API size_t clv_last_error(const clv_context *context, char *buffer, size_t s
 
 /** What a net takes and gives. Values are samples normalised as the layout says; tensors are NCHW. */
 typedef enum clv_layout {
-    CLV_LAYOUT_YUV420_S2D = 1, /**< [1,6,H/2,W/2]: 2x2 luma, U, V; out 6*s*s channels (docs/models.md) */
-    CLV_LAYOUT_Y = 2,          /**< [1,1,H,W]: luma in 0..1; chroma is scaled by a resampler */
-    CLV_LAYOUT_RGB = 3         /**< [1,3,H,W]: R'G'B' in 0..1 */
+    CLV_LAYOUT_YUV420_S2D = 1,     /**< [1,6,H/2,W/2]: 2x2 luma, U, V; out 6*s*s channels (docs/models.md) */
+    CLV_LAYOUT_Y = 2,              /**< [1,1,H,W]: luma in 0..1; chroma is scaled by a resampler */
+    CLV_LAYOUT_RGB = 3,            /**< [1,3,H,W]: R'G'B' in 0..1 */
+    CLV_LAYOUT_YUV420_S2D_MASK = 4 /**< [1,7,H/2,W/2]: YUV420_S2D with the hole zeroed, and the hole (0 or 1)
+                                        of each 2x2 block; out 6 channels; for inpainting only */
 } clv_layout;
 
 /** A model bundle (model.onnx, card.json, ...): immutable, reference-counted by the sessions that use it. */
@@ -121,7 +123,7 @@ typedef struct clv_model clv_model;
 typedef struct clv_model_info {
     const char *name; /**< owned by the model */
     const char *path; /**< the folder or the .onnx file; owned by the model */
-    const char *task; /**< "sr", "lowrank", ...; "" when the file does not say */
+    const char *task; /**< "sr", "lowrank", "inpaint", "segment"; "" when the file does not say */
     clv_layout layout;
     int scale;       /**< output size / input size: 1..4; 0 when only the runtime can tell */
     int multiple_of; /**< width and height are padded to a multiple of this, in luma samples */
@@ -299,6 +301,142 @@ CLV_API int clv_session_receive(clv_session *session, int wait, void **opaque);
 
 /** Number of pictures in flight. */
 CLV_API int clv_session_pending(const clv_session *session);
+
+/* ---------------------------------------------------------------------------------------------- inpainting
+ * ---- */
+
+/**
+ * A mask: which samples of a picture are to vanish. 8 bit, one plane, 128 and above is the hole. A mask of
+ * another size than the picture is stretched over it (nearest sample). Owns nothing; the stride is in bytes
+ * and may be negative.
+ */
+typedef struct clv_mask {
+    const uint8_t *data;
+    ptrdiff_t stride;
+    int width;  /**< 1..32768 */
+    int height; /**< 1..32768 */
+} clv_mask;
+
+/** What an inpainter draws instead of the result: for people who tune it. */
+typedef enum clv_inpaint_show {
+    CLV_SHOW_RESULT = 0,
+    CLV_SHOW_MASK = 1,   /**< the input with the dilated hole tinted */
+    CLV_SHOW_MESH = 2,   /**< the result with the solved grid */
+    CLV_SHOW_TRACKS = 3, /**< the result with the features' motion; outliers in another colour */
+    CLV_SHOW_AGE = 4     /**< the result with the hole coloured by where it comes from: age, or painted */
+} clv_inpaint_show;
+
+typedef struct clv_inpaint_params {
+    uint32_t struct_size; /**< sizeof(clv_inpaint_params) */
+    const char *backend;  /**< as in clv_session_params; for the nets */
+    const char *device;
+    clv_precision precision;
+    int threads;      /**< CPU threads of nets and of everything else, 1..1024; 0 for all usable cores */
+    int mesh_columns; /**< cells of the grid, 1..32; 1x1 is one global homography */
+    int mesh_rows;    /**< 1..18 */
+    int lookahead;    /**< pictures that are waited for because they may reveal background, 0..64 */
+    int dilate;       /**< luma samples that the hole grows by on every side, 0..64 */
+    int feather;      /**< width of the blend at the hole's inner border in luma samples, 0..64 */
+    clv_inpaint_show show;
+} clv_inpaint_params;
+
+/** Every field's default. */
+#define CLV_INPAINT_PARAMS_DEFAULTS                                                                          \
+    { sizeof(clv_inpaint_params), NULL, NULL, CLV_PRECISION_AUTO, 0, 16, 9, 0, 4, 4, CLV_SHOW_RESULT }
+
+/**
+ * Makes what a mask covers vanish from the pictures of one video, in order: remembers the background, carries
+ * it along by a mesh of local homographies, and has a net paint what was never seen.
+ * One thread at a time; different inpainters run in parallel. Memory does not grow with the video's length.
+ */
+typedef struct clv_inpainter clv_inpainter;
+
+/** What it has done; times are sums in milliseconds of wall clock. */
+typedef struct clv_inpaint_stats {
+    uint64_t pictures;     /**< received so far */
+    uint64_t cuts;         /**< scene cuts, at which the memory was emptied */
+    uint64_t paintings;    /**< runs of the net, or of the diffusion that stands in for it */
+    uint64_t memory_bytes; /**< held for pictures, maps and masks now */
+    double track_ms;       /**< luma, features, tracking */
+    double solve_ms;       /**< the mesh */
+    double fill_ms;        /**< memory, warp, light, blend */
+    double paint_ms;       /**< painting */
+    /* of the last picture received: */
+    int features;         /**< tracked */
+    int inliers;          /**< of these, those that the mesh agrees with */
+    double residual;      /**< root mean square of the inliers' reprojection error, luma samples */
+    double cost_features; /**< the solver's energy: reprojection */
+    double cost_shape;    /**< ... deformation */
+    double cost_time;     /**< ... temporal prior */
+    double hole;          /**< share of the picture that is hole, dilated, 0..1 */
+    double remembered;    /**< share of the hole that was filled from pictures, 0..1; the rest is painted */
+} clv_inpaint_stats;
+
+/**
+ * @param net       a model for the task "inpaint", or NULL: what was never seen is then diffused from around
+ * @param segmenter a model for the task "segment" that makes masks, or NULL: every submit brings its mask
+ * @param params    NULL for the defaults. Fields beyond struct_size have theirs.
+ * @return CLV_OK and *inpainter, which the caller destroys; errors as of clv_session_create()
+ */
+CLV_API int clv_inpainter_create(clv_context *context, clv_model *net, clv_model *segmenter,
+                                 const clv_format *format, const clv_inpaint_params *params,
+                                 clv_inpainter **inpainter);
+
+/** Destroys *inpainter and sets it to NULL. Pictures not yet received are dropped. NULL is allowed. */
+CLV_API void clv_inpainter_destroy(clv_inpainter **inpainter);
+
+/**
+ * Hands over the next picture. `input` and `mask` are read before this returns; `output` is written by the
+ * matching clv_inpainter_receive(): the caller keeps its planes alive until then. `output` may be `input`.
+ * @param mask   NULL: nothing is to vanish from this picture (it is still learnt from); with a segmenter,
+ *               NULL has the mask made from the picture, and a mask is added to it
+ * @param opaque handed back by clv_inpainter_receive()
+ * @return CLV_OK; CLV_AGAIN when lookahead + 1 pictures wait (receive one first; nothing was read);
+ *         CLV_ERR_INVALID_ARGUMENT; CLV_ERR_INFERENCE when the segmenter failed
+ */
+CLV_API int clv_inpainter_submit(clv_inpainter *inpainter, const clv_picture *input, const clv_mask *mask,
+                                 const clv_picture *output, void *opaque);
+
+/**
+ * Finishes the oldest picture once `lookahead` later ones are there.
+ * @param flush  1: do not wait for later ones, none will come before this one is received
+ * @param opaque set to the picture's on CLV_OK and CLV_ERR_INFERENCE; may be NULL
+ * @return CLV_OK: the output planes are written; CLV_AGAIN: submit more, or flush; CLV_EMPTY;
+ *         CLV_ERR_INFERENCE: the net failed, the picture is no longer in flight, its planes hold nothing of
+ * use
+ */
+CLV_API int clv_inpainter_receive(clv_inpainter *inpainter, int flush, void **opaque);
+
+/** Number of pictures submitted and not received. */
+CLV_API int clv_inpainter_pending(const clv_inpainter *inpainter);
+
+/** Fills *stats. */
+CLV_API void clv_inpainter_get_stats(const clv_inpainter *inpainter, clv_inpaint_stats *stats);
+
+/** Boxes that are to vanish: constant, or for each picture from a file. Immutable. */
+typedef struct clv_boxes clv_boxes;
+
+/**
+ * @param text "x:y:w:h[,x:y:w:h...]" for every picture, or the path of a sidecar file: one line a picture
+ * with its boxes "frame x y w h", several lines for several boxes; '#' begins a comment. A picture without a
+ * line has no box.
+ * @param is_file 1: `text` is a path
+ * @return CLV_OK and *boxes; CLV_ERR_INVALID_ARGUMENT: the sentence names what is wrong, and the line in a
+ *         file (an empty box, a negative size, text that is no number, frames out of order);
+ * CLV_ERR_NOT_FOUND
+ */
+CLV_API int clv_boxes_create(clv_context *context, const char *text, int is_file, clv_boxes **boxes);
+
+/** Destroys *boxes and sets it to NULL. NULL is allowed. */
+CLV_API void clv_boxes_destroy(clv_boxes **boxes);
+
+/**
+ * Draws the boxes of picture number `frame` (from 0) as hole (255) into `mask` (its data are written), on top
+ * of what is there. Boxes are cut at the picture's border.
+ * @return how many boxes touched the picture; those outside it are not counted
+ */
+CLV_API int clv_boxes_draw(const clv_boxes *boxes, int64_t frame, uint8_t *mask, ptrdiff_t stride, int width,
+                           int height);
 
 /* ----------------------------------------------------------------------------------------------- backends
  * ---- */
