@@ -59,6 +59,7 @@ debian_packages=(
     python3 python3-venv python3-dev                                                     # .venv and its module
     libx264-dev libx265-dev libzimg-dev zlib1g-dev                                       # what our FFmpeg links with
     nlohmann-json3-dev                                                                   # card.json in the library
+    libeigen3-dev                                                                        # csrc/mesh's solver
     clang-format-14 clang-tidy-14 shellcheck                                             # make lint
 )
 
