@@ -56,7 +56,7 @@ Point Mesh::displacement(int column, int row) const {
 Point Mesh::operator()(Point point) const {
     if (identity_)
         return point;
-    const Eigen::Vector3d moved = homography_ * point.cast<double>().homogeneous();
+    const Eigen::Vector3d moved = homography_ * Eigen::Vector3d(point.x(), point.y(), 1.0);
     const double scale = 1.0 / std::max(moved.z(), least_denominator);
     Point out = (moved.head<2>() * scale).cast<float>();
     if (!displacements_.empty()) {
