@@ -4,6 +4,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "core/picture.h"
 #include "pixels/colour.h"
 #include "pixels/pixels.h"
 
@@ -25,64 +26,10 @@ int round_up(int value, int multiple) {
     return (value + multiple - 1) / multiple * multiple;
 }
 
-pixels::Matrix matrix_of(const clv_format &format) {
-    switch (format.matrix) {
-    case CLV_MATRIX_BT601:
-        return pixels::Matrix::bt601;
-    case CLV_MATRIX_BT2020_NCL:
-        return pixels::Matrix::bt2020ncl;
-    case CLV_MATRIX_BT709:
-        return pixels::Matrix::bt709;
-    case CLV_MATRIX_UNSPECIFIED:
-        break;
-    }
-    return format.height >= 720 ? pixels::Matrix::bt709 : pixels::Matrix::bt601;
-}
-
-pixels::ChromaSite site_of(clv_chroma_siting siting) {
-    switch (siting) {
-    case CLV_SITING_CENTRE:
-        return pixels::ChromaSite::centre;
-    case CLV_SITING_TOP_LEFT:
-        return pixels::ChromaSite::top_left;
-    case CLV_SITING_LEFT:
-    case CLV_SITING_UNSPECIFIED:
-        break;
-    }
-    return pixels::ChromaSite::left;
-}
-
-PictureFormat picture_format(const clv_format &format) {
-    PictureFormat out;
-    out.width = format.width;
-    out.height = format.height;
-    out.semi_planar = format.pixel_format == CLV_PIXEL_NV12 || format.pixel_format == CLV_PIXEL_P010;
-    out.msb_aligned = format.pixel_format == CLV_PIXEL_P010;
-    out.bit_depth =
-        format.pixel_format == CLV_PIXEL_YUV420P10 || format.pixel_format == CLV_PIXEL_P010 ? 10 : 8;
-    out.full_range = format.range == CLV_RANGE_FULL;
-    out.matrix = matrix_of(format);
-    out.chroma_site = site_of(format.siting);
-    return out;
-}
-
 PictureFormat scaled(PictureFormat format, int scale) {
     format.width *= scale;
     format.height *= scale;
     return format;
-}
-
-Picture writable(const clv_picture &picture) {
-    Picture out;
-    for (int i = 0; i < 3; i++) {
-        out.data[i] = static_cast<uint8_t *>(picture.data[i]);
-        out.stride[i] = picture.stride[i];
-    }
-    return out;
-}
-
-ConstPicture readable(const clv_picture &picture) {
-    return writable(picture);
 }
 
 Element element(ElementType type) {
@@ -263,6 +210,8 @@ std::unique_ptr<Adapter> make_adapter(const Bundle &bundle, const clv_format &fo
         return std::make_unique<LumaAdapter>(bundle, picture, rounding, pool);
     case CLV_LAYOUT_RGB:
         return std::make_unique<RgbAdapter>(bundle, picture, rounding);
+    case CLV_LAYOUT_YUV420_S2D_MASK: // net_painter.h
+        break;
     }
     throw Error(CLV_ERR_INTERNAL, "model " + bundle.name + " has a layout without an adapter");
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The C ABI over the C++ core: catches every exception, keeps its sentence in the context, returns its
-// status.
+// The C ABI over the C++ core: contexts, models, sessions and backends.
 #include "clarivid/clarivid.h"
 
 #include <algorithm>
@@ -9,41 +8,13 @@
 #include <new>
 
 #include "core/backend_loader.h"
-#include "core/context.h"
-#include "core/error.h"
-#include "core/model.h"
+#include "core/capi.h"
 #include "core/session.h"
-
-struct clv_model {
-    std::shared_ptr<const clv::Bundle> bundle;
-    std::string path;
-};
 
 namespace {
 
-template <class Body>
-int guarded(clv_context *context, Body body) noexcept {
-    try {
-        return body();
-    } catch (const clv::Error &error) {
-        context->set_error(error.what());
-        return error.status();
-    } catch (const std::bad_alloc &) {
-        context->set_error("memory ran out: use smaller pictures or fewer frames in flight");
-        return CLV_ERR_NO_MEMORY;
-    } catch (const std::exception &error) {
-        context->set_error(error.what());
-        return CLV_ERR_INTERNAL;
-    } catch (...) {
-        context->set_error("a failure without a name");
-        return CLV_ERR_INTERNAL;
-    }
-}
-
-void require(const void *argument, const char *name) {
-    if (!argument)
-        throw clv::Error(CLV_ERR_INVALID_ARGUMENT, std::string("argument ") + name + " is NULL");
-}
+using clv::guarded;
+using clv::require;
 
 size_t copy_text(const std::string &text, char *buffer, size_t size) {
     if (buffer && size) {
@@ -149,13 +120,8 @@ int clv_session_create(clv_context *context, clv_model *model, const clv_format 
         require(model, "model");
         require(format, "format");
         require(session, "session");
-        clv_session_params full = CLV_SESSION_PARAMS_DEFAULTS;
-        if (params) {
-            if (params->struct_size < sizeof(params->struct_size))
-                throw clv::Error(CLV_ERR_INVALID_ARGUMENT,
-                                 "params.struct_size is not set: start from CLV_SESSION_PARAMS_DEFAULTS");
-            std::memcpy(&full, params, std::min<size_t>(params->struct_size, sizeof(full)));
-        }
+        const clv_session_params defaults = CLV_SESSION_PARAMS_DEFAULTS;
+        const auto full = clv::complete(params, defaults, "CLV_SESSION_PARAMS_DEFAULTS");
         *session = std::make_unique<clv_session>(*context, model->bundle, *format, full).release();
         return CLV_OK;
     });

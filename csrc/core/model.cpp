@@ -24,6 +24,28 @@ constexpr const char *kCardFile = "card.json";
 constexpr int kSchema = 1;
 constexpr const char *kNormalisation = "ycbcr_unit_centred";
 constexpr const char *kStrength = "strength";
+constexpr const char *kLayoutNames = "yuv420_s2d, yuv420_s2d_mask, y or rgb";
+constexpr const char *kInpaint = "inpaint";
+constexpr const char *kSegment = "segment";
+
+bool is_s2d(clv_layout layout) {
+    return layout == CLV_LAYOUT_YUV420_S2D || layout == CLV_LAYOUT_YUV420_S2D_MASK;
+}
+
+/// Input channels of a layout.
+int channels_of(clv_layout layout) {
+    switch (layout) {
+    case CLV_LAYOUT_Y:
+        return 1;
+    case CLV_LAYOUT_RGB:
+        return 3;
+    case CLV_LAYOUT_YUV420_S2D:
+        return 6;
+    case CLV_LAYOUT_YUV420_S2D_MASK:
+        return 7;
+    }
+    return 0;
+}
 
 [[noreturn]] void bad_card(const fs::path &card, const std::string &why) {
     throw Error(CLV_ERR_INVALID_MODEL, card.string() + ": " + why);
@@ -31,7 +53,10 @@ constexpr const char *kStrength = "strength";
 
 std::optional<clv_layout> layout_from(const std::string &text) {
     static const std::map<std::string, clv_layout> kLayouts = {
-        {"yuv420_s2d", CLV_LAYOUT_YUV420_S2D}, {"y", CLV_LAYOUT_Y}, {"rgb", CLV_LAYOUT_RGB}};
+        {"yuv420_s2d", CLV_LAYOUT_YUV420_S2D},
+        {"y", CLV_LAYOUT_Y},
+        {"rgb", CLV_LAYOUT_RGB},
+        {"yuv420_s2d_mask", CLV_LAYOUT_YUV420_S2D_MASK}};
     const auto found = kLayouts.find(text);
     return found == kLayouts.end() ? std::nullopt : std::optional(found->second);
 }
@@ -133,8 +158,8 @@ void read_card(Bundle &bundle, const fs::path &path) {
     if (const auto known = layout_from(layout))
         bundle.layout = *known;
     else
-        bad_card(path, "\"layout\" is \"" + layout + "\", not yuv420_s2d, y or rgb");
-    if (bundle.layout == CLV_LAYOUT_YUV420_S2D) {
+        bad_card(path, "\"layout\" is \"" + layout + "\", not " + kLayoutNames);
+    if (is_s2d(bundle.layout)) {
         const auto normalisation = required_text(card, path, "normalisation");
         if (normalisation != kNormalisation)
             bad_card(path, "\"normalisation\" is \"" + normalisation + "\", not " + kNormalisation);
@@ -147,6 +172,14 @@ void read_card(Bundle &bundle, const fs::path &path) {
             small_integer(input->value("min_width", Json(1)), path, "input.min_width", 1, 32768);
         bundle.min_height =
             small_integer(input->value("min_height", Json(1)), path, "input.min_height", 1, 32768);
+        const auto optional = [&](const char *key) {
+            return input->contains(key)
+                       ? small_integer(input->at(key), path, std::string("input.") + key, 16, 4096)
+                       : 0;
+        };
+        bundle.best_size = optional("best_size");
+        bundle.input_width = optional("width");
+        bundle.input_height = optional("height");
     }
     if (const auto controls = card.find("controls"); controls != card.end() && controls->is_object())
         bundle.has_strength = controls->contains(kStrength);
@@ -163,6 +196,14 @@ std::string shape_text(const OnnxValue &value) {
     for (const auto dim : value.shape)
         text += (text.empty() ? "" : "x") + (dim < 0 ? "?" : std::to_string(dim));
     return "\"" + value.name + "\" " + (text.empty() ? "without a shape" : text);
+}
+
+std::optional<clv_layout> layout_of(int64_t channels) {
+    for (const auto layout :
+         {CLV_LAYOUT_Y, CLV_LAYOUT_RGB, CLV_LAYOUT_YUV420_S2D, CLV_LAYOUT_YUV420_S2D_MASK})
+        if (channels == channels_of(layout))
+            return layout;
+    return std::nullopt;
 }
 
 /// What a bare .onnx says: metadata_props when they are there, else the number of channels.
@@ -190,16 +231,19 @@ void read_onnx_facts(Bundle &bundle, const OnnxSummary &onnx, const std::string 
         const auto known = layout_from(text);
         if (!known)
             throw Error(CLV_ERR_INVALID_MODEL,
-                        what + " has layout \"" + text + "\" in its metadata, not yuv420_s2d, y or rgb");
+                        what + " has layout \"" + text + "\" in its metadata, not " + kLayoutNames);
         bundle.layout = *known;
-    } else if (channels == 1 || channels == 3 || channels == 6) {
-        bundle.layout = channels == 1 ? CLV_LAYOUT_Y : channels == 3 ? CLV_LAYOUT_RGB : CLV_LAYOUT_YUV420_S2D;
+    } else if (const auto known_by = layout_of(channels)) {
+        bundle.layout = *known_by;
     } else {
         throw Error(CLV_ERR_UNSUPPORTED,
                     what + " takes " + shape_text(onnx.inputs[0]) +
-                        ": a net needs 1 (luma), 3 (RGB) or 6 (YUV 4:2:0 space-to-depth) input channels");
+                        ": a net needs 1 (luma), 3 (RGB), 6 (YUV 4:2:0 space-to-depth) or 7 (with a mask) "
+                        "input channels");
     }
-    bundle.multiple_of = bundle.layout == CLV_LAYOUT_YUV420_S2D ? 2 : 1;
+    bundle.multiple_of = is_s2d(bundle.layout) ? 2 : 1;
+    if (bundle.layout == CLV_LAYOUT_YUV420_S2D_MASK && bundle.task.empty())
+        bundle.task = kInpaint;
 }
 
 /// Takes the input "strength" out of `onnx`, so that the picture is the only one left. A card must agree.
@@ -236,11 +280,30 @@ void check_graph(const Bundle &bundle, const OnnxSummary &onnx, const std::strin
         throw Error(CLV_ERR_UNSUPPORTED, what + " takes " + shape_text(onnx.inputs[0]) +
                                              ": a net needs an input of four dimensions, NCHW");
     const int64_t channels = onnx.inputs[0].shape[1];
-    const int64_t wanted = bundle.layout == CLV_LAYOUT_Y ? 1 : bundle.layout == CLV_LAYOUT_RGB ? 3 : 6;
+    const int64_t wanted = channels_of(bundle.layout);
     if (channels > 0 && bundle.has_card && channels != wanted)
         throw Error(CLV_ERR_INVALID_MODEL, what + " takes " + shape_text(onnx.inputs[0]) +
                                                " but its layout needs " + std::to_string(wanted) +
                                                " channels");
+}
+
+/// The task of inpainting and the layout with a mask belong together, in a card and in metadata.
+void check_task(Bundle &bundle, const OnnxSummary &onnx, const std::string &what) {
+    const bool masked = bundle.layout == CLV_LAYOUT_YUV420_S2D_MASK;
+    if (masked != (bundle.task == kInpaint))
+        throw Error(CLV_ERR_INVALID_MODEL,
+                    what + (masked ? " has the layout yuv420_s2d_mask, but is for the task \"" + bundle.task +
+                                         "\": that layout is for \"inpaint\""
+                                   : " is for the task \"inpaint\", but lacks the layout yuv420_s2d_mask"));
+    if (bundle.task != kSegment)
+        return;
+    if (bundle.layout != CLV_LAYOUT_RGB)
+        throw Error(CLV_ERR_INVALID_MODEL, what + " is for the task \"segment\", but lacks the layout rgb");
+    const auto &shape = onnx.inputs[0].shape; // a size that is fixed needs no card
+    if (!bundle.input_width && shape[3] > 0)
+        bundle.input_width = static_cast<int>(std::min<int64_t>(shape[3], 4096));
+    if (!bundle.input_height && shape[2] > 0)
+        bundle.input_height = static_cast<int>(std::min<int64_t>(shape[2], 4096));
 }
 
 } // namespace
@@ -266,6 +329,7 @@ Bundle Bundle::open(const std::string &name) {
     check_graph(bundle, onnx, what);
     if (!bundle.has_card)
         read_onnx_facts(bundle, onnx, what);
+    check_task(bundle, onnx, what);
     return bundle;
 }
 

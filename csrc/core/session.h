@@ -3,13 +3,12 @@
 
 #include <deque>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "clarivid/clarivid.h"
 #include "core/adapter.h"
-#include "core/backend.h"
 #include "core/context.h"
+#include "core/engine.h"
 #include "core/model.h"
 #include "pixels/thread_pool.h"
 
@@ -35,21 +34,15 @@ private:
         void *opaque = nullptr;
     };
 
-    std::string choose_backend(const std::string &wanted, const clv::CompileRequest &request);
-
     clv_context &context_;
     const std::shared_ptr<const clv::Bundle> bundle_;
     const clv_format input_format_;
     clv_format output_format_;
-    std::string backend_name_;
-    std::string runtime_;
     int scale_ = 0;
     std::unique_ptr<clv::pixels::ThreadPool> pool_;
     std::unique_ptr<clv::Adapter> adapter_;
-    // Destroyed from the last to the first: slots, then the compiled model, then the backend.
-    std::unique_ptr<clv::Backend> backend_;
-    std::unique_ptr<clv::CompiledModel> compiled_;
-    std::vector<Slot> slots_;
+    clv::Engine engine_;
+    std::vector<Slot> slots_; // after the engine: destroyed before it
     std::vector<size_t> free_;
     std::deque<size_t> busy_;
 };

@@ -21,8 +21,8 @@ from clarivid.errors import DigestError, ModelError
 CARD = "card.json"
 ONNX = "model.onnx"
 SCHEMA = 1
-LAYOUTS = ("yuv420_s2d", "y", "rgb")
-# The layout yuv420_s2d has exactly one normalisation; the others take values in 0..1 and need not say so.
+LAYOUTS = ("yuv420_s2d", "yuv420_s2d_mask", "y", "rgb")
+# The layouts yuv420_s2d* have exactly one normalisation; the others take values in 0..1 and need not say so.
 NORMALISATION = "ycbcr_unit_centred"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -42,7 +42,7 @@ class Model:
 
     @property
     def task(self) -> str:
-        """``"sr"``, ``"lowrank"``, ..."""
+        """``"sr"``, ``"lowrank"``, ``"inpaint"``, ``"segment"``."""
         return str(self.card["task"])
 
     @property
@@ -182,7 +182,14 @@ def validate_card(card: object, path: Path) -> None:
             raise _fail(path, key, card.get(key), "text")
     if card.get("layout") not in LAYOUTS:
         raise _fail(path, "layout", card.get("layout"), "one of " + ", ".join(LAYOUTS))
-    if card["layout"] == "yuv420_s2d" and card.get("normalisation") != NORMALISATION:
+    if (card["task"] == "inpaint") != (card["layout"] == "yuv420_s2d_mask"):
+        raise ModelError(
+            f'{path}: "task" is {json.dumps(card["task"])} and "layout" {json.dumps(card["layout"])}; the task '
+            '"inpaint" and the layout "yuv420_s2d_mask" belong together.'
+        )
+    if card["task"] == "segment" and card["layout"] != "rgb":
+        raise _fail(path, "layout", card["layout"], '"rgb" for the task "segment"')
+    if card["layout"].startswith("yuv420_s2d") and card.get("normalisation") != NORMALISATION:
         raise _fail(path, "normalisation", card.get("normalisation"), f'"{NORMALISATION}"')
     if not _is_int(card.get("scale"), 1, 4):
         raise _fail(path, "scale", card.get("scale"), "an integer of 1..4")
@@ -193,6 +200,9 @@ def validate_card(card: object, path: Path) -> None:
     for key, high in (("multiple_of", 1024), ("min_width", 32768), ("min_height", 32768)):
         if not _is_int(picture.get(key, 1), 1, high):
             raise _fail(path, f"input.{key}", picture[key], f"an integer of 1..{high}")
+    for key in ("best_size", "width", "height"):
+        if key in picture and not _is_int(picture[key], 16, 4096):
+            raise _fail(path, f"input.{key}", picture[key], "an integer of 16..4096, or absent")
     for key in ("parameters", "receptive_field"):
         if key in card and not _is_int(card[key], 0, 1 << 40):
             raise _fail(path, key, card[key], "a whole number, or absent")

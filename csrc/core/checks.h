@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What every object of the C ABI asks of its arguments, and how sentences show values.
+#pragma once
+
+#include <string>
+
+#include "clarivid/clarivid.h"
+
+namespace clv {
+
+inline constexpr int kMaxSize = 32768;
+inline constexpr int kMaxThreads = 1024;
+
+const char *precision_name(clv_precision precision);
+std::string size_text(int width, int height);
+std::string number_text(double value);
+
+/// Throws Error(CLV_ERR_INVALID_ARGUMENT) when `value` is not in low..high.
+void check_range(const char *name, int value, int low, int high);
+
+template <class Enum>
+void check_enum(const char *name, Enum value, int low, int high) {
+    check_range(name, static_cast<int>(value), low, high);
+}
+
+/// Throws Error: CLV_ERR_INVALID_ARGUMENT, CLV_ERR_UNSUPPORTED (memory that is not the host's).
+void check_format(const clv_format &format);
+
+/// `threads` of an options struct, 0 for the cores that this process may use: the affinity mask, which
+/// containers and taskset set.
+int threads_or_cores(int threads);
+
+} // namespace clv
