@@ -21,11 +21,12 @@ std::string size_text(int width, int height) {
     return std::to_string(width) + "x" + std::to_string(height);
 }
 
+constexpr int limit = 1 << 16; ///< of widths and heights
+
 void check_format(const PictureFormat &format, int scale) {
     if (scale < 1 || scale > max_scale)
         throw std::invalid_argument("scale " + std::to_string(scale) + " is not supported; give 1 to " +
                                     std::to_string(max_scale));
-    constexpr int limit = 1 << 16;
     if (format.width < 1 || format.height < 1 || format.width > limit || format.height > limit)
         throw std::invalid_argument("a picture of " + size_text(format.width, format.height) +
                                     " cannot be converted; give 1x1 up to " + size_text(limit, limit));
@@ -192,12 +193,16 @@ zimg_image_format yuv_format(const PictureFormat &format) {
     return out;
 }
 
-zimg_image_format rgb_format(const PictureFormat &format) {
-    zimg_image_format out = empty_format(even(format.width), even(format.height));
+zimg_image_format rgb_format(unsigned width, unsigned height) {
+    zimg_image_format out = empty_format(width, height);
     out.pixel_type = ZIMG_PIXEL_FLOAT;
     out.color_family = ZIMG_COLOR_RGB;
     out.matrix_coefficients = ZIMG_MATRIX_RGB;
     return out;
+}
+
+zimg_image_format rgb_format(const PictureFormat &format) {
+    return rgb_format(even(format.width), even(format.height));
 }
 
 zimg_graph_builder_params rgb_parameters(Dither dither) {
@@ -241,6 +246,38 @@ zimg_graph_builder_params chroma_parameters() {
 }
 
 // ---- RGB tensors
+
+struct Size {
+    int width;
+    int height;
+};
+
+/// Runs a graph from the picture to RGB: `inside` of what it gives goes to the corner of three planes of
+/// `tensor`, each as large as `planes`.
+void read_rgb(ZimgGraph &graph, const PictureFormat &format, const ConstPicture &picture, Size inside,
+              Size planes, float *tensor) {
+    const int bytes = format.bytes_per_sample();
+    const std::ptrdiff_t plane_size = static_cast<std::ptrdiff_t>(planes.width) * planes.height;
+    PlaneView<const std::uint8_t> from[3];
+    for (int p = 0; p < 3; p++)
+        from[p] = plane_view<const std::uint8_t>(format, picture, p);
+
+    const auto feed = [&](const RowRing &ring, unsigned line, unsigned left, unsigned right) {
+        for_420_rows(line, left, right, [&](int p, unsigned y, int l, int r) {
+            gather(bytes, from[p], y, ring.row(p, y), l, r);
+        });
+    };
+    const auto drain = [&](const RowRing &ring, unsigned line, unsigned left, unsigned right) {
+        const unsigned end = std::min(right, static_cast<unsigned>(inside.width));
+        if (static_cast<int>(line) >= inside.height || left >= end)
+            return;
+        for (int p = 0; p < 3; p++) {
+            float *row = tensor + p * plane_size + static_cast<std::ptrdiff_t>(line) * planes.width;
+            std::memcpy(row + left, ring.row(p, line) + left * sizeof(float), (end - left) * sizeof(float));
+        }
+    };
+    graph.process(feed, drain);
+}
 
 /// Repeats the last column and row of the [height, width] corner of a plane over the rest of it.
 void replicate_edges(float *plane, int width, int height, int padded_width, int padded_height) {
@@ -290,27 +327,8 @@ const PictureFormat &RgbConverter::output_format() const {
 void RgbConverter::to_tensor(const ConstPicture &picture, float *tensor) {
     State &s = *state_;
     check_planes(s.input, picture, 0);
-    const int bytes = s.input.bytes_per_sample();
     const std::ptrdiff_t plane_size = static_cast<std::ptrdiff_t>(s.width) * s.height;
-    PlaneView<const std::uint8_t> planes[3];
-    for (int p = 0; p < 3; p++)
-        planes[p] = plane_view<const std::uint8_t>(s.input, picture, p);
-
-    const auto feed = [&](const RowRing &ring, unsigned line, unsigned left, unsigned right) {
-        for_420_rows(line, left, right, [&](int p, unsigned y, int l, int r) {
-            gather(bytes, planes[p], y, ring.row(p, y), l, r);
-        });
-    };
-    const auto drain = [&](const RowRing &ring, unsigned line, unsigned left, unsigned right) {
-        const unsigned end = std::min(right, static_cast<unsigned>(s.input.width));
-        if (static_cast<int>(line) >= s.input.height || left >= end)
-            return;
-        for (int p = 0; p < 3; p++) {
-            float *row = tensor + p * plane_size + static_cast<std::ptrdiff_t>(line) * s.width;
-            std::memcpy(row + left, ring.row(p, line) + left * sizeof(float), (end - left) * sizeof(float));
-        }
-    };
-    s.reader.process(feed, drain);
+    read_rgb(s.reader, s.input, picture, {s.input.width, s.input.height}, {s.width, s.height}, tensor);
     for (int p = 0; p < 3; p++)
         replicate_edges(tensor + p * plane_size, s.input.width, s.input.height, s.width, s.height);
 }
@@ -346,6 +364,41 @@ void RgbConverter::from_tensor(const float *tensor, const Picture &picture) {
         });
     };
     s.writer.process(feed, drain);
+}
+
+struct RgbScaler::State {
+    PictureFormat input;
+    int width;
+    int height;
+    ZimgGraph graph;
+};
+
+RgbScaler::RgbScaler(const PictureFormat &format, int width, int height) {
+    check_format(format, 1);
+    if (width < 1 || height < 1 || width > limit || height > limit)
+        throw std::invalid_argument("a picture cannot be scaled to " + size_text(width, height) +
+                                    "; give 1x1 up to " + size_text(limit, limit));
+    zimg_image_format from = yuv_format(format);
+    from.active_region.width = format.width; // not the column and row that make the size even
+    from.active_region.height = format.height;
+    zimg_graph_builder_params parameters;
+    zimg_graph_builder_params_default(&parameters, ZIMG_API_VERSION);
+    parameters.resample_filter = ZIMG_RESIZE_BILINEAR;
+    parameters.resample_filter_uv = ZIMG_RESIZE_BILINEAR;
+    parameters.dither_type = ZIMG_DITHER_NONE;
+    const zimg_image_format to = rgb_format(static_cast<unsigned>(width), static_cast<unsigned>(height));
+    state_.reset(new State{format, width, height, ZimgGraph(from, to, parameters)});
+}
+
+RgbScaler::~RgbScaler() = default;
+RgbScaler::RgbScaler(RgbScaler &&) noexcept = default;
+RgbScaler &RgbScaler::operator=(RgbScaler &&) noexcept = default;
+
+void RgbScaler::to_tensor(const ConstPicture &picture, float *tensor) {
+    State &s = *state_;
+    check_planes(s.input, picture, 0);
+    const Size size = {s.width, s.height};
+    read_rgb(s.graph, s.input, picture, size, size, tensor);
 }
 
 struct ChromaScaler::State {

@@ -45,6 +45,24 @@ private:
     std::unique_ptr<State> state_;
 };
 
+/// 4:2:0 pictures -> [3, height, width] f32 of any other size, planes R, G, B, 0..1 for legal colours: what
+/// nets look at that judge a picture as a whole. The picture is stretched over the tensor; a triangle filter
+/// as wide as the step averages where it shrinks. Matrix, range and chroma site are honoured.
+class RgbScaler {
+public:
+    /// `width` and `height` are the tensor's.
+    RgbScaler(const PictureFormat &format, int width, int height);
+    ~RgbScaler();
+    RgbScaler(RgbScaler &&) noexcept;
+    RgbScaler &operator=(RgbScaler &&) noexcept;
+
+    void to_tensor(const ConstPicture &picture, float *tensor);
+
+private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
 /// The chroma planes at `scale` times the size (1..4), by Lanczos (3 lobes), keeping the chroma site where it
 /// is: a left-sited chroma sample stays level with the left luma column of the bigger picture's 2x2 block.
 class ChromaScaler {

@@ -223,6 +223,48 @@ void round_gradient(Report &report, Random &random) {
     report.expect(worst < 0.51, what + ": codes are off by " + std::to_string(worst));
 }
 
+/// A picture stretched over a tensor of any size: flat colours stay, and gradients lie where they lay.
+void round_rgb_scaler(Report &report, Random &random) {
+    PictureFormat f = random_colour_format(random, 1);
+    f.width = random.between(40, 80);
+    f.height = random.between(40, 80);
+    const int w = random.between(12, 120);
+    const int h = random.between(12, 120);
+    const std::string what =
+        "rgb scaled to " + std::to_string(w) + "x" + std::to_string(h) + " " + describe_colour(f);
+
+    TestPicture picture(f, random);
+    for (int p = 0; p < 3; p++)
+        for (int y = 0; y < height_of(f, p); y++)
+            for (int x = 0; x < width_of(f, p); x++)
+                picture.set_code(p, x, y, gradient_code(f, p, p ? luma_x(f, x) : x, p ? luma_y(f, y) : y));
+    RgbScaler scaler(f, w, h);
+    std::vector<float> tensor(at(w, h, 3, 0, 0), std::numeric_limits<float>::quiet_NaN());
+    scaler.to_tensor(picture.view(), tensor.data());
+
+    double worst = 0.0;
+    bool whole = true;
+    for (int v = 0; v < h; v++)
+        for (int u = 0; u < w; u++) {
+            const double x = (u + 0.5) * f.width / w - 0.5;
+            const double y = (v + 0.5) * f.height / h - 0.5;
+            const Colour rgb = to_rgb(f, {gradient(f, 0, x, y), gradient(f, 1, x, y), gradient(f, 2, x, y)});
+            const bool inner = x >= margin && x < f.width - margin && y >= margin && y < f.height - margin;
+            for (int p = 0; p < 3; p++) {
+                const auto value = static_cast<double>(tensor[at(w, h, p, v, u)]);
+                whole = whole && std::isfinite(value);
+                if (inner)
+                    worst = std::fmax(worst, std::abs(value - part(rgb, p)));
+            }
+        }
+    // Between whole ratios a triangle's samples reproduce a slope to a fraction of a sample: here a sample is
+    // about 0.02. Codes were rounded at 8 bits.
+    // bits.
+    report.expect(worst < (f.bit_depth == 10 ? 6e-3 : 3.0 / 219.0),
+                  what + ": RGB is off by " + std::to_string(worst));
+    report.expect(whole, what + ": not all of the tensor is written");
+}
+
 /// The scaled chroma planes show the same gradient at the bigger picture's luma positions.
 void round_chroma_scaler(Report &report, Random &random) {
     PictureFormat f = random_colour_format(random, 1);
@@ -341,6 +383,8 @@ void misuse_is_refused(Report &report) {
     const PictureFormat f = {.width = 16, .height = 16};
     refused([&] { RgbConverter(f, 15, 16, 1, Dither::round); }, "tensor too small");
     refused([&] { RgbConverter(f, 16, 16, 5, Dither::round); }, "scale");
+    refused([&] { RgbScaler(f, 0, 16); }, "scaled to no width");
+    refused([&] { RgbScaler(f, 16, 16).to_tensor({}, nullptr); }, "scaled from no data");
     refused([&] { ChromaScaler({.width = 0, .height = 16}, 2); }, "no width");
     refused([&] { ChromaScaler(f, 2).scale({}, {}); }, "no data");
 }
@@ -353,6 +397,7 @@ void check_colour(Report &report, std::uint64_t seed, int rounds) {
         round_flat(report, random);
         round_gradient(report, random);
         round_chroma_scaler(report, random);
+        round_rgb_scaler(report, random);
         round_layouts(report, random);
     }
     dither_keeps_the_mean(report);
