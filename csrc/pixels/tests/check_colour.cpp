@@ -259,7 +259,6 @@ void round_rgb_scaler(Report &report, Random &random) {
         }
     // Between whole ratios a triangle's samples reproduce a slope to a fraction of a sample: here a sample is
     // about 0.02. Codes were rounded at 8 bits.
-    // bits.
     report.expect(worst < (f.bit_depth == 10 ? 6e-3 : 3.0 / 219.0),
                   what + ": RGB is off by " + std::to_string(worst));
     report.expect(whole, what + ": not all of the tensor is written");
