@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The dummy backend: every output value is the nearest input value, so that everything above inference can be
 // tested to the bit, without a runtime. The picture comes out as its nearest-neighbour upscale in every
-// layout. With a net that has a strength, strength * kShift is taken from each value: on no format and range
+// layout. An inpainting net paints luma that rises from left to right over its whole input, the middle of
+// each sample being (column + 0.5) / columns - 0.5, with U = -kTint and V = kTint, and leaves the rest to its
+// input. With a net that has a strength, strength * kShift is taken from each value: on no format and range
 // does that give a value half-way between two codes, for strengths of 1, 0.5 and 0.25.
 //
 // device="" or a ','-separated list of
@@ -23,6 +25,7 @@ using clv::Error;
 using clv::TensorShape;
 
 constexpr float kShift = 0.22F;
+constexpr float kTint = 0.125F;
 
 struct Options {
     int delay_ms = 0;
@@ -109,7 +112,29 @@ private:
                 value -= shift_;
     }
 
+    void paint() {
+        const auto width = static_cast<size_t>(shape_.width);
+        const size_t plane = static_cast<size_t>(shape_.height) * width;
+        const float *hole = input_.data() + 6 * plane;
+        std::copy(input_.data(), input_.data() + 6 * plane, output_.data());
+        for (size_t i = 0; i < plane; i++) {
+            if (hole[i] == 0.0F)
+                continue;
+            for (size_t c = 0; c < 4; c++) {
+                const size_t column = 2 * (i % width) + c % 2;
+                output_[c * plane + i] =
+                    (static_cast<float>(column) + 0.5F) / static_cast<float>(2 * width) - 0.5F;
+            }
+            output_[4 * plane + i] = -kTint;
+            output_[5 * plane + i] = kTint;
+        }
+    }
+
     void enlarge() {
+        if (layout_ == CLV_LAYOUT_YUV420_S2D_MASK) {
+            paint();
+            return;
+        }
         if (layout_ != CLV_LAYOUT_YUV420_S2D) {
             replicate(input_.data(), output_.data(), shape_, scale_);
             return;
@@ -142,6 +167,8 @@ public:
             throw Error(CLV_ERR_UNSUPPORTED, "backend dummy has precision=fp32 only");
     }
     TensorShape output() const override {
+        if (layout_ == CLV_LAYOUT_YUV420_S2D_MASK)
+            return {6, input_.height, input_.width};
         if (layout_ == CLV_LAYOUT_YUV420_S2D)
             return {input_.channels * scale_ * scale_, input_.height, input_.width};
         return {input_.channels, input_.height * scale_, input_.width * scale_};
