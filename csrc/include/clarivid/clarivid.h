@@ -413,6 +413,20 @@ CLV_API int clv_inpainter_pending(const clv_inpainter *inpainter);
 /** Fills *stats. */
 CLV_API void clv_inpainter_get_stats(const clv_inpainter *inpainter, clv_inpaint_stats *stats);
 
+/**
+ * Forgets everything but the nets, as if just created: for the next video of the same format. Pictures not
+ * yet received are dropped; statistics begin anew.
+ */
+CLV_API int clv_inpainter_reset(clv_inpainter *inpainter);
+
+/**
+ * Has the net alone paint the hole of one picture, in place; without memory, dilation or feather, and without
+ * a change to what is remembered. For comparisons.
+ * @return CLV_OK; CLV_ERR_INVALID_ARGUMENT; CLV_ERR_UNSUPPORTED when the inpainter has no net;
+ * CLV_ERR_INFERENCE, after which the picture is as it was
+ */
+CLV_API int clv_inpainter_paint(clv_inpainter *inpainter, const clv_picture *picture, const clv_mask *mask);
+
 /** Boxes that are to vanish: constant, or for each picture from a file. Immutable. */
 typedef struct clv_boxes clv_boxes;
 
