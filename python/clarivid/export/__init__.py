@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from clarivid.errors import InputError
-from clarivid.export import bundle, lowrank, sr
+from clarivid.export import bundle, inpaint, lowrank, sr
 from clarivid.train.runs import read_checkpoint
 
 # Checkpoints that name no task are super-resolution's.
-_SOURCES = {"sr": sr.source, "lowrank": lowrank.source}
+_SOURCES = {"sr": sr.source, "lowrank": lowrank.source, "inpaint": inpaint.source}
 
 
 def export(

@@ -60,14 +60,17 @@ class Graph:
         weights: Weights,
         dtype: type[np.floating[Any]] | None = None,
         dilation: int = 1,
+        stride: int = 1,
     ) -> str:
-        """A convolution that keeps the size; kernels of two dimensions are 1x1. ``dtype`` as the graph's."""
+        """A convolution padded so that only ``stride`` changes the size; kernels of two dimensions are 1x1.
+        ``dtype`` as the graph's."""
         kernel = weights[f"{name}.weight"]
         if kernel.ndim == 2:
             kernel = kernel[:, :, None, None]
         dtype = dtype or self.dtype
         size = kernel.shape[2]
         dilated = {"dilations": [dilation] * 2} if dilation > 1 else {}
+        strided = {"strides": [stride] * 2} if stride > 1 else {}
         return self.node(
             "Conv",
             [
@@ -79,6 +82,7 @@ class Graph:
             kernel_shape=[size, size],
             pads=[size // 2 * dilation] * 4,
             **dilated,
+            **strided,
         )
 
     def leaky(self, x: str, slope: float) -> str:
@@ -91,12 +95,21 @@ class Graph:
         constants = [self.constant(f"{x}.{end}", np.array(ends[end], self.dtype)) for end in ends]
         return self.node("Clip", [x, *constants], f"{x}.clip")
 
-    def model(self, name: str, task: str, scale: int, strength: bool = False) -> onnx.ModelProto:
-        """The checked model: "input" [N,6,h,w], "output" [N,6 scale²,h,w], "strength" [1] if there is one."""
+    def model(
+        self,
+        name: str,
+        task: str,
+        scale: int,
+        strength: bool = False,
+        layout: str = LAYOUT,
+        in_channels: int = 6,
+    ) -> onnx.ModelProto:
+        """The checked model: "input" [N,in_channels,h,w], "output" [N,6 scale²,h,w], "strength" [1] if there
+        is one."""
         kind = TensorProto.FLOAT16 if self.half else TensorProto.FLOAT
         ends = [
             helper.make_tensor_value_info(end, kind, ["batch", channels, "height", "width"])
-            for end, channels in (("input", 6), ("output", 6 * scale * scale))
+            for end, channels in (("input", in_channels), ("output", 6 * scale * scale))
         ]
         controls = [helper.make_tensor_value_info(STRENGTH, kind, [1])] if strength else []
         model = helper.make_model(
@@ -110,7 +123,7 @@ class Graph:
         helper.set_model_props(
             model,
             {
-                "clarivid.layout": LAYOUT,
+                "clarivid.layout": layout,
                 "clarivid.scale": str(scale),
                 "clarivid.task": task,
                 "clarivid.normalisation": NORMALISATION,

@@ -62,7 +62,7 @@ def source(state: Mapping[str, Any], name: str, scores: Mapping[str, Any], summa
     net = LowrankNet.from_config(state["net"])
     net.load_state_dict(state["ema"])
     runs = [*state.get("history", []), summary_of(state)]
-    commands = [_command(run) for run in runs]
+    commands = [command_of("lowrank", run) for run in runs]
     if "gain" in state:
         commands.append(f"clarivid export --gain {state['gain']:g}")
     validation = {"validation": state["score"]} if state["score"] else {}
@@ -90,9 +90,9 @@ def source(state: Mapping[str, Any], name: str, scores: Mapping[str, Any], summa
     )
 
 
-def _command(run: Mapping[str, Any]) -> str:
+def command_of(task: str, run: Mapping[str, Any]) -> str:
     """The command of one run: its options have the words of the command line."""
-    words = ["clarivid train lowrank"]
+    words = [f"clarivid train {task}"]
     for key, value in run["options"].items():
         flag = key.replace("_", "-")
         if isinstance(value, bool):
@@ -104,4 +104,4 @@ def _command(run: Mapping[str, Any]) -> str:
     return " ".join(words)
 
 
-__all__ = ["build_onnx", "source", "weakened"]
+__all__ = ["build_onnx", "command_of", "source", "weakened"]

@@ -9,7 +9,8 @@
 
 Sizes are those of the tensor, half the luma's. What is in the hole never enters: the input is multiplied by
 the hole's complement. The diffusion is a pyramid of averages over what is known (pull-push, Gortler et al.
-1996), without weights: the nets learn what it lacks, and an untrained net paints as it does. The coarse stage
+1996) with some relaxation, without weights: the stages learn what it lacks, and an untrained net paints as it
+does. The coarse stage
 also guesses the outlines (EdgeConnect's idea, Nazeri et al. 2019, learnt jointly), which the refine stage is
 given. In training there are two more outputs at 1/8 and 1/2 and a map of edges at full size.
 
@@ -34,7 +35,8 @@ MULTIPLE = 8  # of the tensor's height and width
 MAX_PARAMETERS = 3_000_000
 # Sides of the averages at 1/8 that fill what its own level leaves open, and the least known share.
 _WIDE = (3, 7, 15, 31)
-_LEAST = 1e-4
+_SMOOTHINGS = (1, 3, 6, 12)  # at full size, 1/2, 1/4, 1/8
+LEAST_KNOWN = 1e-4
 
 V = TypeVar("V")
 
@@ -58,7 +60,7 @@ class Operations(Protocol[V]):
         """Product; one channel counts for all."""
 
     def quotient(self, a: V, b: V) -> V:
-        """a / max(b, :data:`_LEAST`)."""
+        """a / max(b, :data:`LEAST_KNOWN`)."""
 
     def complement(self, x: V) -> V:
         """1 - x."""
@@ -74,6 +76,9 @@ class Operations(Protocol[V]):
 
     def average(self, x: V, size: int, stride: int) -> V:
         """Mean of ``size`` x ``size``; with stride 1 centred, zeros beyond the border count."""
+
+    def blur(self, x: V) -> V:
+        """Mean of the 3x3 samples about each, of those inside of the picture."""
 
     def enlarge(self, x: V, factor: int, smooth: bool = True) -> V:
         """Bilinear, or repeated."""
@@ -112,29 +117,32 @@ CONFIGURATIONS = {
 
 
 def diffusion(ops: Operations[V], picture: V, known: V) -> V:
-    """The hole filled by averages of what is known, the nearest scale first. ``known`` is 1 or 0."""
-    pair = ops.concat([picture, known])
-    levels = [pair]
+    """The hole filled by averages of what is known, the nearest scale first, and smoothed at each scale with
+    what is known held (some steps towards the membrane). ``known`` is 1 or 0."""
+    levels = [ops.concat([picture, known])]
     for _ in range(3):
         levels.append(ops.average(levels[-1], 2, 2))
-    filled: V | None = None
-    for size in reversed(_WIDE):
-        wide = ops.average(levels[3], size, 1)
-        filled = _lay(ops, wide, filled, 8.0)
-    for level, factor in ((3, 4.0), (2, 4.0), (1, 4.0), (0, 1.0)):
-        assert filled is not None
-        filled = _lay(ops, levels[level], ops.enlarge(filled, 2) if level < 3 else filled, factor)
-    assert filled is not None
+    here, _ = _known(ops, ops.average(levels[3], _WIDE[-1], 1), 8.0)
+    filled = here
+    for size in reversed(_WIDE[:-1]):
+        here, open_ = _known(ops, ops.average(levels[3], size, 1), 8.0)
+        filled = ops.add(here, ops.mul(filled, open_))
+    for level in (3, 2, 1, 0):
+        if level < 3:
+            filled = ops.enlarge(filled, 2)
+        here, open_ = _known(ops, levels[level], 4.0 if level else 1.0)
+        filled = ops.add(here, ops.mul(filled, open_))
+        for _ in range(_SMOOTHINGS[level]):
+            filled = ops.add(here, ops.mul(ops.blur(filled), open_))
     return filled
 
 
-def _lay(ops: Operations[V], pair: V, below: V | None, factor: float) -> V:
-    """A level's known averages over the coarser level's."""
+def _known(ops: Operations[V], pair: V, factor: float) -> tuple[V, V]:
+    """Of a level's sums: its averages times how far they are to be trusted, and what that leaves open."""
     weight = ops.channels(pair, OUT_CHANNELS, OUT_CHANNELS + 1)
     mean = ops.quotient(ops.channels(pair, 0, OUT_CHANNELS), weight)
     trust = ops.gain(weight, factor)
-    here = ops.mul(mean, trust)
-    return here if below is None else ops.add(here, ops.mul(below, ops.complement(trust)))
+    return ops.mul(mean, trust), ops.complement(trust)
 
 
 def paint(ops: Operations[V], x: V, widths: Widths) -> Outputs[V]:
@@ -201,7 +209,7 @@ class _Torch:
         return a * b
 
     def quotient(self, a: Tensor, b: Tensor) -> Tensor:
-        return a / b.clamp(min=_LEAST)
+        return a / b.clamp(min=LEAST_KNOWN)
 
     def complement(self, x: Tensor) -> Tensor:
         return 1 - x
@@ -217,6 +225,9 @@ class _Torch:
 
     def average(self, x: Tensor, size: int, stride: int) -> Tensor:
         return F.avg_pool2d(x, size, stride, size // 2 if stride == 1 else 0)
+
+    def blur(self, x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
 
     def enlarge(self, x: Tensor, factor: int, smooth: bool = True) -> Tensor:
         if not smooth:

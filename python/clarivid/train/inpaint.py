@@ -63,7 +63,7 @@ class Options:
     pixel: float = 1.0
     chroma: float = 0.5
     relative: float = 0.15
-    ssim: float = 0.25
+    ssim: float = 0.4
     scales: float = 0.3
     edge: float = 0.05
     perceptual: float = 0.05
