@@ -56,7 +56,7 @@ public:
     ~Tracker();
 
     /// `luma`: the reduced luma of reduced_width() x reduced_height(); `hole` of the same size, not 0 where
-    /// nothing may be tracked. Both are read before this returns.
+    /// nothing may be tracked, or without data for none. Both are read before this returns.
     Tracks advance(const GrayView &luma, const GrayView &hole);
     /// Forgets everything: after a cut.
     void reset();
