@@ -13,6 +13,7 @@ Examples:
   clarivid export runs/game/best.pt --name game_x2 --out models/game_x2
   clarivid export runs/game/best.pt --name game_x2 --out models/game_x2 --scores sr_quality.json
   clarivid export runs/lowrank/best.pt --name lowrank_v1 --out models/lowrank_v1
+  clarivid export runs/paint/best.pt --name inpaint_v1 --out models/inpaint_v1
 """
 
 
@@ -40,9 +41,10 @@ Examples:
 def command(checkpoint: Path, name: str, out: Path, scores: Path | None, summary: str, gain: float) -> None:
     """Turn CHECKPOINT (best.pt or last.pt of a training run) into a model bundle.
 
-    The checkpoint says for which task, sr or lowrank. Branches of a block are merged into one convolution,
-    and the run's averaged weights are written as ONNX in fp32 and fp16 and as safetensors, with card and
-    README. The fp32 file is then run in OpenVINO and must agree with PyTorch; the result stands in the card.
+    The checkpoint says for which task: sr, lowrank or inpaint. Branches of a block are merged into one
+    convolution, and the run's averaged weights are written as ONNX in fp32 and fp16 and as safetensors, with
+    card and README. The fp32 file is then run in OpenVINO and must agree with PyTorch; the result stands in
+    the card.
     """
     from clarivid.errors import InputError
     from clarivid.export import export

@@ -24,6 +24,11 @@ Example:
   clarivid data lowrank --out low0.pack
   clarivid train lowrank --minutes 60 --out runs/lowrank low0.pack
   clarivid export runs/lowrank/best.pt --name lowrank_v1 --out models/lowrank_v1
+
+\b
+  clarivid data inpaint --out paint0.pack
+  clarivid train inpaint --minutes 60 --out runs/paint paint0.pack
+  clarivid export runs/paint/best.pt --name inpaint_v1 --out models/inpaint_v1
 """,
 )
 def command() -> None:
@@ -362,6 +367,132 @@ def lowrank(
             click.echo(f"{kind:9}" + "".join(f"{row[name]:+10.2f}" for name in names))
     by_strength = ", ".join(f"{strength}: {bits:+.2f}" for strength, bits in score["strength"].items())
     click.echo(f"bits by strength: {by_strength}" + ("" if score["monotone"] else " (not monotone)"))
+
+
+@command.command(
+    name="inpaint",
+    epilog="""\b
+Examples:
+  clarivid train inpaint --minutes 60 --out runs/full paint0.pack
+  clarivid train inpaint --minutes 60 --out runs/full --resume paint0.pack      after an interruption
+  clarivid train inpaint --size fast --minutes 30 --teacher runs/full/best.pt --out runs/fast paint0.pack
+  clarivid train inpaint --minutes 20 --init runs/full/best.pt --lr 2e-4 --adversarial 0.01 --out runs/gan \\
+      paint0.pack
+  tail -f runs/full/log.jsonl | jq -c .validation
+""",
+)
+@click.option(
+    "--size",
+    type=click.Choice(["full", "fast"]),
+    default="full",
+    show_default=True,
+    help="full: 2.9 million parameters; fast: 0.4 million, for one CPU core.",
+)
+@click.option(
+    "--minutes",
+    default=60.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Time budget of the run, parts before --resume included, validation not. The learning rate falls to "
+    "1 % over it, so a run that is stopped early ends above what it could reach.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of the run: last.pt, best.pt (best validation), log.jsonl.",
+)
+@click.option(
+    "--teacher",
+    type=click.Path(path_type=Path),
+    help="Checkpoint of a net whose paintings are imitated as well, by the weight --distil.",
+)
+@click.option("--lr", default=1e-3, show_default=True, help="Top learning rate. Halve it if the loss jumps.")
+@click.option("--batch", default=8, show_default=True, type=click.IntRange(1), help="Crops a step.")
+@click.option("--crop", default=256, show_default=True, help="Luma samples of a crop's side, 16 by 16.")
+@click.option(
+    "--natural",
+    default=0.7,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Share of photographs; the rest is drawn.",
+)
+@click.option(
+    "--curriculum",
+    default=0.25,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Share of the run after which the most complex tiles are drawn too; it starts with the simplest "
+    "third.",
+)
+@click.option("--pixel", default=1.0, show_default=True, help="Weight of the mean error in the hole.")
+@click.option("--chroma", default=0.5, show_default=True, help="Weight of U and V, as a share of luma's.")
+@click.option("--relative", default=0.15, show_default=True, help="Weight of PSNR, crop by crop.")
+@click.option("--ssim", default=0.8, show_default=True, help="Weight of 1 - SSIM at three scales.")
+@click.option("--scales", default=0.3, show_default=True, help="Weight of the outputs at 1/8, 1/4 and 1/2.")
+@click.option("--edge", default=0.05, show_default=True, help="Weight of the maps of edges.")
+@click.option(
+    "--perceptual",
+    default=0.05,
+    show_default=True,
+    help="Weight of the distance of VGG's features (the weights are fetched once, 55 MB); 0 for none.",
+)
+@click.option("--perceptual-every", default=4, show_default=True, type=click.IntRange(1), help="Steps.")
+@click.option("--perceptual-crops", default=2, show_default=True, type=click.IntRange(1), help="Crops.")
+@click.option(
+    "--adversarial",
+    default=0.0,
+    show_default=True,
+    help="Weight of a critic of patches (PatchGAN). It makes texture, and costs PSNR and SSIM.",
+)
+@click.option("--distil", default=1.0, show_default=True, help="Weight of the difference from the teacher.")
+@click.option(
+    "--ema",
+    default=0.998,
+    show_default=True,
+    type=click.FloatRange(0, 1, max_open=True),
+    help="How slowly the averaged weights follow; they are what is validated and exported.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16"]),
+    default="auto",
+    show_default=True,
+    help="auto: bf16 where the processor has it, about twice as fast; weights stay fp32.",
+)
+@click.option("--validate-every", default=180.0, show_default=True, help="Seconds between validations.")
+@run_options
+def inpaint(
+    packs: tuple[Path, ...],
+    out: Path,
+    resume: bool,
+    init: Path | None,
+    teacher: Path | None,
+    **words: Any,
+) -> None:
+    """Train the inpainting net on PACKS made by 'clarivid data inpaint'.
+
+    Holes are drawn on the way: people, strokes, boxes, 2 to 30 % of a crop. Prints the last validation: PSNR
+    and SSIM of luma in person-shaped holes of held-out pictures, beside the diffusion that the net builds on.
+    """
+    from clarivid.cli._progress import bar
+    from clarivid.train.inpaint import Options, Report, train
+
+    with bar("train") as (progress, task):
+
+        def show(report: Report) -> None:
+            gain = "" if report.gain is None else f", {report.gain:+.2f} dB"
+            progress.update(
+                task,
+                total=1.0,
+                completed=report.done,
+                note=f"step {report.step}, loss {report.loss:.4f}, "
+                f"{report.crops_per_second:.0f} crops/s{gain}",
+            )
+
+        score = train(Options(**words), packs, out, resume, init, teacher, show)
+    for kind, row in score.items():
+        click.echo(f"{kind:10}{row['psnr_y']:7.2f} dB, SSIM {row['ssim']:.4f}")
 
 
 @command.command(

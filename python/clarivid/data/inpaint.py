@@ -93,7 +93,8 @@ def build(
     work: list[tuple[str, Job]] = []
     for index, picture in enumerate(pictures):
         many = _VAL_VIEWS if picture.held_out else max(1, round(views * _VIEWS[picture.source.kind]))
-        work.append((f"{'val' if picture.held_out else 'train'}-{index:04d}", Job(picture, index, seed, many)))
+        name = f"{'val' if picture.held_out else 'train'}-{index:04d}"
+        work.append((name, Job(picture, index, seed, many)))
     parts.make(work, _run, jobs, progress)
     sets = {}
     for held in (False, True):
@@ -105,6 +106,7 @@ def build(
         "seed": seed,
         "tile": TILE,
         "views": views,
+        "tiles": len(sets[False]),
         "sources": [row for row in sources if row["role"] == "scene"],
     }
     save(InpaintPack(sets[False], sets[True], manifest), out)
@@ -149,8 +151,11 @@ def _join(made: list[tuple[Picture, Part]]) -> Tiles:
     kinds = [str(p.source.kind) for p, part in made for _ in part["y"]]
     values = np.array([complexity(y) for y in planes["y"]])
     order = np.argsort(values, kind="stable")
+    y, u, v = (planes[plane][order] for plane in "yuv")
     return Tiles(
-        *(planes[plane][order] for plane in "yuv"),
+        y=y,
+        u=u,
+        v=v,
         kinds=[kinds[i] for i in order],
         titles=[titles[i] for i in order],
         complexity=values[order],
@@ -196,12 +201,9 @@ def load(path: Path) -> InpaintPack:
 
 def _read(file: zipfile.ZipFile, name: str, told: dict[str, Any]) -> Tiles:
     count, size = int(told["count"]), int(told["size"])
-    sides = (size, size // 2, size // 2)
-    planes = [
-        read_tiles(file, f"{name}/{plane}", (count, side, side))
-        for plane, side in zip("yuv", sides, strict=True)
-    ]
-    return Tiles(*planes, told["kinds"], told["titles"], np.array(told["complexity"], np.float64))
+    y = read_tiles(file, f"{name}/y", (count, size, size))
+    u, v = (read_tiles(file, f"{name}/{plane}", (count, size // 2, size // 2)) for plane in "uv")
+    return Tiles(y, u, v, told["kinds"], told["titles"], np.array(told["complexity"], np.float64))
 
 
 __all__ = ["TILE", "InpaintPack", "Tiles", "build", "complexity", "load", "save", "view"]

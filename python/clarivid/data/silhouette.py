@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +63,14 @@ class _Pen:
         )
         self.disc(a, thick_a)
         self.disc(b, thick_b)
+
+
+class _Body(NamedTuple):
+    """Where the head is, half the width at the hips and at the shoulders."""
+
+    head: Point
+    hips: float
+    shoulders: float
 
 
 def _along(start: Point, angle: float, length: float) -> Point:
@@ -121,45 +130,49 @@ def _figure(pen: _Pen, rng: Rng) -> None:
                 pen.limb(hand, _along(hand, normal(0, 0.6), uniform(0.2, 0.5)), 0.01, 0.01)
     for chance, add in _EXTRAS:
         if rng.random() < chance:
-            add(pen, rng, head, hips, shoulders)
+            add(pen, rng, _Body(head, hips, shoulders))
 
 
-def _hair(pen: _Pen, rng: Rng, head: Point, hips: float, shoulders: float) -> None:
-    pen.disc((head[0] - 0.01, head[1] - 0.01), rng.uniform(0.07, 0.095), rng.uniform(0.8, 1.1))
+def _hair(pen: _Pen, rng: Rng, body: _Body) -> None:
+    pen.disc((body.head[0] - 0.01, body.head[1] - 0.01), rng.uniform(0.07, 0.095), rng.uniform(0.8, 1.1))
     if rng.random() < 0.5:
-        pen.limb(head, (head[0] - rng.uniform(0, 0.05), -0.25), 0.065, 0.05)
+        pen.limb(body.head, (body.head[0] - rng.uniform(0, 0.05), -0.25), 0.065, 0.05)
 
 
-def _hat(pen: _Pen, rng: Rng, head: Point, hips: float, shoulders: float) -> None:
-    wide, top = rng.uniform(0.06, 0.13), head[1] - rng.uniform(0.07, 0.12)
-    pen.limb((head[0] - wide, head[1] - 0.04), (head[0] + wide, head[1] - 0.04), 0.012, 0.012)
-    pen.polygon([(head[0] + dx, y) for dx, y in ((-0.06, -0.43), (-0.05, top), (0.05, top), (0.06, -0.43))])
+def _hat(pen: _Pen, rng: Rng, body: _Body) -> None:
+    wide, top = rng.uniform(0.06, 0.13), body.head[1] - rng.uniform(0.07, 0.12)
+    pen.limb(
+        (body.head[0] - wide, body.head[1] - 0.04), (body.head[0] + wide, body.head[1] - 0.04), 0.012, 0.012
+    )
+    pen.polygon(
+        [(body.head[0] + dx, y) for dx, y in ((-0.06, -0.43), (-0.05, top), (0.05, top), (0.06, -0.43))]
+    )
 
 
-def _skirt(pen: _Pen, rng: Rng, head: Point, hips: float, shoulders: float) -> None:
-    low, wide = rng.uniform(0.15, 0.42), rng.uniform(1.3, 2.6) * (hips + 0.03)
-    pen.polygon([(-hips, -0.1), (hips, -0.1), (wide, low), (-wide, low)])
+def _skirt(pen: _Pen, rng: Rng, body: _Body) -> None:
+    low, wide = rng.uniform(0.15, 0.42), rng.uniform(1.3, 2.6) * (body.hips + 0.03)
+    pen.polygon([(-body.hips, -0.1), (body.hips, -0.1), (wide, low), (-wide, low)])
 
 
-def _coat(pen: _Pen, rng: Rng, head: Point, hips: float, shoulders: float) -> None:
-    low, wide = rng.uniform(0.05, 0.3), rng.uniform(1.0, 1.5) * (shoulders + 0.02)
-    pen.polygon([(-shoulders - 0.02, -0.28), (shoulders + 0.02, -0.28), (wide, low), (-wide, low)])
+def _coat(pen: _Pen, rng: Rng, body: _Body) -> None:
+    low, wide = rng.uniform(0.05, 0.3), rng.uniform(1.0, 1.5) * (body.shoulders + 0.02)
+    pen.polygon([(-body.shoulders - 0.02, -0.28), (body.shoulders + 0.02, -0.28), (wide, low), (-wide, low)])
 
 
-def _backpack(pen: _Pen, rng: Rng, head: Point, hips: float, shoulders: float) -> None:
-    x = -shoulders - rng.uniform(0.0, 0.06)
+def _backpack(pen: _Pen, rng: Rng, body: _Body) -> None:
+    x = -body.shoulders - rng.uniform(0.0, 0.06)
     pen.limb((x, -0.25), (x, -0.25 + rng.uniform(0.1, 0.22)), 0.055, 0.065)
 
 
-def _umbrella(pen: _Pen, rng: Rng, head: Point, hips: float, shoulders: float) -> None:
-    top, wide = head[1] - rng.uniform(0.1, 0.2), rng.uniform(0.18, 0.32)
+def _umbrella(pen: _Pen, rng: Rng, body: _Body) -> None:
+    top, wide = body.head[1] - rng.uniform(0.1, 0.2), rng.uniform(0.18, 0.32)
     pen.limb((0.05, -0.2), (0.05, top), 0.008, 0.008)
     arc = [math.pi * i / 12 for i in range(13)]
     pen.polygon([(0.05 + wide * math.cos(a), top + 0.06 - 0.14 * math.sin(a)) for a in arc])
 
 
-def _dog(pen: _Pen, rng: Rng, head: Point, hips: float, shoulders: float) -> None:
-    x, y, size = rng.uniform(0.25, 0.5), 0.40, rng.uniform(0.5, 1.1)
+def _dog(pen: _Pen, rng: Rng, body: _Body) -> None:
+    x, y, size = rng.uniform(0.25, 0.5) + body.hips - 0.05, 0.40, rng.uniform(0.5, 1.1)
     back, front = (x - 0.13 * size, y), (x + 0.13 * size, y - 0.01)
     pen.limb(back, front, 0.055 * size, 0.06 * size)
     pen.limb(front, (front[0] + 0.07 * size, y - 0.1 * size), 0.035 * size, 0.04 * size)
@@ -168,7 +181,7 @@ def _dog(pen: _Pen, rng: Rng, head: Point, hips: float, shoulders: float) -> Non
     pen.limb(back, (back[0] - 0.08, y - 0.08), 0.01, 0.01)
 
 
-_Extra = Callable[[_Pen, Rng, Point, float, float], None]
+_Extra = Callable[[_Pen, Rng, _Body], None]
 _EXTRAS: tuple[tuple[float, _Extra], ...] = (
     (0.35, _hair),
     (0.12, _hat),
@@ -190,9 +203,10 @@ def people(height: int, width: int, rng: Rng, share: float) -> Hole:
     for _ in range(3):
         again = np.random.default_rng(seed)  # the same figures in another size
         image = Image.new("L", (width, height))
-        for i in range(number):
+        for _ in range(number):
             one = tall * again.uniform(0.75, 1.2)
-            top = again.uniform(-0.05, 0.25) * height if one < 0.9 * height else again.uniform(-0.1, 0.1) * height
+            low, high = (-0.05, 0.25) if one < 0.9 * height else (-0.1, 0.1)
+            top = again.uniform(low, high) * height
             floor = max(0.0, height - one) * again.uniform(0.3, 1.0)
             x = again.uniform(0.1, 0.9) * width
             y = (floor if one < height else top) + 0.48 * one

@@ -53,7 +53,8 @@ class Source:
     tells whether it has that input. Texts are for the README; ``cost`` follows "x GMAC".
 
     ``probe`` is what the graph is checked with, [1,C,h,w]; ``looked_at`` [h,w] says where (None: everywhere).
-    ``best_size`` is the long side that an inpainting net paints at, in luma samples."""
+    ``best_size`` is the long side that an inpainting net paints at, in luma samples. ``stored`` is the type
+    of weights.safetensors; weights that it cannot hold exactly must have been rounded."""
 
     name: str
     task: str
@@ -76,6 +77,7 @@ class Source:
     looked_at: npt.NDArray[np.bool_] | None = None
     bf16_psnr_db: float = BF16_PSNR_DB
     best_size: int = 0
+    stored: type[np.floating[Any]] = np.float32
 
 
 def write(source: Source, out: Path) -> dict[str, Any]:
@@ -89,7 +91,7 @@ def write(source: Source, out: Path) -> dict[str, Any]:
         onnx.save(source.build(False), work / "model.onnx")
         onnx.save(source.build(True), work / "model_fp16.onnx")
         save_file(
-            weights_of(source.net),
+            {name: value.astype(source.stored) for name, value in weights_of(source.net).items()},
             work / "weights.safetensors",
             metadata={  # one key: they come in random order
                 "clarivid.architecture": json.dumps(source.net.config())
@@ -212,6 +214,10 @@ def _card(source: Source, files: Mapping[str, Any], parity: Mapping[str, Any]) -
     }
 
 
+def _note(source: Source) -> str:
+    return "" if source.stored is np.float32 else ", its weights rounded to fp16 and stored so"
+
+
 def _at_best_size(source: Source) -> dict[str, Any]:
     """Multiply-accumulates for a 16:9 excerpt of the size that an inpainting net paints at."""
     if not source.best_size:
@@ -231,8 +237,9 @@ def _readme(source: Source, card: Mapping[str, Any]) -> str:
         f"- {card['parameters']:,} parameters, {gmac} GMAC {source.cost}, "
         f"{card['receptive_field']} luma pixels receptive field",
         f"- layout `{card['layout']}`, normalisation `{card['normalisation']}`",
-        "- `model.onnx` is f32; `model_fp16.onnx` is strongly typed fp16, input and output too; "
-        "`weights.safetensors` holds the merged f32 weights, `card.json` says how they fit together",
+        f"- `model.onnx` is f32{_note(source)}; `model_fp16.onnx` is strongly typed fp16, input and output "
+        f"too; `weights.safetensors` holds the merged {'fp16' if _note(source) else 'f32'} weights, "
+        "`card.json` says how they fit together",
         "",
         *source.usage,
         "",

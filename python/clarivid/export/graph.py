@@ -41,10 +41,11 @@ class Graph:
         self.dtype: type[np.floating[Any]] = np.float16 if half else np.float32
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
+        self.given: set[str] = set()  # constants that nodes make of others
 
     def constant(self, name: str, value: npt.NDArray[Any]) -> str:
         """An initialiser, made once."""
-        if name not in self.constants:
+        if name not in self.constants and name not in self.given:
             self.constants[name] = numpy_helper.from_array(value, name)
         return name
 

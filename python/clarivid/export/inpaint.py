@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+import torch
 
 from clarivid.data.silhouette import hole as draw_hole
 from clarivid.errors import InputError
@@ -22,7 +23,7 @@ from clarivid.train.runs import summary_of
 
 LAYOUT = "yuv420_s2d_mask"
 # Long side, in luma samples, that a net of each size was made for.
-BEST_SIZES = {"full": 512, "fast": 384}
+BEST_SIZES = {"full": 512, "fast": 512}
 BF16_PSNR_DB = 40.0  # in the hole, where nothing is exact anyway
 
 
@@ -35,7 +36,17 @@ class GraphOperations:
         self.count = 0
 
     def conv(self, x: str, name: str, stride: int = 1, dilation: int = 1) -> str:
+        if not self.graph.half:
+            self._widen(name)
         return self.graph.conv(x, name, self.weights, dilation=dilation, stride=stride)
+
+    def _widen(self, name: str) -> None:
+        """Weights that are fp16 numbers are stored as such, half as large; runtimes widen them at load."""
+        weight = self.weights[f"{name}.weight"]
+        if np.array_equal(weight.astype(np.float16), weight):
+            stored = self.graph.constant(f"{name}.weight.fp16", weight.astype(np.float16))
+            self.graph.node("Cast", [stored], f"{name}.weight", to=onnx.TensorProto.FLOAT)
+            self.graph.given.add(f"{name}.weight")
 
     def leaky(self, x: str) -> str:
         return self.graph.leaky(x, SLOPE)
@@ -137,6 +148,9 @@ def source(state: Mapping[str, Any], name: str, scores: Mapping[str, Any], summa
         raise InputError(f"the checkpoint holds no inpainting net that fits its weights: {error}") from error
     if not all(bool(value.isfinite().all()) for value in state["ema"].values()):
         raise InputError("the checkpoint's weights are not all finite: its training diverged")
+    with torch.no_grad():  # what is stored in fp16 is what is checked
+        for parameter in net.convs.parameters():
+            parameter.copy_(parameter.half())
     net.eval()
     size = next((key for key, widths in CONFIGURATIONS.items() if widths == net.widths), "full")
     best = BEST_SIZES[size]
@@ -155,7 +169,7 @@ def source(state: Mapping[str, Any], name: str, scores: Mapping[str, Any], summa
         summary=summary or "Paints what is behind a person or an object that is taken out of a picture.",
         cost=f"at its best size, {best} luma samples along the long side of 16:9",
         usage=[
-            f"Use it: `ffmpeg -i in.mp4 -i mask.mp4 -filter_complex \"[0:v][1:v]mesh_inpaint=model={name}\" "
+            f'Use it: `ffmpeg -i in.mp4 -i mask.mp4 -filter_complex "[0:v][1:v]mesh_inpaint=model={name}" '
             "out.mp4`",
             "",
             "Input channels 0..5 are the picture with the hole set to 0, channel 6 is 1 in the hole. Known "
@@ -172,6 +186,7 @@ def source(state: Mapping[str, Any], name: str, scores: Mapping[str, Any], summa
         looked_at=x[0, 6] > 0,
         bf16_psnr_db=BF16_PSNR_DB,
         best_size=best,
+        stored=np.float16,
     )
 
 

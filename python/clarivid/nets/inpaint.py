@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The painter of ``mesh_inpaint``: fills a hole of a folded 4:2:0 picture (``yuv420_s2d_mask``), coarse to fine.
+"""The painter of ``mesh_inpaint``: fills a hole of a folded 4:2:0 picture, coarse to fine.
 
 ::
 
-    picture, hole ── diffusion ──┬─ 1/4 ── coarse: encoder, dilated gated blocks at 1/8, decoder ── picture, edges
-                                 │                                   │ features
-                                 └─ full ── refine: 1/2, 1/4, dilated gated blocks, 1/2, full ── + ── picture
+    picture, hole ── diffusion ─┬─ 1/4 ── coarse: 1/8 with dilated gated blocks, 1/4 ── picture, edges
+                                │                                    │ features
+                                └─ full ── refine: 1/2, 1/4 with such blocks, 1/2, full ── + ── picture
 
-Sizes are those of the tensor, half the luma's. What is in the hole never enters: the input is multiplied by
-the hole's complement. The diffusion is a pyramid of averages over what is known (pull-push, Gortler et al.
-1996) with some relaxation, without weights: the stages learn what it lacks, and an untrained net paints as it
-does. The coarse stage
-also guesses the outlines (EdgeConnect's idea, Nazeri et al. 2019, learnt jointly), which the refine stage is
-given. In training there are two more outputs at 1/8 and 1/2 and a map of edges at full size.
+The layout is ``yuv420_s2d_mask``; sizes are those of the tensor, half the luma's. What is in the hole never
+enters: the input is multiplied by the hole's complement. The diffusion is a pyramid of averages over what is
+known (pull-push, Gortler et al. 1996) with some relaxation, without weights: the stages learn what it lacks,
+and an untrained net paints as it does. The coarse stage also guesses the outlines (EdgeConnect's idea, Nazeri
+et al. 2019, learnt jointly), which the refine stage is given. In training there are two more outputs at 1/8
+and 1/2 and a map of edges at full size.
 
 The forward pass is written once against a few operations (:class:`Operations`), so that the exported graph is
 the same by construction.
@@ -100,7 +100,7 @@ class Outputs(Generic[V]):
 @dataclass(frozen=True)
 class Widths:
     """Channels and dilations: ``coarse`` at 1/4 and 1/8, ``refine`` at full size, 1/2 and 1/4; one gated
-    block a number in ``coarse_dilations`` and ``refine_dilations``; ``smooth`` more convolutions at the end."""
+    block a number in ``coarse_dilations`` and ``refine_dilations``; ``smooth`` more convolutions to end."""
 
     coarse: tuple[int, int] = (48, 128)
     coarse_dilations: tuple[int, ...] = (1, 2, 4, 8, 4, 1)
@@ -112,7 +112,7 @@ class Widths:
 # "fast" is what a CPU core paints with in some 30 ms.
 CONFIGURATIONS = {
     "full": Widths(),
-    "fast": Widths((24, 48), (1, 2, 4, 8, 1), (16, 24, 48), (1, 2), 0),
+    "fast": Widths((24, 48), (1, 2, 4, 8), (16, 32, 48), (1, 2), 1),
 }
 
 
@@ -167,10 +167,12 @@ def paint(ops: Operations[V], x: V, widths: Widths) -> Outputs[V]:
     for i, dilation in enumerate(widths.coarse_dilations):
         deep = gated(deep, f"coarse_{i}", dilation)
     context = layer(ops.concat([ops.enlarge(deep, 2, False), a]), "coarse_up")
-    coarse = ops.add(ops.channels(small, 0, OUT_CHANNELS), ops.conv(context, "coarse_picture"))
+    change = ops.conv(context, "coarse_picture")
+    coarse = ops.add(ops.channels(small, 0, OUT_CHANNELS), change)
     edges = ops.sigmoid(ops.conv(context, "coarse_edges"))
 
-    guess = ops.add(picture, ops.mul(ops.enlarge(coarse, 4), hole))
+    # What the coarse stage changes is enlarged, not its picture, which would lose the hole's border.
+    guess = ops.add(start, ops.mul(ops.enlarge(change, 4), hole))
     full = layer(ops.concat([guess, start, hole, ops.enlarge(edges, 4)]), "refine_in")
     half = layer(layer(full, "refine_down1", 2), "refine_half")
     quarter = layer(ops.concat([layer(half, "refine_down2", 2), context]), "refine_join")
@@ -270,7 +272,9 @@ class InpaintNet(nn.Module):
                 elif name.endswith("_features"):
                     layer.weight *= 0.5  # residual blocks: the sum must not grow
         if self.parameters_merged() > MAX_PARAMETERS:
-            raise ValueError(f"{widths} has {self.parameters_merged()} parameters, more than {MAX_PARAMETERS}")
+            raise ValueError(
+                f"{widths} has {self.parameters_merged()} parameters, more than {MAX_PARAMETERS}"
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """The painted picture."""
@@ -322,8 +326,9 @@ class InpaintNet(nn.Module):
     def macs(self, width: int = 1920, height: int = 1080) -> int:
         """Multiply-accumulates of the convolutions for one picture (the diffusion is left out)."""
         places = ((width + 1) // 2) * ((height + 1) // 2)
-        scale = {"coarse_down": 64, "coarse_picture": 16, "coarse_edges": 16, "coarse_in": 16, "coarse_up": 16}
-        scale |= {"refine_down1": 4, "refine_half": 4, "refine_up1": 4, "refine_down2": 16, "refine_join": 16}
+        half = ("refine_down1", "refine_half", "refine_up1")
+        quarter = ("coarse_picture", "coarse_edges", "coarse_in", "coarse_up", "refine_down2", "refine_join")
+        scale = {"coarse_down": 64, **dict.fromkeys(half, 4), **dict.fromkeys(quarter, 16)}
         total = 0
         for name, layer in self.convs.items():
             assert isinstance(layer, nn.Conv2d)
@@ -333,7 +338,7 @@ class InpaintNet(nn.Module):
         return total
 
     def receptive_field(self) -> int:
-        """Luma pixels, left and right together, that the convolutions join (the diffusion reaches further)."""
+        """Luma pixels, left and right together, that the convolutions join; the diffusion reaches further."""
         w = self.widths
         coarse = 4 * (2 + 2 * 2 + 2 * 2 * sum(w.coarse_dilations) + 2 * 2) + 4 * 2
         refine = 2 + 2 * 2 + 2 * 2 + 4 * (2 + 2 * sum(w.refine_dilations)) + 2 * 2 + 2 + 2 * (1 + w.smooth)

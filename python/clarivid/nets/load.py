@@ -12,11 +12,14 @@ from torch import Tensor
 
 from clarivid.errors import ModelError
 from clarivid.models import Model
+from clarivid.nets.inpaint import InpaintNet
 from clarivid.nets.lowrank import LowrankNet
 from clarivid.nets.sr import Block, SRNet
 
+Net = SRNet | LowrankNet | InpaintNet
 
-def load_net(bundle: Model) -> SRNet | LowrankNet:
+
+def load_net(bundle: Model) -> Net:
     """The net of a bundle in eval mode, with its merged weights.
 
     Raises :class:`ModelError` when the bundle has no weights, or no architecture of ours, or when they do not
@@ -25,7 +28,7 @@ def load_net(bundle: Model) -> SRNet | LowrankNet:
     architecture = bundle.card.get("architecture", {})
     weights = bundle.folder / "weights.safetensors"
     make = _MAKERS.get(architecture.get("type"))
-    if make is None or bundle.layout != "yuv420_s2d" or not weights.is_file():
+    if make is None or not bundle.layout.startswith("yuv420_s2d") or not weights.is_file():
         raise ModelError(
             f'model "{bundle.name}" has no net in PyTorch to compare with: its architecture is '
             f'"{architecture.get("type", "not stated")}" and weights.safetensors is '
@@ -62,9 +65,16 @@ def _lowrank(architecture: dict[str, Any], tensors: dict[str, Tensor]) -> Lowran
     return net
 
 
-_MAKERS: dict[Any, Callable[[dict[str, Any], dict[str, Tensor]], SRNet | LowrankNet]] = {
+def _inpaint(architecture: dict[str, Any], tensors: dict[str, Tensor]) -> InpaintNet:
+    net = InpaintNet.from_config(architecture)
+    net.load_inference_weights({name: value.float() for name, value in tensors.items()})
+    return net
+
+
+_MAKERS: dict[Any, Callable[[dict[str, Any], dict[str, Tensor]], Net]] = {
     "sr_hpca": _sr,
     "lowrank_chain": _lowrank,
+    "inpaint_coarse_refine": _inpaint,
 }
 
 __all__ = ["load_net"]

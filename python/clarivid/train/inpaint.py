@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ class Options:
     pixel: float = 1.0
     chroma: float = 0.5
     relative: float = 0.15
-    ssim: float = 0.4
+    ssim: float = 0.8
     scales: float = 0.3
     edge: float = 0.05
     perceptual: float = 0.05
@@ -132,8 +133,10 @@ class Draws:
         planes, holes = [], []
         size = self.options.crop
         for _ in range(self.options.batch):
-            natural = rng.random() < self.options.natural
-            order = self.order["natural" if natural else "game"] or self.order["game"] or self.order["natural"]
+            first, second = (
+                ("natural", "game") if rng.random() < self.options.natural else ("game", "natural")
+            )
+            order = self.order[first] or self.order[second]
             p, i = order[int(rng.integers(max(1, math.ceil(share * len(order)))))]
             planes.append(_crop(self.tiles[p], i, size, rng))
             holes.append(draw_hole(size, size, rng))
@@ -168,9 +171,7 @@ def batch_of(
     hole = F.max_pool2d(hole.float()[:, None], 2)
     x = torch.cat([true * (1 - hole), hole], 1)
     layout = torch.channels_last
-    return Batch(
-        x.contiguous(memory_format=layout), true.contiguous(memory_format=layout), hole.contiguous()
-    )
+    return Batch(x.contiguous(memory_format=layout), true.contiguous(memory_format=layout), hole.contiguous())
 
 
 # ---------------------------------------------------------------------------------------------- losses
@@ -200,7 +201,8 @@ def criterion(out: Outputs[Tensor], extra: nn.ModuleDict, batch: Batch, options:
         loss = loss + options.ssim * _ssim_loss(picture, true, hole, _SSIM_SCALES[batch.step % 2])
     if options.scales:
         parts = torch.zeros((), device=true.device)
-        for guess, factor in ((out.coarse, 4), (extra["deep"](out.deep), 8), (extra["middle"](out.middle), 2)):
+        guesses = ((out.coarse, 4), (extra["deep"](out.deep), 8), (extra["middle"](out.middle), 2))
+        for guess, factor in guesses:
             small, share = F.avg_pool2d(true, factor), F.avg_pool2d(hole, factor)
             parts = parts + _l1((guess.float() - small).abs(), share, options.chroma)
         loss = loss + options.scales * parts / 3
@@ -276,9 +278,9 @@ class PatchCritic(nn.Module):
 
     def __init__(self, channels: int = 32) -> None:
         super().__init__()
-        widths = [7, channels, 2 * channels, 4 * channels]
+        widths = (7, channels, 2 * channels, 4 * channels)
         layers: list[nn.Module] = []
-        for a, b in zip(widths[:-1], widths[1:], strict=True):
+        for a, b in pairwise(widths):
             layers += [nn.utils.parametrizations.spectral_norm(nn.Conv2d(a, b, 4, 2, 1)), nn.LeakyReLU(0.2)]
         layers.append(nn.utils.parametrizations.spectral_norm(nn.Conv2d(widths[-1], 1, 3, 1, 1)))
         self.layers = nn.Sequential(*layers)
@@ -341,9 +343,7 @@ class Validation:
             tiles = pack.val
             for i in range(len(tiles)):
                 planes = [
-                    np.asarray(
-                        Image.fromarray(data).resize((size // s, size // s), Image.Resampling.BOX)
-                    )
+                    np.asarray(Image.fromarray(data).resize((size // s, size // s), Image.Resampling.BOX))
                     for data, s in ((tiles.y[i], 1), (tiles.u[i], 2), (tiles.v[i], 2))
                 ]
                 hole = draw_hole(size, size, np.random.default_rng([77, i]), "people")
@@ -409,7 +409,7 @@ def train(
     average = {name: value.detach().clone() for name, value in net.state_dict().items()}
     optimiser = torch.optim.Adam(net.parameters(), lr=options.lr, betas=(0.9, 0.99))
     critic = PatchCritic().to(device) if options.adversarial else None
-    critic_optimiser = torch.optim.Adam(critic.parameters(), options.lr, betas=(0.5, 0.99)) if critic else None
+    critic_optimiser = torch.optim.Adam(critic.parameters(), options.lr) if critic else None
     out.mkdir(parents=True, exist_ok=True)
     step, spent, best = 0, 0.0, -math.inf
     if resume and (out / "last.pt").is_file():
@@ -528,7 +528,10 @@ def train(
 
 
 def net_from_checkpoint(path: Path) -> tuple[InpaintNet, dict[str, Any]]:
-    """The net with averaged weights, in eval mode, and the checkpoint; :class:`InputError` when it is none."""
+    """The net with averaged weights, in eval mode, and the checkpoint.
+
+    :class:`InputError` when it is none of ours or for another task.
+    """
     state = read_checkpoint(path)
     if state.get("task") != TASK:
         raise InputError(f"{path} is for the task '{state.get('task', 'sr')}', not {TASK}")
@@ -542,6 +545,8 @@ def _untrained(net: InpaintNet) -> InpaintNet:
     plain = InpaintNet(net.widths)
     for name, layer in plain.convs.items():
         if name.endswith("_picture"):
+            assert isinstance(layer, nn.Conv2d)
+            assert layer.bias is not None
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
     device = next(net.parameters()).device
