@@ -68,7 +68,7 @@ int64_t whole_number(std::string_view text, const std::string &where, const char
     const char *end = text.data() + text.size();
     const char *begin = text.starts_with('+') ? text.data() + 1 : text.data();
     const auto [stop, error] = std::from_chars(begin, end, value);
-    if (text.empty() || stop != end || error == std::errc::invalid_argument)
+    if (text.empty() || text.starts_with("+-") || stop != end || error == std::errc::invalid_argument)
         refuse(where, std::string("has ") + (text.empty() ? "nothing" : quoted(text)) + " for its " + name +
                           ": a whole number is needed");
     if (error != std::errc() || value > largest || value < -largest)
@@ -107,8 +107,8 @@ Boxes Boxes::read(const std::string &path) {
     for (size_t number = 1; !text.empty(); number++) {
         // Lines end in "\n", "\r\n" or, in old files, "\r".
         const size_t end = std::min(text.find_first_of("\r\n"), text.size());
-        const std::string_view line = trimmed(text.substr(0, text.substr(0, end).find('#')));
         const std::string_view whole = text.substr(0, end);
+        const std::string_view line = trimmed(whole.substr(0, whole.find('#')));
         text.remove_prefix(text.substr(end).starts_with("\r\n") ? end + 2 : std::min(end + 1, text.size()));
         if (line.empty())
             continue;

@@ -5,137 +5,21 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <functional>
 #include <random>
 #include <string>
 #include <thread>
-#include <unistd.h>
 #include <vector>
 
 #include "clarivid/clarivid.h"
 #include "core/error.h"
 #include "core/onnx_inspect.h"
 #include "core/sha256.h"
+#include "core/tests/core_test.h"
 
 namespace {
 
-namespace fs = std::filesystem;
-
-int failures_in_test = 0;
-
-void expect(bool condition, const std::string &what, int line) {
-    if (condition)
-        return;
-    failures_in_test++;
-    std::fprintf(stderr, "  line %d: %s\n", line, what.c_str());
-}
-#define EXPECT(condition) expect((condition), #condition, __LINE__)
-#define EXPECT_SAYS(text, part)                                                                              \
-    expect((text).find(part) != std::string::npos, "\"" + (text) + "\" does not say \"" + (part) + "\"",     \
-           __LINE__)
-
-// ---- ONNX by hand: protobuf wire format
-// -----------------------------------------------------------------------
-
-std::string varint(uint64_t value) {
-    std::string out;
-    for (; value >= 0x80; value >>= 7)
-        out += static_cast<char>(value | 0x80);
-    return out + static_cast<char>(value);
-}
-std::string number(int field, uint64_t value) {
-    return varint(static_cast<uint64_t>(field) << 3) + varint(value);
-}
-std::string body(int field, const std::string &bytes) {
-    return varint(static_cast<uint64_t>(field) << 3 | 2) + varint(bytes.size()) + bytes;
-}
-std::string tensor_value(const std::string &name, const std::vector<int> &shape) {
-    std::string dims;
-    for (const int dim : shape)
-        dims += body(1, dim > 0 ? number(1, static_cast<uint64_t>(dim)) : body(2, "d"));
-    return body(1, name) + body(2, body(1, number(1, 1) + body(2, dims)));
-}
-std::string onnx(const std::vector<int> &input,
-                 const std::vector<std::pair<std::string, std::string>> &metadata = {},
-                 const std::string &more_inputs = {}) {
-    std::string model = number(1, 8) + body(7, body(11, tensor_value("input", input)) + more_inputs +
-                                                   body(12, tensor_value("output", {-1, -1, -1, -1})));
-    for (const auto &[key, value] : metadata)
-        model += body(14, body(1, key) + body(2, value));
-    return model;
-}
-
-std::span<const std::byte> as_bytes(const std::string &text) {
-    return std::as_bytes(std::span(text.data(), text.size()));
-}
-
-// ---- a host
-// -----------------------------------------------------------------------------------------------------
-
-class Folder {
-public:
-    Folder() : path_(fs::temp_directory_path() / ("clarivid-core-test-" + std::to_string(getpid()))) {
-        fs::create_directories(path_);
-    }
-    ~Folder() { fs::remove_all(path_); }
-    Folder(const Folder &) = delete;
-    Folder &operator=(const Folder &) = delete;
-    std::string write(const std::string &name, const std::string &content) const {
-        fs::create_directories((path_ / name).parent_path());
-        std::ofstream(path_ / name, std::ios::binary) << content;
-        return (path_ / name).string();
-    }
-    std::string path() const { return path_.string(); }
-
-private:
-    fs::path path_;
-};
-
-class Host {
-public:
-    Host() : context(clv_context_create(&Host::log, this)) {}
-    ~Host() { clv_context_destroy(&context); }
-    Host(const Host &) = delete;
-    Host &operator=(const Host &) = delete;
-    std::string error() const {
-        char text[2048];
-        clv_last_error(context, text, sizeof(text));
-        return text;
-    }
-    clv_context *context;
-    std::string logged;
-
-private:
-    static void log(void *opaque, clv_log_level, const char *message) {
-        static_cast<Host *>(opaque)->logged += std::string(message) + "\n";
-    }
-};
-
-struct Planes {
-    Planes(int w, int h)
-        : width(w), height(h), data(static_cast<size_t>(w * h + 2 * ((w + 1) / 2) * ((h + 1) / 2))) {}
-    clv_picture view() {
-        const int cw = (width + 1) / 2;
-        const int ch = (height + 1) / 2;
-        uint8_t *u = data.data() + width * height;
-        clv_picture picture = {{data.data(), u, u + cw * ch, nullptr}, {width, cw, cw, 0}};
-        return picture;
-    }
-    int width, height;
-    std::vector<uint8_t> data;
-};
-
-clv_format yuv420p(int width, int height) {
-    clv_format format = {};
-    format.width = width;
-    format.height = height;
-    format.pixel_format = CLV_PIXEL_YUV420P;
-    return format;
-}
+using namespace core_test; // NOLINT(google-build-using-namespace): it is made for this
 
 clv_session_params dummy(const char *device = "", int in_flight = 1) {
     clv_session_params params = CLV_SESSION_PARAMS_DEFAULTS;
@@ -512,13 +396,6 @@ void bad_planes_are_refused_before_anything_is_read(const Folder &folder) {
 int main() {
     const Folder folder;
     int passed = 0, failed = 0;
-#define RUN(test)                                                                                            \
-    do {                                                                                                     \
-        failures_in_test = 0;                                                                                \
-        test(folder);                                                                                        \
-        std::printf("%s %s\n", failures_in_test ? "FAIL" : "ok  ", #test);                                   \
-        (failures_in_test ? failed : passed)++;                                                              \
-    } while (0)
     RUN(sha256_gives_the_standards_digests);
     RUN(onnx_summary_names_shapes_and_metadata);
     RUN(damaged_onnx_is_refused_and_never_crashes);
