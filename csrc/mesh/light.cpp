@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "mesh/light.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace clv::mesh {
+namespace {
+
+constexpr int kLattice = 8;          ///< blocks from one sample of the light to the next
+constexpr size_t kEnough = 64;       ///< samples that determine a light
+constexpr float kDeadZone = 0.4F;    ///< change in codes of 8 bit that is none
+constexpr float kFlat = 1.0F;        ///< spread in codes of 8 bit that determines no gain
+constexpr float kSkirtScale = 10.0F; ///< difference in codes of 8 bit at which it begins not to be light
+constexpr float kSkirtLimit = 32.0F; ///< ... and beyond which it is certainly something else
+constexpr float kPast = 0.5F;        ///< share of the membrane before
+
+struct Pair {
+    float past;
+    float now;
+};
+
+struct Moments {
+    double mean_past = 0;
+    double mean_now = 0;
+    double spread_past = 0;
+    double spread_now = 0;
+};
+
+Moments moments(const std::vector<Pair> &pairs) {
+    Moments m;
+    const auto n = static_cast<double>(pairs.size());
+    for (const Pair &pair : pairs) {
+        m.mean_past += pair.past;
+        m.mean_now += pair.now;
+    }
+    m.mean_past /= n;
+    m.mean_now /= n;
+    for (const Pair &pair : pairs) {
+        m.spread_past += (pair.past - m.mean_past) * (pair.past - m.mean_past);
+        m.spread_now += (pair.now - m.mean_now) * (pair.now - m.mean_now);
+    }
+    m.spread_past = std::sqrt(m.spread_past / n);
+    m.spread_now = std::sqrt(m.spread_now / n);
+    return m;
+}
+
+Light fit(const std::vector<Pair> &pairs, float unit) {
+    const Moments m = moments(pairs);
+    Light light;
+    if (m.spread_past > kFlat * unit)
+        light.gain = static_cast<float>(std::clamp(m.spread_now / m.spread_past, 0.1, 10.0));
+    light.offset = static_cast<float>(m.mean_now - light.gain * m.mean_past);
+    return light;
+}
+
+/// Fits, leaves out what does not fit, fits again.
+Light robust_fit(std::vector<Pair> &pairs, float unit) {
+    std::vector<float> errors;
+    // Medians first: a moving thing that no mask covers must not pull the light.
+    errors.reserve(pairs.size());
+    for (const Pair &pair : pairs)
+        errors.push_back(pair.now - pair.past);
+    const auto middle = errors.begin() + static_cast<ptrdiff_t>(errors.size() / 2);
+    std::nth_element(errors.begin(), middle, errors.end());
+    Light light{1, *middle};
+    for (int round = 0; round < 3 && pairs.size() >= kEnough; round++) {
+        errors.clear();
+        for (const Pair &pair : pairs)
+            errors.push_back(std::abs(pair.now - (light.gain * pair.past + light.offset)));
+        std::vector<float> sorted = errors;
+        const auto at = sorted.begin() + static_cast<ptrdiff_t>(sorted.size() / 2);
+        std::nth_element(sorted.begin(), at, sorted.end());
+        const float limit = 4 * *at + 2 * unit;
+        std::vector<Pair> kept;
+        kept.reserve(pairs.size());
+        for (size_t i = 0; i < pairs.size(); i++)
+            if (errors[i] <= limit)
+                kept.push_back(pairs[i]);
+        if (kept.size() < kEnough)
+            break;
+        light = fit(kept, unit);
+    }
+    const Moments m = moments(pairs);
+    for (const double at : {m.mean_past - 2 * m.spread_past, m.mean_past + 2 * m.spread_past})
+        if (std::abs(light.gain * at + light.offset - at) > kDeadZone * unit)
+            return light;
+    return {};
+}
+
+template <typename Sample>
+void collect(const Frame &past, const Field &field, const Frame &now,
+             std::array<std::vector<Pair>, 3> &pairs) {
+    const Shape &shape = now.shape();
+    for (int row = kLattice / 2; row < shape.block_rows(); row += kLattice) {
+        const Origin *here = now.origins(row);
+        for (int column = kLattice / 2; column < shape.block_columns(); column += kLattice) {
+            if (here[column] != Origin::seen)
+                continue;
+            const Point at(2 * static_cast<float>(column) + 0.5F, 2 * static_cast<float>(row) + 0.5F);
+            const Point from = at + field.at(at);
+            const int x = static_cast<int>(std::floor(from.x() * 0.5F + 0.25F));
+            const int y = static_cast<int>(std::floor(from.y() * 0.5F + 0.25F));
+            if (x < 0 || y < 0 || x >= shape.block_columns() || y >= shape.block_rows() ||
+                past.origins(y)[x] != Origin::seen)
+                continue;
+            const int luma_x = std::min(2 * x, shape.width - 1);
+            const int luma_y = std::min(2 * y, shape.height - 1);
+            pairs[0].push_back({static_cast<float>(past.row<Sample>(0, luma_y)[luma_x]),
+                                static_cast<float>(now.row<Sample>(0, 2 * row)[2 * column])});
+            for (int plane = 1; plane < 3; plane++)
+                pairs[static_cast<size_t>(plane)].push_back(
+                    {static_cast<float>(past.row<Sample>(plane, y)[x]),
+                     static_cast<float>(now.row<Sample>(plane, row)[column])});
+        }
+    }
+}
+
+/// Sum of now - canvas over a block of luma.
+template <typename Sample>
+float luma_difference(const Frame &canvas, const Frame &now, int column, int row) {
+    const Shape &shape = now.shape();
+    float sum = 0;
+    int count = 0;
+    for (int y = 2 * row; y < std::min(2 * row + 2, shape.height); y++)
+        for (int x = 2 * column; x < std::min(2 * column + 2, shape.width); x++, count++)
+            sum += static_cast<float>(now.row<Sample>(0, y)[x]) -
+                   static_cast<float>(canvas.row<Sample>(0, y)[x]);
+    return sum / static_cast<float>(count);
+}
+
+template <typename Sample>
+std::array<float, 3> differences(const Frame &canvas, const Frame &now, int column, int row) {
+    std::array<float, 3> result{luma_difference<Sample>(canvas, now, column, row)};
+    for (int plane = 1; plane < 3; plane++)
+        result[static_cast<size_t>(plane)] = static_cast<float>(now.row<Sample>(plane, row)[column]) -
+                                             static_cast<float>(canvas.row<Sample>(plane, row)[column]);
+    return result;
+}
+
+} // namespace
+
+Lights chained(const Lights &first, const Lights &second) {
+    Lights result;
+    for (size_t plane = 0; plane < 3; plane++)
+        result[plane] = {first[plane].gain * second[plane].gain,
+                         first[plane].offset * second[plane].gain + second[plane].offset};
+    return result;
+}
+
+bool match_lights(const Frame &past, const Field &field, const Frame &now, Lights &lights) {
+    std::array<std::vector<Pair>, 3> pairs;
+    const Shape &shape = now.shape();
+    if (shape.wide())
+        collect<uint16_t>(past, field, now, pairs);
+    else
+        collect<uint8_t>(past, field, now, pairs);
+    if (pairs[0].size() < kEnough)
+        return false;
+    for (size_t plane = 0; plane < 3; plane++)
+        lights[plane] = robust_fit(pairs[plane], shape.unit());
+    return true;
+}
+
+Membrane::Membrane(const Shape &shape)
+    : shape_(shape), columns_((shape.block_columns() + kCell - 1) / kCell),
+      rows_((shape.block_rows() + kCell - 1) / kCell) {
+    const size_t cells = static_cast<size_t>(columns_) * static_cast<size_t>(rows_);
+    for (auto *list : {&sums_, &weights_, &surface_, &before_})
+        for (auto &plane : *list)
+            plane.assign(cells, 0.F);
+}
+
+void Membrane::reset() {
+    warm_ = false;
+    for (auto &plane : surface_)
+        std::fill(plane.begin(), plane.end(), 0.F);
+}
+
+void Membrane::add_block(const Frame &canvas, const Frame &now, int column, int row) {
+    const auto difference = shape_.wide() ? differences<uint16_t>(canvas, now, column, row)
+                                          : differences<uint8_t>(canvas, now, column, row);
+    const size_t cell = static_cast<size_t>(row / kCell) * columns_ + column / kCell;
+    for (size_t plane = 0; plane < 3; plane++) {
+        const float size = std::abs(difference[plane]) / shape_.unit();
+        if (size > kSkirtLimit)
+            continue;
+        const float ratio = size / kSkirtScale;
+        const float weight = 1 / (1 + ratio * ratio);
+        sums_[plane][cell] += weight * difference[plane];
+        weights_[plane][cell] += weight;
+    }
+}
+
+void Membrane::spread(const Box &region, const Field &back) {
+    surface_.swap(before_);
+    const Box last = cells_;
+    cells_ = Box{region.x0 / kCell, region.y0 / kCell, (region.x1 + kCell - 1) / kCell,
+                 (region.y1 + kCell - 1) / kCell}
+                 .grown(1, columns_, rows_);
+    for (auto &plane : surface_)
+        std::fill(plane.begin(), plane.end(), 0.F);
+    if (cells_.empty()) {
+        warm_ = false;
+        return;
+    }
+    const int width = cells_.width();
+    constexpr float kFull = 0.5F * kCell * kCell; // a cell with half of its blocks counts fully
+    for (size_t plane = 0; plane < 3; plane++) {
+        pyramid_.resize(width, cells_.height());
+        for (int y = cells_.y0; y < cells_.y1; y++)
+            for (int x = cells_.x0; x < cells_.x1; x++) {
+                const size_t cell = static_cast<size_t>(y) * columns_ + x;
+                const size_t to = static_cast<size_t>(y - cells_.y0) * width + (x - cells_.x0);
+                const float weight = weights_[plane][cell];
+                pyramid_.values()[to] = weight > 0 ? sums_[plane][cell] / weight : 0;
+                pyramid_.weights()[to] = std::min(weight / kFull, 1.F);
+            }
+        pyramid_.fill(0);
+        for (int y = cells_.y0; y < cells_.y1; y++)
+            for (int x = cells_.x0; x < cells_.x1; x++) {
+                float value = pyramid_.values()[static_cast<size_t>(y - cells_.y0) * width + (x - cells_.x0)];
+                if (warm_) {
+                    constexpr float kSide = 2.F * kCell;
+                    const Point at((static_cast<float>(x) + 0.5F) * kSide,
+                                   (static_cast<float>(y) + 0.5F) * kSide);
+                    const Point from = (at + back.at(at)) / kSide;
+                    const int px = static_cast<int>(std::floor(from.x()));
+                    const int py = static_cast<int>(std::floor(from.y()));
+                    if (px >= last.x0 && px < last.x1 && py >= last.y0 && py < last.y1)
+                        value += kPast * (before_[plane][static_cast<size_t>(py) * columns_ + px] - value);
+                }
+                surface_[plane][static_cast<size_t>(y) * columns_ + x] = value;
+            }
+    }
+    warm_ = true;
+}
+
+void Membrane::row(int plane, int y, int first, int last, float *to) const {
+    // Cell centres, in samples of the plane: (cell + 0.5) * side - 0.5.
+    const auto side = static_cast<float>(plane == 0 ? 2 * kCell : kCell);
+    const float v = (static_cast<float>(y) + 0.5F) / side - 0.5F;
+    const int row0 = std::clamp(static_cast<int>(std::floor(v)), 0, rows_ - 1);
+    const int row1 = std::min(row0 + 1, rows_ - 1);
+    const float t = std::clamp(v - static_cast<float>(row0), 0.F, 1.F);
+    const float *upper = &surface_[static_cast<size_t>(plane)][static_cast<size_t>(row0) * columns_];
+    const float *lower = &surface_[static_cast<size_t>(plane)][static_cast<size_t>(row1) * columns_];
+    for (int x = first; x < last; x++) {
+        const float u = (static_cast<float>(x) + 0.5F) / side - 0.5F;
+        const int column0 = std::clamp(static_cast<int>(u), 0, columns_ - 1);
+        const int column1 = std::min(column0 + 1, columns_ - 1);
+        const float s = std::clamp(u - static_cast<float>(column0), 0.F, 1.F);
+        const float left = upper[column0] + t * (lower[column0] - upper[column0]);
+        const float right = upper[column1] + t * (lower[column1] - upper[column1]);
+        to[x - first] = left + s * (right - left);
+    }
+}
+
+} // namespace clv::mesh

@@ -1,0 +1,461 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "mesh/memory.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cmath>
+#include <limits>
+
+namespace clv::mesh {
+namespace {
+
+constexpr int kFresh = 4;   ///< pictures within which one is as good as another: fewer slots
+constexpr int kLinger = 8;  ///< pictures that what was covered is remembered for once it is visible
+constexpr int kReserve = 4; ///< slots kept free for the next picture
+constexpr int kRows = 8;    ///< rows of blocks that a thread takes at once
+/// Later pictures that are looked at; between the far ones there is little to choose.
+constexpr std::array kSchedule{1, 2, 3, 4, 6, 8, 11, 16, 22, 32, 44, 64};
+
+/// The block that a point of luma lies in.
+int block_of(float luma) {
+    return static_cast<int>(std::floor(luma * 0.5F + 0.25F));
+}
+
+} // namespace
+
+Memory::Memory(const Shape &shape, FramePool &pool, pixels::ThreadPool &threads)
+    : shape_(shape), columns_(shape.block_columns()), rows_(shape.block_rows()), pool_(pool),
+      threads_(threads), slots_(kSlots), map_(shape.blocks()), before_(shape.blocks()), back_(shape) {
+    for (Slot &slot : slots_)
+        slot.field = back_;
+}
+
+void Memory::clear() {
+    for (Slot &slot : slots_)
+        slot.frame.reset();
+    std::fill(map_.begin(), map_.end(), Reference{});
+    region_ = hole_ = {};
+    now_.reset();
+    previous_.reset();
+    unknown_ = painted_ = remembered_ = blocks_ = 0;
+}
+
+int Memory::free_slot() const {
+    for (int i = 0; i < kSlots; i++)
+        if (!slots_[static_cast<size_t>(i)].frame)
+            return i;
+    return -1;
+}
+
+int Memory::free_slots() const {
+    return kSlots - slots_used();
+}
+
+int Memory::slots_used() const {
+    return static_cast<int>(
+        std::count_if(slots_.begin(), slots_.end(), [](const Slot &slot) { return slot.frame != nullptr; }));
+}
+
+int Memory::generations() const {
+    int most = 0;
+    for (const Slot &slot : slots_)
+        if (slot.frame)
+            most = std::max(most, slot.generation);
+    return most;
+}
+
+size_t Memory::bytes() const {
+    return (map_.size() + before_.size()) * sizeof(Reference) + (slots_.size() + 1) * back_.bytes();
+}
+
+void Memory::place(int slot, const FramePtr &frame, const Field &field, int generation) {
+    Slot &to = slots_[static_cast<size_t>(slot)];
+    to.frame = frame;
+    to.field = field;
+    to.lights = {};
+    to.generation = generation;
+    to.time = frame->time;
+    to.uses = 0;
+}
+
+Origin Memory::origin_at(const Slot &slot, Point centre) const {
+    const Point from = centre + slot.field.at(centre);
+    const int column = block_of(from.x());
+    const int row = block_of(from.y());
+    if (column < 0 || row < 0 || column >= columns_ || row >= rows_)
+        return Origin::unknown;
+    return slot.frame->origins(row)[column];
+}
+
+void Memory::advance(const FramePtr &now, const Box &region, const Field &back) {
+    previous_ = std::move(now_);
+    now_ = now;
+    hole_ = region;
+    back_ = back;
+    map_.swap(before_);
+    region_before_ = region_;
+    if (!previous_) {
+        std::fill(map_.begin(), map_.end(), Reference{});
+        region_ = region;
+        count();
+        return;
+    }
+    const bool moved = !back.is_identity();
+    if (moved)
+        threads_.parallel_for(0, kSlots, 1, [&](int first, int last) {
+            for (int i = first; i < last; i++)
+                if (Slot &slot = slots_[static_cast<size_t>(i)]; slot.frame)
+                    slot.field = slot.field.after(back);
+        });
+
+    // Slots that count as fresh, the latest first; the previous picture at the end, so that it is only kept
+    // if something needs it.
+    std::vector<int> recent;
+    int previous_slot = -1;
+    for (int i = 0; i < kSlots; i++) {
+        const Slot &slot = slots_[static_cast<size_t>(i)];
+        if (slot.frame == previous_)
+            previous_slot = i;
+        else if (slot.frame && std::abs(now->time - slot.time) <= kFresh)
+            recent.push_back(i);
+    }
+    std::sort(recent.begin(), recent.end(), [&](int a, int b) {
+        return slots_[static_cast<size_t>(a)].time > slots_[static_cast<size_t>(b)].time;
+    });
+    if (previous_slot < 0 && (previous_slot = free_slot()) >= 0)
+        place(previous_slot, previous_, back, 0);
+    if (previous_slot >= 0)
+        recent.push_back(previous_slot);
+
+    float furthest = 0;
+    if (moved)
+        for (int row = 0; row < back.rows(); row++)
+            for (int column = 0; column < back.columns(); column++)
+                furthest = std::max(furthest, back.at(Point(static_cast<float>(column * Field::kStep),
+                                                            static_cast<float>(row * Field::kStep)))
+                                                  .cwiseAbs()
+                                                  .maxCoeff());
+    const int reach_by =
+        static_cast<int>(std::min(furthest * 0.5F, static_cast<float>(columns_ + rows_))) + (moved ? 2 : 0);
+    const Box reach = region.united(region_before_.grown(reach_by, columns_, rows_));
+    // What lay there two pictures ago.
+    for (int row = 0; row < rows_; row++)
+        std::fill_n(&map_[static_cast<size_t>(row) * columns_], columns_, Reference{});
+    region_ = reach;
+    threads_.parallel_for(reach.y0, reach.y1, kRows, [&](int first, int last) {
+        for (int row = first; row < last; row++)
+            advance_row(row, reach, back, recent);
+    });
+    count();
+}
+
+Reference Memory::fresh(Point centre, Origin least, const std::vector<int> &recent) const {
+    for (const int i : recent) {
+        const Slot &slot = slots_[static_cast<size_t>(i)];
+        const Origin origin = origin_at(slot, centre);
+        if (origin >= least)
+            return {static_cast<int8_t>(i), origin, 0, 0, static_cast<int32_t>(slot.time)};
+    }
+    return {};
+}
+
+Reference Memory::find(Point centre) const {
+    Reference best;
+    int64_t nearest = std::numeric_limits<int64_t>::max();
+    for (int i = 0; i < kSlots; i++) {
+        const Slot &slot = slots_[static_cast<size_t>(i)];
+        if (!slot.frame)
+            continue;
+        const int64_t distance = std::abs(now_->time - slot.time);
+        if (distance < nearest && origin_at(slot, centre) == Origin::seen) {
+            nearest = distance;
+            best = {static_cast<int8_t>(i), Origin::seen, 0, 0, static_cast<int32_t>(slot.time)};
+        }
+    }
+    return best;
+}
+
+void Memory::advance_row(int row, const Box &reach, const Field &back, const std::vector<int> &recent) {
+    const bool moved = !back.is_identity();
+    const Origin *here = now_->origins(row);
+    for (int column = reach.x0; column < reach.x1; column++) {
+        const Point centre = centre_of(column, row);
+        const Point from = moved ? Point(centre + back.at(centre)) : centre;
+        const int from_column = block_of(from.x());
+        const int from_row = block_of(from.y());
+        const bool inside = from_column >= 0 && from_row >= 0 && from_column < columns_ && from_row < rows_;
+        Reference reference;
+        Origin there = Origin::unknown;
+        if (inside) {
+            reference = before_[static_cast<size_t>(from_row) * columns_ + from_column];
+            there = previous_->origins(from_row)[from_column];
+        }
+        // The slot may have it in a hole by now: labels move by whole blocks.
+        if (moved && reference.slot >= 0 &&
+            origin_at(slots_[static_cast<size_t>(reference.slot)], centre) == Origin::unknown)
+            reference = {};
+
+        if (here[column] == Origin::seen) { // a mask that flickers must not make the object background
+            if (reference.origin == Origin::seen && reference.visible < kLinger) {
+                reference.visible++;
+                entry(column, row) = reference;
+            }
+            continue;
+        }
+        const bool lingers = reference.origin == Origin::seen && reference.visible > 0;
+        reference.visible = 0;
+        if (there == Origin::seen && !lingers) {
+            if (const Reference better = fresh(centre, Origin::seen, recent); better.slot >= 0)
+                reference = better;
+        } else if (there == Origin::skirt && reference.origin < Origin::skirt) {
+            if (const Reference better = fresh(centre, Origin::skirt, recent); better.slot >= 0)
+                reference = better;
+        }
+        if (reference.slot < 0)
+            reference = find(centre);
+        entry(column, row) = reference;
+    }
+}
+
+void Memory::count() {
+    for (Slot &slot : slots_)
+        slot.uses = 0;
+    unknown_ = painted_ = remembered_ = blocks_ = 0;
+    Box used;
+    for (int row = region_.y0; row < region_.y1; row++) {
+        const Origin *here = now_->origins(row);
+        for (int column = region_.x0; column < region_.x1; column++) {
+            const Reference &reference = at(column, row);
+            if (here[column] == Origin::unknown) {
+                blocks_++;
+                remembered_ += reference.origin > Origin::painted;
+            }
+            if (reference.slot >= 0) {
+                slots_[static_cast<size_t>(reference.slot)].uses++;
+                painted_ += reference.origin == Origin::painted;
+            } else {
+                unknown_ += here[column] == Origin::unknown;
+                if (here[column] == Origin::seen)
+                    continue;
+            }
+            used.include(column, row);
+        }
+    }
+    region_ = used;
+    for (Slot &slot : slots_)
+        if (slot.uses == 0)
+            slot.frame.reset();
+}
+
+bool Memory::look(const Field &way, const FramePtr &frame, int slot) {
+    std::atomic<bool> open{false};
+    threads_.parallel_for(hole_.y0, hole_.y1, kRows, [&](int first, int last) {
+        for (int row = first; row < last; row++)
+            for (int column = hole_.x0; column < hole_.x1; column++) {
+                Reference &reference = entry(column, row);
+                if (now_->origins(row)[column] == Origin::seen || reference.origin > Origin::painted)
+                    continue;
+                const Point centre = centre_of(column, row);
+                const Point to = centre + way.at(centre);
+                const int x = block_of(to.x());
+                const int y = block_of(to.y());
+                if (x >= 0 && y >= 0 && x < columns_ && y < rows_ && frame->origins(y)[x] == Origin::seen)
+                    reference = {static_cast<int8_t>(slot), Origin::seen, 0, 0,
+                                 static_cast<int32_t>(frame->time)};
+                else
+                    open = true;
+            }
+    });
+    return open;
+}
+
+void Memory::look_ahead(std::span<const Ahead> later) {
+    if (later.empty() || unknown_ + painted_ == 0)
+        return;
+    Field way(shape_);
+    for (size_t k = 1; k <= later.size(); k++) {
+        const Ahead &ahead = later[k - 1];
+        way = ahead.forward->after(way);
+        if (k < later.size() &&
+            std::find(kSchedule.begin(), kSchedule.end(), static_cast<int>(k)) == kSchedule.end())
+            continue;
+        int slot = -1;
+        for (int i = 0; i < kSlots; i++)
+            if (slots_[static_cast<size_t>(i)].frame == ahead.frame)
+                slot = i;
+        if (slot < 0) {
+            if (free_slots() < kReserve)
+                break;
+            slot = free_slot();
+            place(slot, ahead.frame, way, 0);
+        }
+        if (!look(way, ahead.frame, slot))
+            break;
+    }
+    count();
+}
+
+void Memory::tidy() {
+    if (slots_used() == 0)
+        return;
+    Lights step;
+    const bool stepped = previous_ && match_lights(*previous_, back_, *now_, step);
+    threads_.parallel_for(0, kSlots, 1, [&](int first, int last) {
+        for (int i = first; i < last; i++) {
+            Slot &slot = slots_[static_cast<size_t>(i)];
+            if (!slot.frame)
+                continue;
+            Lights lights;
+            if (match_lights(*slot.frame, slot.field, *now_, lights))
+                slot.lights = lights;
+            else if (stepped)
+                slot.lights = chained(slot.lights, step);
+        }
+    });
+}
+
+template <typename Sample>
+void Memory::draw_row(int row, Frame &canvas) const {
+    const Origin *here = now_->origins(row);
+    for (int column = hole_.x0; column < hole_.x1;) {
+        const int8_t slot = here[column] == Origin::seen ? int8_t{-1} : at(column, row).slot;
+        const int first = column++;
+        if (slot < 0)
+            continue;
+        while (column < hole_.x1 && here[column] != Origin::seen && at(column, row).slot == slot)
+            column++;
+        const Slot &from = slots_[static_cast<size_t>(slot)];
+        for (int y = 2 * row; y < std::min(2 * row + 2, shape_.height); y++)
+            resample(*from.frame, from.field, from.lights[0], 0, y, 2 * first,
+                     std::min(2 * column, shape_.width), canvas.row<Sample>(0, y));
+        for (int plane = 1; plane < 3; plane++)
+            resample(*from.frame, from.field, from.lights[static_cast<size_t>(plane)], plane, row, first,
+                     column, canvas.row<Sample>(plane, row));
+    }
+}
+
+void Memory::draw(Frame &canvas) {
+    threads_.parallel_for(hole_.y0, hole_.y1, kRows, [&](int first, int last) {
+        for (int row = first; row < last; row++)
+            if (shape_.wide())
+                draw_row<uint16_t>(row, canvas);
+            else
+                draw_row<uint8_t>(row, canvas);
+    });
+}
+
+void Memory::overlay(const Frame &canvas, Frame &picture) const {
+    const int bytes = shape_.wide() ? 2 : 1;
+    const pixels::Picture from = const_cast<Frame &>(canvas).picture();
+    const pixels::Picture to = picture.picture();
+    const auto copy = [&](int plane, int y, int first, int last) {
+        std::memcpy(to.data[plane] + y * to.stride[plane] + first * bytes,
+                    from.data[plane] + y * from.stride[plane] + first * bytes,
+                    static_cast<size_t>(last - first) * static_cast<size_t>(bytes));
+    };
+    for (int row = hole_.y0; row < hole_.y1; row++) {
+        const Origin *here = now_->origins(row);
+        const auto drawn = [&](int column) {
+            return here[column] == Origin::unknown ||
+                   (here[column] == Origin::skirt && at(column, row).slot >= 0);
+        };
+        for (int column = hole_.x0; column < hole_.x1;) {
+            const int first = column++;
+            if (!drawn(first))
+                continue;
+            while (column < hole_.x1 && drawn(column))
+                column++;
+            for (int y = 2 * row; y < std::min(2 * row + 2, shape_.height); y++)
+                copy(0, y, 2 * first, std::min(2 * column, shape_.width));
+            for (int plane = 1; plane < 3; plane++)
+                copy(plane, row, first, column);
+        }
+    }
+}
+
+void Memory::adopt(const FramePtr &picture) {
+    const int slot = free_slot();
+    if (slot < 0)
+        return;
+    picture->time = now_->time;
+    place(slot, picture, Field(shape_), 0);
+    for (int row = hole_.y0; row < hole_.y1; row++) {
+        const Origin *here = now_->origins(row);
+        Origin *to = picture->origins(row);
+        for (int column = hole_.x0; column < hole_.x1; column++) {
+            if (here[column] == Origin::seen)
+                continue;
+            Reference &reference = entry(column, row);
+            if (reference.slot < 0)
+                reference = {static_cast<int8_t>(slot),
+                             here[column] == Origin::unknown ? Origin::painted : Origin::skirt, 0, 0,
+                             static_cast<int32_t>(now_->time)};
+            to[column] = reference.origin;
+        }
+    }
+    count();
+}
+
+void Memory::gather(const Frame &canvas) {
+    std::vector<int> chosen;
+    for (int generation = 0; generation <= generations(); generation++) {
+        std::vector<int> of;
+        for (int i = 0; i < kSlots; i++)
+            if (const Slot &slot = slots_[static_cast<size_t>(i)];
+                slot.frame && slot.generation == generation)
+                of.push_back(i);
+        if (of.size() > chosen.size())
+            chosen = std::move(of);
+    }
+    if (chosen.size() < 2)
+        return;
+    std::sort(chosen.begin(), chosen.end(), [&](int a, int b) {
+        return slots_[static_cast<size_t>(a)].time < slots_[static_cast<size_t>(b)].time;
+    });
+    chosen.resize(std::max<size_t>(chosen.size() / 2, 2));
+    const int generation = slots_[static_cast<size_t>(chosen[0])].generation + 1;
+
+    const FramePtr picture = pool_.take();
+    picture->copy_from(*now_);
+    for (int row = hole_.y0; row < hole_.y1; row++) {
+        const Origin *here = now_->origins(row);
+        for (int column = hole_.x0; column < hole_.x1; column++)
+            if (here[column] != Origin::seen && at(column, row).slot >= 0)
+                picture->origins(row)[column] = at(column, row).origin;
+    }
+    overlay(canvas, *picture);
+    picture->pad(threads_);
+    std::array<bool, kSlots> gone{};
+    for (const int i : chosen) {
+        gone[static_cast<size_t>(i)] = true;
+        slots_[static_cast<size_t>(i)].frame.reset();
+    }
+    const int slot = free_slot();
+    place(slot, picture, Field(shape_), generation);
+    for (int row = region_.y0; row < region_.y1; row++) {
+        const Origin *here = now_->origins(row);
+        for (int column = region_.x0; column < region_.x1; column++) {
+            Reference &reference = entry(column, row);
+            if (reference.slot < 0 || !gone[static_cast<size_t>(reference.slot)])
+                continue;
+            // What is visible now was not drawn.
+            if (here[column] == Origin::seen)
+                reference = {};
+            else
+                reference.slot = static_cast<int8_t>(slot);
+        }
+    }
+    count();
+}
+
+void Memory::make_room(const Frame &canvas) {
+    while (free_slots() < kReserve) {
+        const int before = slots_used();
+        gather(canvas);
+        if (slots_used() >= before)
+            break;
+    }
+}
+
+} // namespace clv::mesh

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "mesh/warp.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace clv::mesh {
+namespace {
+
+constexpr int kPhases = 64;
+constexpr int kTaps = 6;
+constexpr int kFar = 1 << 16; ///< no displacement is longer
+
+Point bounded(Point displacement) {
+    const auto bound = [](float v) {
+        return std::isfinite(v) ? std::clamp(v, -static_cast<float>(kFar), static_cast<float>(kFar)) : 0.F;
+    };
+    return {bound(displacement.x()), bound(displacement.y())};
+}
+
+/// a + t (b - a): exactly a where a and b are equal.
+Point mix(const Point &a, const Point &b, float t) {
+    return a + t * (b - a);
+}
+
+/// Spline36: the cubic spline through the samples, over six of them (the "spline36" of AviSynth and zimg).
+double spline36(double x) {
+    x = std::abs(x);
+    if (x < 1)
+        return ((13.0 / 11.0 * x - 453.0 / 209.0) * x - 3.0 / 209.0) * x + 1;
+    if (x < 2) {
+        x -= 1;
+        return ((-6.0 / 11.0 * x + 270.0 / 209.0) * x - 156.0 / 209.0) * x;
+    }
+    if (x < 3) {
+        x -= 2;
+        return ((1.0 / 11.0 * x - 45.0 / 209.0) * x + 26.0 / 209.0) * x;
+    }
+    return 0;
+}
+
+/// For each phase the weights of the samples at -2 .. 3, and two zeros that make eight of them.
+struct Weights {
+    alignas(32) std::array<std::array<float, 8>, kPhases> of{};
+
+    Weights() {
+        for (int phase = 0; phase < kPhases; phase++) {
+            std::array<double, kTaps> weights{};
+            double sum = 0;
+            for (int tap = 0; tap < kTaps; tap++) {
+                weights[static_cast<size_t>(tap)] = spline36(tap - 2 - phase / double{kPhases});
+                sum += weights[static_cast<size_t>(tap)];
+            }
+            for (size_t tap = 0; tap < kTaps; tap++)
+                of[static_cast<size_t>(phase)][tap] = static_cast<float>(weights[tap] / sum);
+        }
+    }
+};
+
+const Weights kWeights;
+
+/// `at`: the sample at the whole part of the position.
+template <typename Sample>
+float filtered(const Sample *at, ptrdiff_t stride, int phase_x, int phase_y) {
+    const float *wx = kWeights.of[static_cast<size_t>(phase_x)].data();
+    const float *wy = kWeights.of[static_cast<size_t>(phase_y)].data();
+    float sum[8] = {};
+    const Sample *row = at - 2 * stride - 2;
+    for (int tap = 0; tap < kTaps; tap++, row += stride)
+        for (int x = 0; x < 8; x++)
+            sum[x] += wy[tap] * static_cast<float>(row[x]);
+    float low = 0;
+    float high = 0;
+    for (int x = 0; x < 4; x++) {
+        low += wx[x] * sum[x];
+        high += wx[x + 4] * sum[x + 4];
+    }
+    return low + high;
+}
+
+} // namespace
+
+Field::Field(const Shape &shape)
+    : columns_((shape.width + kStep - 1) / kStep + 1), rows_((shape.height + kStep - 1) / kStep + 1),
+      nodes_(static_cast<size_t>(columns_) * static_cast<size_t>(rows_), Point::Zero()) {}
+
+Field::Field(const Shape &shape, const Mesh &mesh) : Field(shape) {
+    if (mesh.is_identity())
+        return;
+    for (int row = 0; row < rows_; row++)
+        for (int column = 0; column < columns_; column++) {
+            const Point at(static_cast<float>(column * kStep), static_cast<float>(row * kStep));
+            nodes_[static_cast<size_t>(row) * columns_ + column] = bounded(mesh(at) - at);
+        }
+}
+
+Point Field::at(Point point) const {
+    const float u = point.x() * (1.F / kStep);
+    const float v = point.y() * (1.F / kStep);
+    const int column = std::clamp(static_cast<int>(std::floor(u)), 0, columns_ - 2);
+    const int row = std::clamp(static_cast<int>(std::floor(v)), 0, rows_ - 2);
+    const float t = v - static_cast<float>(row);
+    return mix(mix(node(column, row), node(column, row + 1), t),
+               mix(node(column + 1, row), node(column + 1, row + 1), t), u - static_cast<float>(column));
+}
+
+void Field::row(float x, float y, float step, int count, float *dx, float *dy) const {
+    const float v = y * (1.F / kStep);
+    const int row = std::clamp(static_cast<int>(std::floor(v)), 0, rows_ - 2);
+    const float t = v - static_cast<float>(row);
+    for (int i = 0; i < count;) {
+        const float u = (x + static_cast<float>(i) * step) * (1.F / kStep);
+        const int column = std::clamp(static_cast<int>(std::floor(u)), 0, columns_ - 2);
+        // Up to the next column of nodes; the last cell has no end.
+        int end = count;
+        if (column < columns_ - 2) {
+            const float border = static_cast<float>((column + 1) * kStep);
+            end = std::min(count, std::max(i + 1, static_cast<int>(std::ceil((border - x) / step))));
+        }
+        const Point left = mix(node(column, row), node(column, row + 1), t);
+        const Point slope = mix(node(column + 1, row), node(column + 1, row + 1), t) - left;
+        const float du = step * (1.F / kStep);
+        const float u0 = x * (1.F / kStep) - static_cast<float>(column);
+        for (; i < end; i++) {
+            const float s = u0 + static_cast<float>(i) * du;
+            dx[i] = left.x() + s * slope.x();
+            dy[i] = left.y() + s * slope.y();
+        }
+    }
+}
+
+Field Field::after(const Field &first) const {
+    if (first.is_identity())
+        return *this;
+    Field result = first;
+    for (int row = 0; row < rows_; row++)
+        for (int column = 0; column < columns_; column++) {
+            const Point here(static_cast<float>(column * kStep), static_cast<float>(row * kStep));
+            const Point &way = first.node(column, row);
+            result.nodes_[static_cast<size_t>(row) * columns_ + column] = bounded(way + at(here + way));
+        }
+    return result;
+}
+
+Field Field::inverse() const {
+    if (is_identity())
+        return *this;
+    constexpr int kRounds = 8;
+    Field result = *this;
+    for (int row = 0; row < rows_; row++)
+        for (int column = 0; column < columns_; column++) {
+            const Point here(static_cast<float>(column * kStep), static_cast<float>(row * kStep));
+            Point back = -node(column, row);
+            for (int round = 0; round < kRounds; round++)
+                back = bounded(-at(here + back));
+            result.nodes_[static_cast<size_t>(row) * columns_ + column] = back;
+        }
+    return result;
+}
+
+void Field::shift(Point by) {
+    for (Point &node : nodes_)
+        node += by;
+}
+
+bool Field::is_identity() const {
+    return std::all_of(nodes_.begin(), nodes_.end(), [](const Point &p) { return p.x() == 0 && p.y() == 0; });
+}
+
+template <typename Sample>
+void resample(const Frame &from, const Field &field, const Light &light, int plane, int y, int first,
+              int last, Sample *to) {
+    constexpr int kPiece = 128;
+    float dx[kPiece];
+    float dy[kPiece];
+    const Shape &shape = from.shape();
+    const int max_x = shape.plane_width(plane) + 1;
+    const int max_y = shape.plane_height(plane) + 3;
+    const ptrdiff_t stride = from.stride(plane);
+    const Sample *origin = from.row<Sample>(plane, 0);
+    const auto maximum = static_cast<float>(shape.maximum());
+    // A chroma sample sits at the middle of its block, whatever the siting: it is the same in all pictures.
+    const float scale = plane == 0 ? 1 : 2;
+    const float centre = plane == 0 ? 0 : 0.5F;
+    const float phases = kPhases / scale;
+    for (int begin = first; begin < last; begin += kPiece) {
+        const int count = std::min(last - begin, kPiece);
+        field.row(static_cast<float>(begin) * scale + centre, static_cast<float>(y) * scale + centre, scale,
+                  count, dx, dy);
+        for (int i = 0; i < count; i++) {
+            const int qx = (begin + i) * kPhases + static_cast<int>(std::floor(dx[i] * phases + 0.5F));
+            const int qy = y * kPhases + static_cast<int>(std::floor(dy[i] * phases + 0.5F));
+            const int phase_x = qx & (kPhases - 1);
+            const int phase_y = qy & (kPhases - 1);
+            const Sample *at =
+                origin + std::clamp(qy >> 6, -4, max_y) * stride + std::clamp(qx >> 6, -5, max_x);
+            if ((phase_x | phase_y) == 0 && light.none()) {
+                to[begin + i] = *at;
+                continue;
+            }
+            const float value =
+                (phase_x | phase_y) == 0 ? static_cast<float>(*at) : filtered(at, stride, phase_x, phase_y);
+            to[begin + i] =
+                static_cast<Sample>(std::clamp(value * light.gain + light.offset, 0.F, maximum) + 0.5F);
+        }
+    }
+}
+
+template void resample<uint8_t>(const Frame &, const Field &, const Light &, int, int, int, int, uint8_t *);
+template void resample<uint16_t>(const Frame &, const Field &, const Light &, int, int, int, int, uint16_t *);
+
+} // namespace clv::mesh
