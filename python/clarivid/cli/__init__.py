@@ -29,6 +29,8 @@ COMMANDS: dict[str, str] = {
     "score": "PSNR, SSIM and VMAF of one clip against another.",
     "temporal": "Inter bits, skipped blocks and flicker of a still, noisy scene.",
     "rd": "Rate-distortion: what a filter before the encoder saves.",
+    "bench": "A filter against truth and against its rivals.",
+    "run": "Run a chain of filters on a file.",
 }
 
 EXAMPLES = """\b
@@ -43,6 +45,7 @@ Examples:
 EXTRAS = {
     "PIL": "train",
     "bjontegaard": "train",
+    "cv2": "train",
     "imageio_ffmpeg": "train",
     "onnx": "train",
     "safetensors": "train",

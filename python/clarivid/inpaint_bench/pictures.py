@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What people look at: a contact sheet of all scenes, and a video a scene with the methods side by side."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from clarivid import clips
+from clarivid.errors import ToolError, last_line
+from clarivid.inpaint_bench.run import TRUTH, Outcome, read
+from clarivid.inpaint_bench.scenes import Material
+from clarivid.inpaint_bench.scores import window
+from clarivid.inpaint_bench.stage import Picture
+from clarivid.inpaint_bench.walker import Planes
+
+SHOWN = "shown"  # what the methods get
+_TILE = (300, 300)
+_MOMENTS = (0.35, 0.85)  # of a scene, on the sheet
+
+
+def rgb(picture: Planes) -> Picture:
+    """yuv420p, BT.709 limited, as [H, W, 3] RGB."""
+    y, u, v = picture
+    height, width = y.shape
+    luma = (y.astype(np.float32) - 16) / 219
+    blue, red = (
+        (cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32) - 128) / 224
+        for plane in (u, v)
+    )
+    r, b = luma + 1.5748 * red, luma + 1.8556 * blue
+    g = (luma - 0.2126 * r - 0.0722 * b) / 0.7152
+    found: Picture = (np.clip(np.stack([r, g, b], -1), 0, 1) * 255 + 0.5).astype(np.uint8)
+    return found
+
+
+def label(picture: Picture, text: str) -> Picture:
+    """The picture with a line of text on a dark bar in its upper left corner."""
+    image = Image.fromarray(picture)
+    draw = ImageDraw.Draw(image)
+    font = ImageFont.load_default(size=max(13, picture.shape[0] // 24))
+    box = draw.textbbox((8, 5), text, font=font)
+    draw.rectangle((0, 0, box[2] + 8, box[3] + 5), fill="black")
+    draw.text((8, 5), text, "white", font=font)
+    return np.asarray(image)
+
+
+def sheet(
+    outcomes: Sequence[Outcome], materials: Mapping[str, Material], names: Sequence[str]
+) -> Image.Image:
+    """Two rows a scene, a column for what is shown, the truth and each method: the window around the hole."""
+    columns = [SHOWN, TRUTH, *names]
+    gap, head, side = 4, 30, 120
+    width = side + len(columns) * (_TILE[0] + gap)
+    canvas = Image.new("RGB", (width, head + len(outcomes) * len(_MOMENTS) * (_TILE[1] + gap)), "white")
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(size=18)
+    for column, name in enumerate(columns):
+        draw.text(
+            (side + column * (_TILE[0] + gap) + _TILE[0] // 2, head // 2),
+            name,
+            "black",
+            font=font,
+            anchor="mm",
+        )
+    for row, outcome in enumerate(outcomes):
+        material = materials[outcome.scene.name]
+        known = {SHOWN: material.shown, TRUTH: material.truth}
+        for column, name in enumerate(columns):
+            pictures = known[name] if name in known else read(outcome, name)
+            for i, moment in enumerate(_MOMENTS):
+                t = _with_hole(material, round(moment * (outcome.frames - 1)))
+                top = head + (row * len(_MOMENTS) + i) * (_TILE[1] + gap)
+                tile = Image.fromarray(_tile(pictures[t], material, t))
+                canvas.paste(tile, (side + column * (_TILE[0] + gap), top))
+                if not column:
+                    text = f"{outcome.scene.name}\n{outcome.scene.kind}\npicture {t}"
+                    draw.multiline_text((6, top + 8), text, "black", font=font)
+    return canvas
+
+
+def _with_hole(material: Material, t: int) -> int:
+    """``t``, or the nearest picture that has a hole."""
+    having = [i for i, mask in enumerate(material.masks) if mask.any()]
+    return min(having, key=lambda i: abs(i - t)) if having else t
+
+
+def _tile(picture: Planes, material: Material, t: int) -> Picture:
+    """A square window around the hole, scaled to the tile."""
+    (x, y, w, h), *_ = window([material.masks[t] >= 128], [0])
+    width, height = material.size
+    size = min(max(w, h), width, height)
+    left = min(max(x + (w - size) // 2, 0), width - size)
+    top = min(max(y + (h - size) // 2, 0), height - size)
+    cut = np.ascontiguousarray(rgb(picture)[top : top + size, left : left + size])
+    way = cv2.INTER_AREA if size > _TILE[0] else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(cut, _TILE, interpolation=way), np.uint8)
+
+
+def side_by_side(path: Path, outcome: Outcome, material: Material, names: Sequence[str]) -> None:
+    """A video of a grid: what is shown, and each method; two columns. Raises :class:`ToolError`."""
+    streams = {SHOWN: material.shown, **{name: read(outcome, name) for name in names}}
+    width, height = material.size
+    rows = (len(streams) + 1) // 2
+    frames = []
+    for t in range(outcome.frames):
+        grid = np.zeros((rows * height, 2 * width, 3), np.uint8)
+        for i, (name, pictures) in enumerate(streams.items()):
+            top, left = i // 2 * height, i % 2 * width
+            grid[top : top + height, left : left + width] = label(rgb(pictures[t]), name)
+        frames.append(grid.tobytes())
+    film(path, frames, (2 * width, rows * height), outcome.scene.fps)
+
+
+def film(path: Path, frames: Sequence[bytes], size: tuple[int, int], fps: float) -> None:
+    """RGB pictures as H.264 that everything plays. Raises :class:`ToolError`."""
+    command = [
+        clips.encoder(),
+        "-hide_banner",
+        "-loglevel",
+        "error",
+        "-y",
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "rgb24",
+    ]
+    command += ["-s", f"{size[0]}x{size[1]}", "-r", str(fps), "-i", "-", "-vf"]
+    command += ["scale=out_color_matrix=bt709:out_range=tv,format=yuv420p", "-c:v", "libx264", "-crf", "18"]
+    command += ["-colorspace", "bt709", "-movflags", "+faststart", str(path)]
+    done = subprocess.run(command, input=b"".join(frames), capture_output=True, check=False)
+    if done.returncode:
+        raise ToolError(f"cannot write {path.name}: {last_line(done.stderr.decode(errors='replace'))}")
