@@ -18,10 +18,10 @@ public:
     /// chroma sample belongs to the hole when any sample of its block does.
     void blend(const Frame &canvas, const Membrane &membrane, const Hole &hole, int feather, Frame &result,
                pixels::ThreadPool &pool);
-    size_t bytes() const { return distance_.capacity(); }
 
 private:
     std::vector<uint8_t> distance_;
+    std::vector<uint8_t> scratch_;
 };
 
 } // namespace clv::mesh

@@ -124,43 +124,52 @@ void Hole::read(const clv_mask *mask, int dilate_by, int skirt, Frame &frame) {
     }
 }
 
-void distance_inside(const uint8_t *hole, int width, int height, const Box &box, int limit,
-                     uint8_t *distance) {
+void distance_inside(const uint8_t *hole, int width, int height, const Box &box, int limit, uint8_t *distance,
+                     std::vector<uint8_t> &scratch) {
+    // Each sample counts how often the hole can be shrunk before it is gone. Rows of the scratch space have a
+    // sample more on both sides: the hole's when that lies beyond the picture, else not.
     const int columns = box.width();
-    // What lies beyond the box but in the picture is not hole; what lies beyond the picture does not count.
-    const auto at = [&](int x, int y) -> int {
-        if (x < 0 || y < 0 || x >= width || y >= height)
-            return limit;
-        if (x < box.x0 || y < box.y0 || x >= box.x1 || y >= box.y1)
-            return 0;
-        return distance[static_cast<size_t>(y - box.y0) * columns + (x - box.x0)];
+    const int rows = box.height();
+    const size_t stride = static_cast<size_t>(columns) + 2;
+    scratch.assign(2 * stride * (static_cast<size_t>(rows) + 2), 0);
+    uint8_t *now = scratch.data();
+    uint8_t *narrow = now + stride * (static_cast<size_t>(rows) + 2); // least of three along rows
+    const auto row_of = [&](uint8_t *plane, int y) {
+        return plane + (static_cast<size_t>(y) + 1) * stride + 1;
     };
-    const auto inner = [&](int x, int y) {
-        return x > box.x0 && x + 1 < box.x1 && y > box.y0 && y + 1 < box.y1;
-    };
-    const auto visit = [&](int x, int y, int back) { // back: -1 on the way down, 1 on the way up
-        uint8_t &here = distance[static_cast<size_t>(y - box.y0) * columns + (x - box.x0)];
-        if (here == 0)
-            return;
-        int least;
-        if (inner(x, y)) {
-            const uint8_t *row = &here + back * columns;
-            least = std::min({row[-1], row[0], row[1], (&here)[back]});
-        } else {
-            least = std::min({at(x - 1, y + back), at(x, y + back), at(x + 1, y + back), at(x + back, y)});
+    for (int y = 0; y < rows; y++) {
+        std::memcpy(row_of(now, y), hole + static_cast<size_t>(box.y0 + y) * width + box.x0,
+                    static_cast<size_t>(columns));
+        std::memcpy(distance + static_cast<size_t>(y) * columns, row_of(now, y),
+                    static_cast<size_t>(columns));
+    }
+    for (int step = 1; step < limit; step++) {
+        for (int y = 0; y < rows; y++) {
+            uint8_t *from = row_of(now, y);
+            if (box.x0 == 0)
+                from[-1] = from[0];
+            if (box.x1 == width)
+                from[columns] = from[columns - 1];
+            uint8_t *to = row_of(narrow, y);
+            for (int x = 0; x < columns; x++)
+                to[x] = static_cast<uint8_t>(from[x - 1] & from[x] & from[x + 1]);
         }
-        here = static_cast<uint8_t>(std::min<int>(here, least + 1));
-    };
-    for (int y = box.y0; y < box.y1; y++)
-        for (int x = box.x0; x < box.x1; x++)
-            distance[static_cast<size_t>(y - box.y0) * columns + (x - box.x0)] =
-                hole[static_cast<size_t>(y) * width + x] ? static_cast<uint8_t>(limit) : uint8_t{0};
-    for (int y = box.y0; y < box.y1; y++)
-        for (int x = box.x0; x < box.x1; x++)
-            visit(x, y, -1);
-    for (int y = box.y1 - 1; y >= box.y0; y--)
-        for (int x = box.x1 - 1; x >= box.x0; x--)
-            visit(x, y, 1);
+        if (box.y0 == 0)
+            std::memcpy(row_of(narrow, -1), row_of(narrow, 0), static_cast<size_t>(columns));
+        if (box.y1 == height)
+            std::memcpy(row_of(narrow, rows), row_of(narrow, rows - 1), static_cast<size_t>(columns));
+        for (int y = 0; y < rows; y++) {
+            const uint8_t *above = row_of(narrow, y - 1);
+            const uint8_t *here = row_of(narrow, y);
+            const uint8_t *below = row_of(narrow, y + 1);
+            uint8_t *to = row_of(now, y);
+            uint8_t *sum = distance + static_cast<size_t>(y) * columns;
+            for (int x = 0; x < columns; x++) {
+                to[x] = static_cast<uint8_t>(above[x] & here[x] & below[x]);
+                sum[x] = static_cast<uint8_t>(sum[x] + to[x]);
+            }
+        }
+    }
 }
 
 } // namespace clv::mesh

@@ -36,7 +36,7 @@ void dilate(uint8_t *bytes, int width, int height, int radius, Box &box, uint8_t
 /// Steps (also diagonal ones) to the nearest sample outside of the hole: 1 at its border, at most `limit`;
 /// the picture's border is no border of the hole. Written for the samples of `box`, row by row of
 /// box.width().
-void distance_inside(const uint8_t *hole, int width, int height, const Box &box, int limit,
-                     uint8_t *distance);
+void distance_inside(const uint8_t *hole, int width, int height, const Box &box, int limit, uint8_t *distance,
+                     std::vector<uint8_t> &scratch);
 
 } // namespace clv::mesh

@@ -7,7 +7,7 @@
 namespace clv::mesh {
 namespace {
 
-constexpr int kLattice = 8;          ///< blocks from one sample of the light to the next
+constexpr int kSamples = 1200;       ///< of the picture that its light is told from, about
 constexpr size_t kEnough = 64;       ///< samples that determine a light
 constexpr float kDeadZone = 0.4F;    ///< change in codes of 8 bit that is none
 constexpr float kFlat = 1.0F;        ///< spread in codes of 8 bit that determines no gain
@@ -92,9 +92,13 @@ template <typename Sample>
 void collect(const Frame &past, const Field &field, const Frame &now,
              std::array<std::vector<Pair>, 3> &pairs) {
     const Shape &shape = now.shape();
-    for (int row = kLattice / 2; row < shape.block_rows(); row += kLattice) {
+    const int lattice =
+        std::max(1, static_cast<int>(std::sqrt(static_cast<double>(shape.blocks()) / kSamples)));
+    for (auto &list : pairs)
+        list.reserve(2 * kSamples);
+    for (int row = lattice / 2; row < shape.block_rows(); row += lattice) {
         const Origin *here = now.origins(row);
-        for (int column = kLattice / 2; column < shape.block_columns(); column += kLattice) {
+        for (int column = lattice / 2; column < shape.block_columns(); column += lattice) {
             if (here[column] != Origin::seen)
                 continue;
             const Point at(2 * static_cast<float>(column) + 0.5F, 2 * static_cast<float>(row) + 0.5F);
@@ -238,21 +242,26 @@ void Membrane::spread(const Box &region, const Field &back) {
 
 void Membrane::row(int plane, int y, int first, int last, float *to) const {
     // Cell centres, in samples of the plane: (cell + 0.5) * side - 0.5.
-    const auto side = static_cast<float>(plane == 0 ? 2 * kCell : kCell);
-    const float v = (static_cast<float>(y) + 0.5F) / side - 0.5F;
+    const int side = plane == 0 ? 2 * kCell : kCell;
+    const float step = 1 / static_cast<float>(side);
+    const float v = (static_cast<float>(y) + 0.5F) * step - 0.5F;
     const int row0 = std::clamp(static_cast<int>(std::floor(v)), 0, rows_ - 1);
     const int row1 = std::min(row0 + 1, rows_ - 1);
     const float t = std::clamp(v - static_cast<float>(row0), 0.F, 1.F);
     const float *upper = &surface_[static_cast<size_t>(plane)][static_cast<size_t>(row0) * columns_];
     const float *lower = &surface_[static_cast<size_t>(plane)][static_cast<size_t>(row1) * columns_];
-    for (int x = first; x < last; x++) {
-        const float u = (static_cast<float>(x) + 0.5F) / side - 0.5F;
-        const int column0 = std::clamp(static_cast<int>(u), 0, columns_ - 1);
-        const int column1 = std::min(column0 + 1, columns_ - 1);
-        const float s = std::clamp(u - static_cast<float>(column0), 0.F, 1.F);
+    // From centre to centre.
+    for (int x = first; x < last;) {
+        const int cell = (x + side / 2) / side - 1; // the one whose centre is not right of x
+        const int end = std::min(last, (cell + 1) * side + side / 2);
+        const int column0 = std::clamp(cell, 0, columns_ - 1);
+        const int column1 = std::clamp(cell + 1, 0, columns_ - 1);
         const float left = upper[column0] + t * (lower[column0] - upper[column0]);
         const float right = upper[column1] + t * (lower[column1] - upper[column1]);
-        to[x - first] = left + s * (right - left);
+        const float slope = (right - left) * step;
+        const float offset = 0.5F - (static_cast<float>(cell) + 0.5F) * static_cast<float>(side);
+        for (; x < end; x++)
+            to[x - first] = left + slope * (static_cast<float>(x) + offset);
     }
 }
 

@@ -144,8 +144,9 @@ void Memory::advance(const FramePtr &now, const Box &region, const Field &back) 
         std::fill_n(&map_[static_cast<size_t>(row) * columns_], columns_, Reference{});
     region_ = reach;
     threads_.parallel_for(reach.y0, reach.y1, kRows, [&](int first, int last) {
+        Lines lines(static_cast<size_t>(columns_));
         for (int row = first; row < last; row++)
-            advance_row(row, reach, back, recent);
+            advance_row(row, reach, back, recent, lines);
     });
     count();
 }
@@ -176,26 +177,53 @@ Reference Memory::find(Point centre) const {
     return best;
 }
 
-void Memory::advance_row(int row, const Box &reach, const Field &back, const std::vector<int> &recent) {
-    const bool moved = !back.is_identity();
+void Memory::origins_along(const Slot &slot, int row, int first, int last, Lines &lines) const {
+    slot.field.row(centre_of(first, row).x(), centre_of(first, row).y(), 2, last - first,
+                   lines.dx.data() + first, lines.dy.data() + first);
+    for (int column = first; column < last; column++) {
+        const auto at = static_cast<size_t>(column);
+        const Point centre = centre_of(column, row);
+        const int x = block_of(centre.x() + lines.dx[at]);
+        const int y = block_of(centre.y() + lines.dy[at]);
+        const bool inside = x >= 0 && y >= 0 && x < columns_ && y < rows_;
+        lines.origin[at] = inside ? slot.frame->origins(y)[x] : Origin::unknown;
+    }
+}
+
+void Memory::inherit(int row, const Box &reach, const Field &back, Lines &lines) const {
+    back.row(centre_of(reach.x0, row).x(), centre_of(reach.x0, row).y(), 2, reach.width(),
+             lines.dx.data() + reach.x0, lines.dy.data() + reach.x0);
+    for (int column = reach.x0; column < reach.x1; column++) {
+        const auto at = static_cast<size_t>(column);
+        const Point centre = centre_of(column, row);
+        const int x = block_of(centre.x() + lines.dx[at]);
+        const int y = block_of(centre.y() + lines.dy[at]);
+        const bool inside = x >= 0 && y >= 0 && x < columns_ && y < rows_;
+        lines.reference[at] = inside ? before_[static_cast<size_t>(y) * columns_ + x] : Reference{};
+        lines.there[at] = inside ? previous_->origins(y)[x] : Origin::unknown;
+    }
+    // The slot may have it in a hole by now: labels move by whole blocks, fields do not.
+    for (int column = reach.x0; column < reach.x1;) {
+        const int first = column++;
+        const int8_t slot = lines.reference[static_cast<size_t>(first)].slot;
+        while (column < reach.x1 && lines.reference[static_cast<size_t>(column)].slot == slot)
+            column++;
+        if (slot < 0)
+            continue;
+        origins_along(slots_[static_cast<size_t>(slot)], row, first, column, lines);
+        for (int i = first; i < column; i++)
+            if (lines.origin[static_cast<size_t>(i)] == Origin::unknown)
+                lines.reference[static_cast<size_t>(i)] = {};
+    }
+}
+
+void Memory::advance_row(int row, const Box &reach, const Field &back, const std::vector<int> &recent,
+                         Lines &lines) {
+    inherit(row, reach, back, lines);
     const Origin *here = now_->origins(row);
     for (int column = reach.x0; column < reach.x1; column++) {
-        const Point centre = centre_of(column, row);
-        const Point from = moved ? Point(centre + back.at(centre)) : centre;
-        const int from_column = block_of(from.x());
-        const int from_row = block_of(from.y());
-        const bool inside = from_column >= 0 && from_row >= 0 && from_column < columns_ && from_row < rows_;
-        Reference reference;
-        Origin there = Origin::unknown;
-        if (inside) {
-            reference = before_[static_cast<size_t>(from_row) * columns_ + from_column];
-            there = previous_->origins(from_row)[from_column];
-        }
-        // The slot may have it in a hole by now: labels move by whole blocks.
-        if (moved && reference.slot >= 0 &&
-            origin_at(slots_[static_cast<size_t>(reference.slot)], centre) == Origin::unknown)
-            reference = {};
-
+        Reference reference = lines.reference[static_cast<size_t>(column)];
+        const Origin there = lines.there[static_cast<size_t>(column)];
         if (here[column] == Origin::seen) { // a mask that flickers must not make the object background
             if (reference.origin == Origin::seen && reference.visible < kLinger) {
                 reference.visible++;
@@ -206,14 +234,16 @@ void Memory::advance_row(int row, const Box &reach, const Field &back, const std
         const bool lingers = reference.origin == Origin::seen && reference.visible > 0;
         reference.visible = 0;
         if (there == Origin::seen && !lingers) {
-            if (const Reference better = fresh(centre, Origin::seen, recent); better.slot >= 0)
+            if (const Reference better = fresh(centre_of(column, row), Origin::seen, recent);
+                better.slot >= 0)
                 reference = better;
         } else if (there == Origin::skirt && reference.origin < Origin::skirt) {
-            if (const Reference better = fresh(centre, Origin::skirt, recent); better.slot >= 0)
+            if (const Reference better = fresh(centre_of(column, row), Origin::skirt, recent);
+                better.slot >= 0)
                 reference = better;
         }
         if (reference.slot < 0)
-            reference = find(centre);
+            reference = find(centre_of(column, row));
         entry(column, row) = reference;
     }
 }

@@ -89,10 +89,24 @@ public:
     size_t bytes() const;
 
 private:
+    /// Room for a row of blocks.
+    struct Lines {
+        explicit Lines(size_t columns)
+            : dx(columns), dy(columns), origin(columns), there(columns), reference(columns) {}
+        std::vector<float> dx;
+        std::vector<float> dy;
+        std::vector<Origin> origin;       ///< in the slot
+        std::vector<Origin> there;        ///< in the previous picture
+        std::vector<Reference> reference; ///< that the previous picture had
+    };
+
     int free_slot() const;
     int free_slots() const;
     void place(int slot, const FramePtr &frame, const Field &field, int generation);
-    void advance_row(int row, const Box &reach, const Field &back, const std::vector<int> &recent);
+    void origins_along(const Slot &slot, int row, int first, int last, Lines &lines) const;
+    void inherit(int row, const Box &reach, const Field &back, Lines &lines) const;
+    void advance_row(int row, const Box &reach, const Field &back, const std::vector<int> &recent,
+                     Lines &lines);
     Reference fresh(Point centre, Origin least, const std::vector<int> &recent) const;
     Reference find(Point centre) const;
     bool look(const Field &way, const FramePtr &frame, int slot);
