@@ -11,7 +11,7 @@ BUILD := .venv/build# a link that setup makes to the CMake build in the cache
 SHELL_SCRIPTS := tools/setup.sh .ci/run
 C_SOURCES := git ls-files -z -- 'csrc/*.c' 'csrc/*.cpp' 'csrc/*.h' 'csrc/*.hpp' 'csrc/*.cu' 'csrc/*.cuh'
 
-.PHONY: help setup demo test bench lint lint-format lint-tidy lint-python format clean
+.PHONY: help setup demo examples test bench bench-inpaint lint lint-format lint-tidy lint-python format clean
 
 help: ## Show this
 	@echo 'clarivid: neural video filters for FFmpeg'
@@ -19,7 +19,7 @@ help: ## Show this
 	@echo 'On a new machine:   make demo    sets everything up, doubles a real clip, writes out/demo/'
 	@echo 'Before a commit:    make test lint'
 	@echo
-	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 23
 	@echo
 	@echo 'FFmpeg with the filters, once set up:'
 	@echo '  $$($(BIN)/clarivid ffmpeg path) -i in.mp4 -vf dnn_sr=model=game_x2 out.mp4'
@@ -33,6 +33,13 @@ demo: setup ## Double a real clip; compare with Lanczos in out/demo/
 test: setup ## All tests that need no GPU (ARGS="-k name" goes to pytest)
 	@ctest --test-dir $(BUILD) --output-on-failure
 	@$(BIN)/python -m pytest -m 'not gpu' $(ARGS)
+
+examples: setup ## Make people and a sculpture vanish from real clips; out/examples/
+	@$(BIN)/python examples/remove_pedestrian.py
+	@$(BIN)/python examples/remove_moving_camera.py
+
+bench-inpaint: setup ## mesh_inpaint against truth and rivals, then speed; out/bench-inpaint/
+	@$(BIN)/clarivid bench inpaint
 
 bench: setup ## Measure speed and memory; prints tables
 	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
