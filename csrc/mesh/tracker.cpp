@@ -3,8 +3,8 @@
 // One picture:
 //
 //   smooth, halve      pyramid of the reduced luma; where the hole is and how far it reaches
-//   scouts             a few features all over the picture, through all levels: the global similarity
-//   the others         start where that similarity puts them, through the two finest levels; who fails
+//   scouts             a few features all over the picture, through all levels: the global motion
+//   the others         start where that puts them, through the two finest levels; who fails
 //                      tries once more through all of them
 //   backward           the patch around the new place is sought in the previous picture in the same way
 //   tidy up            lost, crowded; patches that no longer fit are taken anew; corners in cells that lack
@@ -19,6 +19,8 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+
+#include <Eigen/LU>
 
 #include "mesh/corners.h"
 #include "mesh/homography.h"
@@ -52,7 +54,8 @@ struct Feature {
     uint32_t id = 0;
     int age = 0;
     int patch = 0;
-    float at_first = -1; ///< correlation of the first picture after the patch was taken
+    Distortion distortion{}; ///< since the patch was taken, up to the picture before the newest
+    float at_first = -1;     ///< correlation of the first picture after the patch was taken
     float correlation = 0;
     float error = 0;
     Fate fate = Fate::lost;
@@ -87,6 +90,7 @@ struct Tracker::State {
     bool track(Feature &feature, const Point &guess, int levels);
     float backward(const Feature &feature, int levels, const Point &guess);
     Point by_global(const Point &at, bool inverse) const;
+    Distortion distorted(const Point &at, bool inverse) const;
     bool inside(const Point &at) const;
     int cell_of(const Point &at) const;
     Cell cell_area(int index) const;
@@ -292,9 +296,24 @@ Point Tracker::State::by_global(const Point &at, bool inverse) const {
     return (moved.head<2>() / moved.z()).cast<float>();
 }
 
+// How the global motion changes the neighbourhood of a place: its derivative, less the identity.
+Distortion Tracker::State::distorted(const Point &at, bool inverse) const {
+    if (!global_known)
+        return {};
+    const Eigen::Matrix3d &m = inverse ? global_inverse : global;
+    const Eigen::Vector3d moved = m * Eigen::Vector3d(at.x(), at.y(), 1);
+    const double w = 1 / moved.z(), u = moved.x() * w, v = moved.y() * w;
+    return {static_cast<float>((m(0, 0) - u * m(2, 0)) * w - 1),
+            static_cast<float>((m(0, 1) - u * m(2, 1)) * w), static_cast<float>((m(1, 0) - v * m(2, 0)) * w),
+            static_cast<float>((m(1, 1) - v * m(2, 1)) * w - 1)};
+}
+
 // Coarse to fine from `guess`; false when the finest level fails.
 bool Tracker::State::track(Feature &feature, const Point &guess, int levels) {
     const Patch &patch = patches[static_cast<std::size_t>(feature.patch)];
+    Distortion distortion = distorted(feature.before, false);
+    for (std::size_t i = 0; i < distortion.size(); i++)
+        distortion[i] += feature.distortion[i];
     float x = guess.x(), y = guess.y();
     for (int level = std::min(levels, now().levels()) - 1; level >= 0; level--) {
         const PatchLevel &of = patch.level[level];
@@ -304,7 +323,7 @@ bool Tracker::State::track(Feature &feature, const Point &guess, int levels) {
             continue;
         }
         const Aligned aligned =
-            align_patch(window, now()[level], level, of, store.at(feature.patch, level), x, y);
+            align_patch(window, now()[level], level, of, store.at(feature.patch, level), distortion, x, y);
         if (level == 0) {
             feature.correlation = aligned.correlation;
             if (!aligned.found || aligned.correlation < least_correlation)
@@ -325,28 +344,31 @@ bool Tracker::State::track(Feature &feature, const Point &guess, int levels) {
 float Tracker::State::backward(const Feature &feature, int levels, const Point &guess) {
     // On the stack: 15 rows of 16 floats, three times.
     alignas(16) float samples[3 * 15 * 16];
+    const Distortion distortion = distorted(feature.at, true);
     float x = guess.x(), y = guess.y();
     for (int level = std::min(levels, now().levels()) - 1; level >= 0; level--) {
         PatchLevel patch;
         take_patch(window, now()[level], holes, level, feature.at.x(), feature.at.y(), patch, samples);
         const Aligned aligned =
-            patch.usable ? align_patch(window, then()[level], level, patch, samples, x, y) : Aligned{};
+            patch.usable ? align_patch(window, then()[level], level, patch, samples, distortion, x, y)
+                         : Aligned{};
         if (level == 0 && !aligned.found)
             return HUGE_VALF;
     }
     return (Point(x, y) - feature.before).norm();
 }
 
-// The global similarity, from features all over the picture. The oldest of a cell come first in its list.
+// The global motion, from features all over the picture. The oldest of a cell come first in its list.
 void Tracker::State::scout() {
     scouts.clear();
+    global_known = false;
     const int all = static_cast<int>(cells.size());
-    const int step = std::max((all + scouts_wanted - 1) / scouts_wanted, 1);
+    const int every = std::max((all + scouts_wanted - 1) / scouts_wanted, 1);
     int skipped = 0;
     for (const CellState &cell : cells) {
         if (!cell.count)
             continue;
-        if (skipped++ % step == 0)
+        if (skipped++ % every == 0)
             scouts.push_back(cell.features[0]);
     }
     const int levels = now().levels();
@@ -367,18 +389,12 @@ void Tracker::State::scout() {
     }
     MotionLimits limits;
     limits.threshold = 2.0;
-    limits.spread = 3.0;
-    limits.most = Motion::similarity;
+    limits.spread = 1.0;
     const MotionFit fit = fitter.fit(from, to, limits);
     global_known = fit.inliers >= least_scouts && 2 * fit.inliers >= static_cast<int>(from.size());
     if (global_known) {
         global = fit.matrix;
-        // Of a similarity by hand: [A t]^-1 = [A^-1, -A^-1 t].
-        const double square = global(0, 0) * global(0, 0) + global(1, 0) * global(1, 0);
-        const Eigen::Matrix2d turned = global.topLeftCorner<2, 2>().transpose() / square;
-        global_inverse.setIdentity();
-        global_inverse.topLeftCorner<2, 2>() = turned;
-        global_inverse.topRightCorner<2, 1>() = -turned * global.topRightCorner<2, 1>();
+        global_inverse = global.inverse();
     }
 }
 
@@ -402,7 +418,8 @@ void Tracker::State::follow() {
                 feature.at = feature.before;
                 return track(feature, guess, levels) && checked(levels);
             };
-            bool good = feature.fate == Fate::followed && checked(few);
+            // Scouts were followed before the global motion was known.
+            bool good = feature.fate == Fate::followed && track(feature, feature.at, 1) && checked(few);
             if (!good && global_known)
                 good = attempt(by_global(feature.before, false), few);
             if (!good)
@@ -450,6 +467,9 @@ void Tracker::State::keep(Tracks &tracks) {
         }
         feature.age++;
         feature.motion = feature.at - feature.before;
+        const Distortion more = distorted(feature.before, false);
+        for (std::size_t i = 0; i < more.size(); i++)
+            feature.distortion[i] += more[i];
         tracks.matches.push_back({feature.before * full + centre, feature.at * full + centre,
                                   feature.error * full, feature.age, feature.id});
         const CellState &cell = cells[static_cast<std::size_t>(cell_of(feature.at))];
@@ -475,6 +495,7 @@ void Tracker::State::renew() {
                 continue;
             feature.renew = false;
             feature.at_first = -1;
+            feature.distortion = {};
             Patch &patch = patches[static_cast<std::size_t>(feature.patch)];
             for (int level = 0; level < now().levels(); level++)
                 take_patch(window, now()[level], holes, level, feature.at.x(), feature.at.y(),

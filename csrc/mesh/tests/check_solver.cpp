@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "scene.h"
+int main() {
+    return 0;
+}
