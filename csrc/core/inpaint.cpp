@@ -8,6 +8,7 @@
 #include "core/checks.h"
 #include "core/error.h"
 #include "core/picture.h"
+#include "mesh/diffuse.h"
 #include "mesh/store.h"
 
 namespace {
@@ -178,14 +179,15 @@ int clv_inpainter::receive(bool flush, void **opaque) {
 void clv_inpainter::paint(const clv_picture &picture, const clv_mask &mask) {
     clv::check_picture("picture", picture, format_);
     check_mask(mask);
-    if (!painter_)
-        throw Error(CLV_ERR_UNSUPPORTED, "no model was given: there is none to paint with");
     const clv::pixels::PictureFormat format = clv::picture_format(format_);
     clv::mesh::Frame copy({format.width, format.height, format.bit_depth});
     clv::mesh::import_picture(format, clv::readable(picture), copy, *pool_);
     std::vector<uint8_t> hole(static_cast<size_t>(format.width) * static_cast<size_t>(format.height));
     add_mask(mask, hole, format.width, format.height);
-    painter_->paint(copy.picture(), format.width, format.height, hole.data(), format.width);
+    clv::mesh::Diffusion diffusion(format.bit_depth);
+    clv::mesh::Painter *const painter =
+        painter_ ? static_cast<clv::mesh::Painter *>(painter_.get()) : &diffusion;
+    painter->paint(copy.picture(), format.width, format.height, hole.data(), format.width);
     clv::mesh::export_picture(copy, format, clv::writable(picture), *pool_);
 }
 

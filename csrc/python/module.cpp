@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // clarivid._core: the C ABI for Python, a thin one. Names, defaults and types that users see live in
-// clarivid.sr.
+// clarivid.sr, clarivid.lowrank and clarivid.inpaint.
 #include <pybind11/functional.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -159,6 +161,141 @@ private:
     std::unique_ptr<clv_session, SessionDeleter> session_;
 };
 
+struct InpainterDeleter {
+    void operator()(clv_inpainter *inpainter) const {
+        const py::gil_scoped_release release; // its threads end, nets may log
+        clv_inpainter_destroy(&inpainter);
+    }
+};
+
+clv_mask view(const py::array_t<uint8_t> &mask) {
+    if (mask.ndim() != 2)
+        throw py::value_error("a mask has two dimensions, not " + std::to_string(mask.ndim()));
+    return {mask.data(), mask.strides(0), static_cast<int>(mask.shape(1)), static_cast<int>(mask.shape(0))};
+}
+
+class Inpainter {
+public:
+    using Planes = std::vector<py::array>;
+    using Mask = std::optional<py::array_t<uint8_t>>;
+
+    Inpainter(const Model *net, const Model *segmenter, const clv_format &format, const std::string &backend,
+              const std::string &device, int precision, int threads, int mesh_columns, int mesh_rows,
+              int lookahead, int dilate, int feather, int show, Log log)
+        : context_(std::make_shared<Context>(std::move(log))) {
+        clv_inpaint_params params = CLV_INPAINT_PARAMS_DEFAULTS;
+        params.backend = backend.c_str();
+        params.device = device.c_str();
+        params.precision = static_cast<clv_precision>(precision);
+        params.threads = threads;
+        params.mesh_columns = mesh_columns;
+        params.mesh_rows = mesh_rows;
+        params.lookahead = lookahead;
+        params.dilate = dilate;
+        params.feather = feather;
+        params.show = static_cast<clv_inpaint_show>(show);
+        clv_inpainter *inpainter = nullptr;
+        int status;
+        {
+            const py::gil_scoped_release release;
+            status =
+                clv_inpainter_create(context_->get(), net ? net->get() : nullptr,
+                                     segmenter ? segmenter->get() : nullptr, &format, &params, &inpainter);
+        }
+        context_->check(status);
+        inpainter_.reset(inpainter);
+    }
+
+    bool submit(const Planes &input, const Mask &mask, const Planes &output) {
+        const clv_picture in = view(input, false);
+        const clv_picture out = view(output, true);
+        const clv_mask hole = mask ? view(*mask) : clv_mask{};
+        waiting_.push_back(output);
+        int status;
+        {
+            const py::gil_scoped_release release;
+            status = clv_inpainter_submit(inpainter_.get(), &in, mask ? &hole : nullptr, &out, nullptr);
+        }
+        if (status != CLV_OK)
+            waiting_.pop_back();
+        if (status == CLV_AGAIN)
+            return false;
+        context_->check(status);
+        return true;
+    }
+
+    /// The planes that were handed over as the oldest picture's output, or nothing.
+    std::optional<Planes> receive(bool flush) {
+        int status;
+        {
+            const py::gil_scoped_release release;
+            status = clv_inpainter_receive(inpainter_.get(), flush, nullptr);
+        }
+        if (status == CLV_AGAIN || status == CLV_EMPTY)
+            return std::nullopt;
+        std::optional<Planes> planes;
+        if (status == CLV_OK || status == CLV_ERR_INFERENCE) {
+            planes = std::move(waiting_.front());
+            waiting_.pop_front();
+        }
+        context_->check(status);
+        return planes;
+    }
+
+    void paint(const Planes &planes, const py::array_t<uint8_t> &mask) {
+        const clv_picture picture = view(planes, true);
+        const clv_mask hole = view(mask);
+        int status;
+        {
+            const py::gil_scoped_release release;
+            status = clv_inpainter_paint(inpainter_.get(), &picture, &hole);
+        }
+        context_->check(status);
+    }
+
+    void reset() {
+        int status;
+        {
+            const py::gil_scoped_release release;
+            status = clv_inpainter_reset(inpainter_.get());
+        }
+        context_->check(status);
+        waiting_.clear();
+    }
+
+    int pending() const { return clv_inpainter_pending(inpainter_.get()); }
+
+    py::dict stats() const {
+        clv_inpaint_stats stats;
+        clv_inpainter_get_stats(inpainter_.get(), &stats);
+        py::dict all;
+#define CLV_FIELD(name) all[#name] = stats.name
+        CLV_FIELD(pictures);
+        CLV_FIELD(cuts);
+        CLV_FIELD(paintings);
+        CLV_FIELD(memory_bytes);
+        CLV_FIELD(track_ms);
+        CLV_FIELD(solve_ms);
+        CLV_FIELD(fill_ms);
+        CLV_FIELD(paint_ms);
+        CLV_FIELD(features);
+        CLV_FIELD(inliers);
+        CLV_FIELD(residual);
+        CLV_FIELD(cost_features);
+        CLV_FIELD(cost_shape);
+        CLV_FIELD(cost_time);
+        CLV_FIELD(hole);
+        CLV_FIELD(remembered);
+#undef CLV_FIELD
+        return all;
+    }
+
+private:
+    std::shared_ptr<Context> context_;
+    std::deque<Planes> waiting_; // keeps alive what the inpainter writes to
+    std::unique_ptr<clv_inpainter, InpainterDeleter> inpainter_;
+};
+
 std::string probe(const std::string &name) {
     const Context context(nullptr);
     char buffer[256];
@@ -197,7 +334,8 @@ void translate(const CoreError &error) {
 } // namespace
 
 PYBIND11_MODULE(_core, module) {
-    module.doc() = "The C ABI of libclarivid (clarivid.h). Use clarivid.SuperResolution instead.";
+    module.doc() =
+        "The C ABI of libclarivid (clarivid.h). Use clarivid.SuperResolution and its siblings instead.";
     // NOLINTNEXTLINE(performance-unnecessary-value-param): the type is pybind11's
     py::register_exception_translator([](std::exception_ptr pointer) {
         try {
@@ -256,4 +394,22 @@ PYBIND11_MODULE(_core, module) {
             "precision", [](const Session &session) { return static_cast<int>(session.info().precision); })
         .def_property_readonly("threads", [](const Session &session) { return session.info().threads; })
         .def_property_readonly("output", [](const Session &session) { return session.info().output; });
+
+    py::class_<Inpainter>(module, "Inpainter")
+        .def(py::init<const Model *, const Model *, const clv_format &, const std::string &,
+                      const std::string &, int, int, int, int, int, int, int, int, Log>(),
+             py::arg("net"), py::arg("segmenter"), py::arg("format"), py::kw_only(),
+             py::arg("backend") = "auto", py::arg("device") = "", py::arg("precision") = 0,
+             py::arg("threads") = 0, py::arg("mesh_columns") = 16, py::arg("mesh_rows") = 9,
+             py::arg("lookahead") = 0, py::arg("dilate") = 4, py::arg("feather") = 4, py::arg("show") = 0,
+             py::arg("log") = Log())
+        .def("submit", &Inpainter::submit, py::arg("input"), py::arg("mask"), py::arg("output"),
+             "Hands over the next picture; False when others must be received first.")
+        .def("receive", &Inpainter::receive, py::arg("flush"),
+             "The oldest picture's output planes, or None when it must wait or there is none.")
+        .def("paint", &Inpainter::paint, py::arg("planes"), py::arg("mask"),
+             "Has the net alone paint the hole of one picture, in place.")
+        .def("reset", &Inpainter::reset, "Forgets everything but the nets.")
+        .def_property_readonly("pending", &Inpainter::pending)
+        .def_property_readonly("stats", &Inpainter::stats);
 }

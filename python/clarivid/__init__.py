@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from clarivid.errors import BackendError, DigestError, Error, InputError, ModelError, ToolError
 
 if TYPE_CHECKING:
+    from clarivid.inpaint import Inpainter as Inpainter
+    from clarivid.inpaint import InpaintStats as InpaintStats
     from clarivid.lowrank import LowrankPre as LowrankPre
     from clarivid.models import Model as Model
     from clarivid.models import find_model as find_model
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 # Public name -> module that defines it.
 _LAZY = {
+    "InpaintStats": "clarivid.inpaint",
+    "Inpainter": "clarivid.inpaint",
     "LowrankPre": "clarivid.lowrank",
     "Model": "clarivid.models",
     "SuperResolution": "clarivid.sr",
@@ -56,6 +60,8 @@ __all__ = [
     "BackendError",
     "DigestError",
     "Error",
+    "InpaintStats",
+    "Inpainter",
     "InputError",
     "LowrankPre",
     "Model",

@@ -59,3 +59,33 @@ class Session:
     def threads(self) -> int: ...
     @property
     def output(self) -> Format: ...
+
+class Inpainter:
+    def __init__(
+        self,
+        net: Model | None,
+        segmenter: Model | None,
+        format: Format,
+        *,
+        backend: str = "auto",
+        device: str = "",
+        precision: int = 0,
+        threads: int = 0,
+        mesh_columns: int = 16,
+        mesh_rows: int = 9,
+        lookahead: int = 0,
+        dilate: int = 4,
+        feather: int = 4,
+        show: int = 0,
+        log: Callable[[int, str], None] | None = None,
+    ) -> None: ...
+    def submit(
+        self, input: Sequence[NDArray[Any]], mask: NDArray[Any] | None, output: Sequence[NDArray[Any]]
+    ) -> bool: ...
+    def receive(self, flush: bool) -> list[NDArray[Any]] | None: ...
+    def paint(self, planes: Sequence[NDArray[Any]], mask: NDArray[Any]) -> None: ...
+    def reset(self) -> None: ...
+    @property
+    def pending(self) -> int: ...
+    @property
+    def stats(self) -> dict[str, Any]: ...

@@ -29,14 +29,53 @@ _SESSIONS_KEPT = 4
 _logger = logging.getLogger("clarivid")
 
 
-def _log(level: int, message: str) -> None:
+def forward_log(level: int, message: str) -> None:
+    """A message of the library to the logger ``clarivid``."""
     _logger.log(_LOG_LEVELS.get(level, logging.INFO), "%s", message)
 
 
-def _choose(name: str, value: str, known: dict[str, int]) -> int:
+def choose(name: str, value: str, known: dict[str, int]) -> int:
+    """The number of an option's word. Raises InputError with the words that there are."""
     if value not in known:
         raise InputError(f'{name}="{value}" is unknown: it is one of {", ".join(known)}')
     return known[value]
+
+
+def read_picture(planes: Sequence[Plane], bit_depth: int) -> tuple[list[Plane], tuple[int, int, int]]:
+    """Checks the planes of a 4:2:0 picture.
+
+    Returns:
+        The planes, copied where samples of a row are not side by side; width, height and clv_pixel_format.
+
+    Raises:
+        clarivid.InputError: number, types or shapes do not fit.
+    """
+    kind = (bit_depth, len(planes))
+    if kind not in _PIXEL_FORMATS:
+        raise InputError(
+            f"no picture has {len(planes)} planes of {bit_depth} bit: give (y, u, v) or (y, uv), 8 or 10"
+        )
+    dtype = np.dtype(np.uint8 if bit_depth == 8 else np.uint16)
+    source = [_plane(plane, index, dtype) for index, plane in enumerate(planes)]
+    height, width = source[0].shape
+    wanted = ((height + 1) // 2, (width + 1) // 2 * (1 if len(planes) == 3 else 2))
+    for index, plane in enumerate(source[1:], start=1):
+        if plane.shape != wanted:
+            raise InputError(
+                f"plane {index} has shape {plane.shape}, luma of {source[0].shape} needs {wanted}"
+            )
+    return source, (width, height, _PIXEL_FORMATS[kind])
+
+
+def _plane(plane: Plane, index: int, dtype: np.dtype[Any]) -> Plane:
+    array = np.asarray(plane)
+    if array.dtype != dtype:
+        raise InputError(f"plane {index} is of type {array.dtype}, not {dtype}")
+    if array.ndim != 2 or not array.size:
+        raise InputError(f"plane {index} has shape {array.shape}: give two dimensions, rows and samples")
+    contiguous = array.strides[1] == array.itemsize or array.shape[1] == 1
+    rows_overlap = abs(array.strides[0]) < array.shape[1] * array.itemsize
+    return array if contiguous and not rows_overlap else np.ascontiguousarray(array)
 
 
 class PictureFilter:
@@ -70,7 +109,7 @@ class PictureFilter:
         dither: bool,
         strength: float = 1.0,
     ) -> None:
-        self._model = _core.Model(str(model), _log)
+        self._model = _core.Model(str(model), forward_log)
         if self._model.task not in ("", task):
             raise ModelError(
                 f"model {self._model.name} is for the task '{self._model.task}', but {type(self).__name__} "
@@ -79,7 +118,7 @@ class PictureFilter:
         self._options: dict[str, Any] = {
             "backend": backend,
             "device": device,
-            "precision": _choose("precision", precision, PRECISIONS),
+            "precision": choose("precision", precision, PRECISIONS),
             "threads": threads,
             "dither": int(dither),
             "strength": strength,
@@ -122,52 +161,21 @@ class PictureFilter:
             clarivid.InputError: shapes, types or options do not fit.
             clarivid.BackendError: the model cannot run on pictures of this size, or the runtime failed.
         """
-        kind = (bit_depth, len(planes))
-        if kind not in _PIXEL_FORMATS:
-            raise InputError(
-                f"no picture has {len(planes)} planes of {bit_depth} bit: give (y, u, v) or (y, uv), 8 or 10"
-            )
-        dtype = np.dtype(np.uint8 if bit_depth == 8 else np.uint16)
-        source = [self._plane(plane, index, dtype) for index, plane in enumerate(planes)]
-        height, width = source[0].shape
-        self._check_chroma(source)
+        source, size_and_format = read_picture(planes, bit_depth)
         key = (
-            width,
-            height,
-            _PIXEL_FORMATS[kind],
+            *size_and_format,
             2 if full_range else 1,
-            _choose("matrix", matrix, MATRICES),
-            _choose("siting", siting, SITINGS),
+            choose("matrix", matrix, MATRICES),
+            choose("siting", siting, SITINGS),
         )
         with self._lock:
             session = self._session(key)
             out = session.output
             chroma = ((out.height + 1) // 2, (out.width + 1) // 2 * (1 if len(planes) == 3 else 2))
             shapes = [(out.height, out.width)] + [chroma] * (len(planes) - 1)
-            result = [np.empty(shape, dtype) for shape in shapes]
+            result = [np.empty(shape, source[0].dtype) for shape in shapes]
             session.process(source, result)
         return tuple(result)
-
-    @staticmethod
-    def _plane(plane: Plane, index: int, dtype: np.dtype[Any]) -> Plane:
-        array = np.asarray(plane)
-        if array.dtype != dtype:
-            raise InputError(f"plane {index} is of type {array.dtype}, not {dtype}")
-        if array.ndim != 2 or not array.size:
-            raise InputError(f"plane {index} has shape {array.shape}: give two dimensions, rows and samples")
-        contiguous = array.strides[1] == array.itemsize or array.shape[1] == 1
-        rows_overlap = abs(array.strides[0]) < array.shape[1] * array.itemsize
-        return array if contiguous and not rows_overlap else np.ascontiguousarray(array)
-
-    @staticmethod
-    def _check_chroma(planes: list[Plane]) -> None:
-        height, width = planes[0].shape
-        wanted = ((height + 1) // 2, (width + 1) // 2 * (1 if len(planes) == 3 else 2))
-        for index, plane in enumerate(planes[1:], start=1):
-            if plane.shape != wanted:
-                raise InputError(
-                    f"plane {index} has shape {plane.shape}, luma of {planes[0].shape} needs {wanted}"
-                )
 
     def _session(self, key: tuple[int, ...]) -> _core.Session:
         session = self._sessions.pop(key, None)

@@ -420,10 +420,9 @@ CLV_API void clv_inpainter_get_stats(const clv_inpainter *inpainter, clv_inpaint
 CLV_API int clv_inpainter_reset(clv_inpainter *inpainter);
 
 /**
- * Has the net alone paint the hole of one picture, in place; without memory, dilation or feather, and without
- * a change to what is remembered. For comparisons.
- * @return CLV_OK; CLV_ERR_INVALID_ARGUMENT; CLV_ERR_UNSUPPORTED when the inpainter has no net;
- * CLV_ERR_INFERENCE, after which the picture is as it was
+ * Has the net alone (the diffusion, without a net) paint the hole of one picture, in place: no memory, no
+ * dilation, no feather, and no change to what is remembered. For comparisons.
+ * @return CLV_OK; CLV_ERR_INVALID_ARGUMENT; CLV_ERR_INFERENCE, after which the picture is as it was
  */
 CLV_API int clv_inpainter_paint(clv_inpainter *inpainter, const clv_picture *picture, const clv_mask *mask);
 
