@@ -240,12 +240,16 @@ def reference(net: SRNet | LowrankNet, picture: Sequence[Plane], case: Case) -> 
 
 def _net(bundle: Model) -> SRNet | LowrankNet:
     try:
+        from clarivid.nets.inpaint import InpaintNet
         from clarivid.nets.load import load_net
     except ModuleNotFoundError as error:
         raise ToolError(
             f"parity needs PyTorch and safetensors ({error}): pip install 'clarivid[train]'"
         ) from None
-    return load_net(bundle)
+    net = load_net(bundle)
+    if isinstance(net, InpaintNet):
+        raise ModelError(f'model "{bundle.name}" paints holes, which parity does not compare')
+    return net
 
 
 def _module(bundle: Model, precision: str, strength: float = 1.0, backend: str = "openvino") -> PictureFilter:

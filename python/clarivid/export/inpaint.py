@@ -18,12 +18,11 @@ from clarivid.errors import InputError
 from clarivid.export.bundle import Source, probe_picture, training_of
 from clarivid.export.graph import Graph, weights_of
 from clarivid.export.lowrank import command_of
-from clarivid.nets.inpaint import CONFIGURATIONS, IN_CHANNELS, LEAST_KNOWN, MULTIPLE, SLOPE, InpaintNet, paint
+from clarivid.nets.inpaint import IN_CHANNELS, LEAST_KNOWN, MULTIPLE, SLOPE, InpaintNet, paint
 from clarivid.train.runs import summary_of
 
 LAYOUT = "yuv420_s2d_mask"
-# Long side, in luma samples, that a net of each size was made for.
-BEST_SIZES = {"full": 512, "fast": 512}
+BEST_SIZE = 512  # long side, in luma samples, of what the nets paint
 BF16_PSNR_DB = 40.0  # in the hole, where nothing is exact anyway
 
 
@@ -152,8 +151,6 @@ def source(state: Mapping[str, Any], name: str, scores: Mapping[str, Any], summa
         for parameter in net.convs.parameters():
             parameter.copy_(parameter.half())
     net.eval()
-    size = next((key for key, widths in CONFIGURATIONS.items() if widths == net.widths), "full")
-    best = BEST_SIZES[size]
     runs = [*state.get("history", []), summary_of(state)]
     validation = {"validation": state["score"]} if state["score"] else {}
     x = probe()
@@ -167,7 +164,7 @@ def source(state: Mapping[str, Any], name: str, scores: Mapping[str, Any], summa
         training=training_of(runs, state["sources"], [command_of("inpaint", run) for run in runs]),
         scores={**validation, **scores},
         summary=summary or "Paints what is behind a person or an object that is taken out of a picture.",
-        cost=f"at its best size, {best} luma samples along the long side of 16:9",
+        cost=f"at its best size, {BEST_SIZE} luma samples along the long side of 16:9",
         usage=[
             f'Use it: `ffmpeg -i in.mp4 -i mask.mp4 -filter_complex "[0:v][1:v]mesh_inpaint=model={name}" '
             "out.mp4`",
@@ -181,13 +178,13 @@ def source(state: Mapping[str, Any], name: str, scores: Mapping[str, Any], summa
             "strokes and boxes."
         ),
         layout=LAYOUT,
-        input={"multiple_of": 2 * MULTIPLE, "min_width": 64, "min_height": 64, "best_size": best},
+        input={"multiple_of": 2 * MULTIPLE, "min_width": 64, "min_height": 64, "best_size": BEST_SIZE},
         probe=x,
         looked_at=x[0, 6] > 0,
         bf16_psnr_db=BF16_PSNR_DB,
-        best_size=best,
+        best_size=BEST_SIZE,
         stored=np.float16,
     )
 
 
-__all__ = ["BEST_SIZES", "LAYOUT", "GraphOperations", "build_onnx", "probe", "source"]
+__all__ = ["BEST_SIZE", "LAYOUT", "GraphOperations", "build_onnx", "probe", "source"]
