@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clarivid import ffmpeg
-from clarivid.errors import BackendError, InputError, ToolError
+from clarivid.errors import BackendError, InputError, ModelError, ToolError
 from clarivid.lowrank import LowrankPre
 from clarivid.models import Model, find_model, verify_model
 from clarivid.picture_filter import PictureFilter
