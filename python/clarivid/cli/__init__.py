@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "data": "Fetch and pack training pictures.",
     "export": "Turn trained weights into a model bundle.",
     "parity": "Check that PyTorch, the runtime and the filter give the same pixels.",
+    "mask": "Masks of what moves, or of people, for mesh_inpaint.",
     "score": "PSNR, SSIM and VMAF of one clip against another.",
     "temporal": "Inter bits, skipped blocks and flicker of a still, noisy scene.",
     "rd": "Rate-distortion: what a filter before the encoder saves.",
