@@ -446,6 +446,7 @@ Examples:
     help="Weight of a critic of patches (PatchGAN). It makes texture, and costs PSNR and SSIM.",
 )
 @click.option("--distil", default=1.0, show_default=True, help="Weight of the difference from the teacher.")
+@click.option("--distil-every", default=2, show_default=True, type=click.IntRange(1), help="Steps.")
 @click.option(
     "--ema",
     default=0.998,

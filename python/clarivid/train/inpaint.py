@@ -72,6 +72,7 @@ class Options:
     perceptual_crops: int = 2
     adversarial: float = 0.0
     distil: float = 1.0
+    distil_every: int = 2
     ema: float = 0.998
     seed: int = 0
     threads: int = 1
@@ -494,10 +495,11 @@ def train(
             output = net.outputs(batch.x)
             loss = criterion(output, net.extra, batch, options)
             picture = output.picture.float()
-            if guide is not None:
+            if guide is not None and step % options.distil_every == 0:
                 with torch.no_grad():
                     shown = guide(batch.x).float()
-                loss = loss + options.distil * _l1((picture - shown).abs(), batch.hole, options.chroma)
+                weight = options.distil * options.distil_every
+                loss = loss + weight * _l1((picture - shown).abs(), batch.hole, options.chroma)
             if options.perceptual and step % options.perceptual_every == 0:
                 rng = np.random.default_rng([options.seed, step, 1])
                 weight = options.perceptual * options.perceptual_every
@@ -569,8 +571,9 @@ def _check(options: Options) -> None:
         raise InputError(f"precision '{options.precision}' is not one of auto, fp32, bf16")
     if options.minutes <= 0 and options.steps <= 0:
         raise InputError(f"minutes is {options.minutes:g}; a run needs minutes or steps above 0")
-    if options.perceptual_every < 1 or options.perceptual_crops < 1 or options.batch < 1:
-        raise InputError("perceptual_every, perceptual_crops and batch are at least 1")
+    for name in ("batch", "perceptual_every", "perceptual_crops", "distil_every"):
+        if getattr(options, name) < 1:
+            raise InputError(f"{name} is {getattr(options, name)}; it is at least 1")
 
 
 def _device(options: Options) -> tuple[torch.device, bool]:
