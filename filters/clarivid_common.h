@@ -10,13 +10,11 @@
 
 /**
  * @file
- * What the filters that run a net of libclarivid share: options, one session
- * for a link's pictures, the frames in flight, logging and errors.
+ * What all filters of libclarivid share: the options that say what runs the
+ * net, opening models, describing frames to the library, logging and errors.
  *
  * A filter embeds a ClarividContext as the first member of its private
- * context, lists CLARIVID_OPTIONS() among its options, and uses the functions
- * below as its callbacks or from them. A filter whose models have a strength
- * lists CLARIVID_OPTION_STRENGTH too.
+ * context and lists CLARIVID_OPTIONS() among its options.
  */
 
 #ifndef AVFILTER_CLARIVID_COMMON_H
@@ -38,22 +36,12 @@ typedef struct ClarividContext {
     char *device;
     int precision;              ///< enum clv_precision
     int threads;
-    int async;
-    int dither;                 ///< enum clv_dither
-    double strength;            ///< how much of the net's change is applied; 0: frames are passed on as they are
 
     clv_context *clv;
-    clv_model *model;
+    clv_model *model;           ///< NULL when the filter runs none
     clv_model_info model_info;
-    clv_session *session;
-    clv_session_info session_info;
-    clv_format format;          ///< what the session was created for
-    double session_strength;    ///< and with
 
-    int hold_back;              ///< frames may stay in flight while the graph rests
-    int eof;                    ///< the input has ended
-    int eof_status;
-    int64_t eof_pts;
+    int hold_back;              ///< frames may stay inside while the graph rests
     int warned_interlaced;
 } ClarividContext;
 
@@ -62,9 +50,12 @@ typedef struct ClarividContext {
 #define CLARIVID_CONST(name, help, value, set) \
     { name, help, 0, AV_OPT_TYPE_CONST, { .i64 = value }, 0, 0, CLARIVID_FLAGS, .unit = set }
 
-/** @param default_model NULL when the user has to name one */
-#define CLARIVID_OPTIONS(default_model) \
-    { "model", "name of a model bundle (see 'clarivid models list'), or path of a bundle or .onnx file", \
+/**
+ * @param default_model NULL when the user has to name one
+ * @param more          what else may be given for a model: the end of a sentence
+ */
+#define CLARIVID_OPTIONS(default_model, more) \
+    { "model", "name of a model bundle (see 'clarivid models list'), or path of a bundle or .onnx file" more, \
         CLARIVID_OFFSET(model_name), AV_OPT_TYPE_STRING, { .str = default_model }, 0, 0, CLARIVID_FLAGS }, \
     { "backend", "what runs the model: auto, openvino, cpu, dummy, or another that is installed", \
         CLARIVID_OFFSET(backend), AV_OPT_TYPE_STRING, { .str = "auto" }, 0, 0, CLARIVID_FLAGS }, \
@@ -79,45 +70,50 @@ typedef struct ClarividContext {
         CLARIVID_CONST("bf16", "16 bit floating point with 8 bits of exponent, as some CPUs have it", CLV_PRECISION_BF16, "precision"), \
         CLARIVID_CONST("int8", "8 bit integers, for models that were quantised", CLV_PRECISION_INT8, "precision"), \
     { "threads", "CPU threads; 0 for all cores that the process may use", \
-        CLARIVID_OFFSET(threads), AV_OPT_TYPE_INT, { .i64 = 0 }, 0, 1024, CLARIVID_FLAGS }, \
-    { "async", "frames worked on at once; above 1, async-1 frames stay inside until the end or the command 'drain'", \
-        CLARIVID_OFFSET(async), AV_OPT_TYPE_INT, { .i64 = 1 }, 1, 64, CLARIVID_FLAGS }, \
-    { "dither", "how results are rounded to code values", \
-        CLARIVID_OFFSET(dither), AV_OPT_TYPE_INT, { .i64 = CLV_DITHER_NONE }, \
-        CLV_DITHER_NONE, CLV_DITHER_ORDERED, CLARIVID_FLAGS, .unit = "dither" }, \
-        CLARIVID_CONST("none", "to the nearest", CLV_DITHER_NONE, "dither"), \
-        CLARIVID_CONST("ordered", "with an 8x8 pattern", CLV_DITHER_ORDERED, "dither")
-
-/** It can be changed by the command of its name while frames flow. */
-#define CLARIVID_OPTION_STRENGTH \
-    { "strength", "how much of the net's change is applied; 0 passes frames on untouched", \
-        CLARIVID_OFFSET(strength), AV_OPT_TYPE_DOUBLE, { .dbl = 1 }, 0, 1, \
-        CLARIVID_FLAGS | AV_OPT_FLAG_RUNTIME_PARAM }
+        CLARIVID_OFFSET(threads), AV_OPT_TYPE_INT, { .i64 = 0 }, 0, 1024, CLARIVID_FLAGS }
 
 /** The pixel formats that libclarivid takes, in the order of preference; ends with AV_PIX_FMT_NONE. */
 extern const enum AVPixelFormat ff_clarivid_pix_fmts[];
 
-/**
- * Open the model that the options name.
- *
- * @param task the task that the model's card must name, if it has one
- */
-int ff_clarivid_init(AVFilterContext *ctx, const char *task);
+/** Create the library's context; it logs in the filter's name. */
+int ff_clarivid_init(AVFilterContext *ctx);
 
-/**
- * Create a session for the input's pictures and set the size of the output:
- * the config_props of the output pad.
- */
-int ff_clarivid_config_output(AVFilterLink *outlink);
-
-/** The activate callback. */
-int ff_clarivid_activate(AVFilterContext *ctx);
-
-/** The process_command callback: "drain", and options that may change. */
-int ff_clarivid_process_command(AVFilterContext *ctx, const char *cmd, const char *arg,
-                                char *res, int res_len, int flags);
-
-/** The uninit callback. */
+/** Close the model and the library's context: what was made of them must be gone. */
 void ff_clarivid_uninit(AVFilterContext *ctx);
+
+/** Log the sentence of the library's last failure and return it as an AVERROR. */
+int ff_clarivid_failure(AVFilterContext *ctx, int status);
+
+/**
+ * Open a model.
+ *
+ * @param option the option that names it, for the error
+ * @param task   the task that the model's card must name, if it has one
+ */
+int ff_clarivid_open_model(AVFilterContext *ctx, const char *option, const char *name, const char *task,
+                           clv_model **model, clv_model_info *info);
+
+/**
+ * Describe an input's pictures to the library.
+ *
+ * @param frame  NULL when the link is being configured
+ * @param colour whether a net knows the matrix and the siting of chroma; those
+ *               on YUV 4:2:0 itself do not, and a change of it is none to them
+ */
+clv_format ff_clarivid_format(const AVFilterLink *inlink, const AVFrame *frame, int colour);
+
+int ff_clarivid_is_same_format(const clv_format *a, const clv_format *b);
+
+/** Say once when a net does not know the matrix of the pictures and what it takes for it. */
+void ff_clarivid_warn_matrix(AVFilterContext *ctx, const clv_format *format, enum AVColorSpace space);
+
+/** Say once that a frame is marked as interlaced. */
+void ff_clarivid_warn_interlaced(AVFilterContext *ctx, const AVFrame *frame);
+
+/** Refuse a frame that is not what the link was set up for. */
+int ff_clarivid_check_frame(AVFilterContext *ctx, const AVFilterLink *inlink, const AVFrame *frame);
+
+/** The planes of a frame. */
+clv_picture ff_clarivid_picture(const AVFrame *frame);
 
 #endif /* AVFILTER_CLARIVID_COMMON_H */

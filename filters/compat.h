@@ -58,4 +58,17 @@
 #define HAVE_SIDE_DATA_VIDEO_HINT (LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(58, 15, 100))
 #define HAVE_SIDE_DATA_LCEVC      (LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(59, 37, 100))
 
+/* FFmpeg 7.1: formats are negotiated in arrays beside the links. */
+#ifdef FILTER_QUERY_FUNC2
+#define QUERY_FORMATS_PARAMS \
+    const AVFilterContext *ctx, AVFilterFormatsConfig **cfg_in, AVFilterFormatsConfig **cfg_out
+#define QUERY_IN_FORMATS(n)  (&cfg_in[n]->formats)
+#define QUERY_OUT_FORMATS(n) (&cfg_out[n]->formats)
+#else
+#define FILTER_QUERY_FUNC2(func) FILTER_QUERY_FUNC(func)
+#define QUERY_FORMATS_PARAMS AVFilterContext *ctx
+#define QUERY_IN_FORMATS(n)  (&ctx->inputs[n]->outcfg.formats)
+#define QUERY_OUT_FORMATS(n) (&ctx->outputs[n]->incfg.formats)
+#endif
+
 #endif /* AVFILTER_COMPAT_H */

@@ -17,10 +17,10 @@
 
 #include "libavutil/opt.h"
 
-#include "clarivid_common.h"
+#include "clarivid_session.h"
 
 static const AVOption dnn_sr_options[] = {
-    CLARIVID_OPTIONS(NULL),
+    CLARIVID_SESSION_OPTIONS(NULL),
     { NULL }
 };
 
@@ -28,10 +28,10 @@ AVFILTER_DEFINE_CLASS(dnn_sr);
 
 static av_cold int init(AVFilterContext *ctx)
 {
-    ClarividContext *s = ctx->priv;
+    ClarividSessionContext *s = ctx->priv;
 
     s->strength = 1;
-    return ff_clarivid_init(ctx, "sr");
+    return ff_clarivid_session_init(ctx, "sr");
 }
 
 static const AVFilterPad dnn_sr_inputs[] = {
@@ -45,7 +45,7 @@ static const AVFilterPad dnn_sr_outputs[] = {
     {
         .name         = "default",
         .type         = AVMEDIA_TYPE_VIDEO,
-        .config_props = ff_clarivid_config_output,
+        .config_props = ff_clarivid_session_config_output,
     },
 };
 
@@ -55,11 +55,11 @@ const FFFilter ff_vf_dnn_sr = {
     FILTER_PUBLIC(name)        = "dnn_sr",
     FILTER_PUBLIC(description) = NULL_IF_CONFIG_SMALL("Enlarge video by a neural network."),
     FILTER_PUBLIC(priv_class)  = &dnn_sr_class,
-    .priv_size       = sizeof(ClarividContext),
+    .priv_size       = sizeof(ClarividSessionContext),
     .init            = init,
-    .uninit          = ff_clarivid_uninit,
-    .activate        = ff_clarivid_activate,
-    .process_command = ff_clarivid_process_command,
+    .uninit          = ff_clarivid_session_uninit,
+    .activate        = ff_clarivid_session_activate,
+    .process_command = ff_clarivid_session_process_command,
     FILTER_INPUTS(dnn_sr_inputs),
     FILTER_OUTPUTS(dnn_sr_outputs),
     FILTER_PIXFMTS_ARRAY(ff_clarivid_pix_fmts),

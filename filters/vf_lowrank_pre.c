@@ -17,10 +17,10 @@
 
 #include "libavutil/opt.h"
 
-#include "clarivid_common.h"
+#include "clarivid_session.h"
 
 static const AVOption lowrank_pre_options[] = {
-    CLARIVID_OPTIONS("lowrank_v1"),
+    CLARIVID_SESSION_OPTIONS("lowrank_v1"),
     CLARIVID_OPTION_STRENGTH,
     { NULL }
 };
@@ -29,16 +29,16 @@ AVFILTER_DEFINE_CLASS(lowrank_pre);
 
 static av_cold int init(AVFilterContext *ctx)
 {
-    return ff_clarivid_init(ctx, "lowrank");
+    return ff_clarivid_session_init(ctx, "lowrank");
 }
 
 static int config_output(AVFilterLink *outlink)
 {
     AVFilterContext *ctx = outlink->src;
-    ClarividContext   *s = ctx->priv;
+    ClarividSessionContext *s = ctx->priv;
     int ret;
 
-    ret = ff_clarivid_config_output(outlink);
+    ret = ff_clarivid_session_config_output(outlink);
     if (ret < 0)
         return ret;
 
@@ -46,7 +46,7 @@ static int config_output(AVFilterLink *outlink)
     if (s->session_info.scale != 1) {
         av_log(ctx, AV_LOG_ERROR, "model %s makes pictures %d times as large, but this filter keeps their size: "
                "use dnn_sr for it, or a model for the task 'lowrank' here\n",
-               s->model_info.name, s->session_info.scale);
+               s->common.model_info.name, s->session_info.scale);
         return AVERROR(EINVAL);
     }
 
@@ -74,11 +74,11 @@ const FFFilter ff_vf_lowrank_pre = {
     FILTER_PUBLIC(name)        = "lowrank_pre",
     FILTER_PUBLIC(description) = NULL_IF_CONFIG_SMALL("Prepare video for an encoder by a neural network: fewer bits."),
     FILTER_PUBLIC(priv_class)  = &lowrank_pre_class,
-    .priv_size       = sizeof(ClarividContext),
+    .priv_size       = sizeof(ClarividSessionContext),
     .init            = init,
-    .uninit          = ff_clarivid_uninit,
-    .activate        = ff_clarivid_activate,
-    .process_command = ff_clarivid_process_command,
+    .uninit          = ff_clarivid_session_uninit,
+    .activate        = ff_clarivid_session_activate,
+    .process_command = ff_clarivid_session_process_command,
     FILTER_INPUTS(lowrank_pre_inputs),
     FILTER_OUTPUTS(lowrank_pre_outputs),
     FILTER_PIXFMTS_ARRAY(ff_clarivid_pix_fmts),

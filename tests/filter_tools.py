@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from clarivid import ffmpeg
 from clarivid.errors import ToolError
+from inpaint_models import inpaint_bundle
 from onnx_models import SHIFT, lowrank_s2d_net, random_s2d_net
 
 Array = NDArray[Any]
@@ -59,11 +60,21 @@ def said(done: Done) -> str:
 def errors(done: Done) -> list[str]:
     """What our filters said at level error or worse; without what libavfilter adds in their name."""
     found = re.findall(
-        r"^\[(?:Parsed_)?(?:dnn_sr|lowrank_pre)[^]]*\] \[(?:error|fatal|panic)\] (.*)$",
+        r"^\[(?:Parsed_)?(?:dnn_sr|lowrank_pre|mesh_inpaint)[^]]*\] \[(?:error|fatal|panic)\] (.*)$",
         said(done),
         re.MULTILINE,
     )
     return [str(line) for line in found if not line.startswith("Failed to configure ")]
+
+
+def warnings(done: Done) -> list[str]:
+    """What our filters said at level warning."""
+    found = re.findall(
+        r"^\[(?:Parsed_)?(?:dnn_sr|lowrank_pre|mesh_inpaint)[^]]*\] \[warning\] (.*)$",
+        said(done),
+        re.MULTILINE,
+    )
+    return [str(line) for line in found]
 
 
 def filtered(source: str, filters: str, *output: str, pix_fmt: str | None = None) -> bytes:
@@ -112,26 +123,49 @@ def shifted(data: bytes, width: int, height: int, pix_fmt: str, strength: float 
     return b"".join(out)
 
 
+def unchanged(data: bytes, _width: int, _height: int, _pix_fmt: str) -> bytes:
+    """One packed frame as it was."""
+    return data
+
+
 @dataclass(frozen=True)
 class Kind:
     """One of our filters, with a small net for it.
 
     ``expected`` gives what the filter with the dummy backend makes of a packed frame, from
-    (frame, width, height, pix_fmt).
+    (frame, width, height, pix_fmt). ``holding`` is the option by which frames stay inside, with how many are
+    inside at once for {count} and how many of these are later ones for {later}. ``always`` is added to the
+    options of every run.
     """
 
     name: str
     scale: int
     task: str
-    bundle: str  # a shipped one
+    bundle: str  # a shipped one; "": the small net is a bundle
     net: Callable[[Path], Path]
     expected: Callable[[bytes, int, int, str], bytes]
+    holding: str = "async={count}"
+    always: str = ""
+
+    def hold(self, count: int) -> str:
+        """The option with which ``count`` frames are inside at once."""
+        return self.holding.format(count=count, later=count - 1)
+
+    def chain(self, options: str) -> str:
+        """The filter with ``options``, for a filtergraph."""
+        return f"{self.name}={options}{self.always}"
 
 
 KINDS = (
     Kind("dnn_sr", 2, "sr", "game_x2", random_s2d_net, nearest),
     Kind("lowrank_pre", 1, "lowrank", "lowrank_v1", lowrank_s2d_net, shifted),
-)
+    # A box beside the picture: all frames go through it, and none changes.
+    Kind(
+        "mesh_inpaint", 1, "inpaint", "", lambda path: inpaint_bundle(path.with_suffix("")), unchanged,
+        "lookahead={later}", ":rect=-9|-9|4|4",
+    ),
+)  # fmt: skip
+PER_FRAME = KINDS[:2]  # those that run a net on each frame by itself
 
 
 def pattern(width: int, height: int, pix_fmt: str) -> str:

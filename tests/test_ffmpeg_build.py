@@ -33,7 +33,8 @@ pkg-config --cflags clarivid || exit 7
 MAKEFILE = """all: ffmpeg ffprobe
 ffmpeg: libavfilter/vf_dnn_sr.c
 \t@printf "%s\\t%s\\n" LD $@; echo $@ >> make.calls
-\t@/bin/echo '#!/bin/sh' > $@; echo 'echo .. dnn_sr V; echo .. lowrank_pre V' >> $@; chmod +x $@
+\t@/bin/echo '#!/bin/sh' > $@; chmod +x $@
+\t@echo 'for f in dnn_sr lowrank_pre mesh_inpaint; do echo .. $$f V; done' >> $@
 ffprobe:
 \t@printf "%s\\t%s\\n" LD $@; printf '#!/bin/sh\\n' > $@; chmod +x $@
 """
@@ -173,7 +174,7 @@ def test_a_failed_configure_runs_again(stub: Path) -> None:
 
 def test_a_program_that_does_not_start_is_not_kept(stub: Path) -> None:
     makefile = stub / "Makefile"
-    makefile.write_text(makefile.read_text().replace("echo .. dnn_sr V;", "exit 9;"))
+    makefile.write_text(makefile.read_text().replace("for f in", "exit 9; for f in"))
     with pytest.raises(ToolError, match="step 'check' failed"):
         ffmpeg.build(source_path=stub)
     with pytest.raises(ToolError, match="not built yet"):

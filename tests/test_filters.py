@@ -17,6 +17,16 @@ from clarivid import LowrankPre, SuperResolution
 
 FORMATS = ["yuv420p", "nv12", "yuv420p10le", "p010le"]
 CLASSES = {"dnn_sr": SuperResolution, "lowrank_pre": LowrankPre}
+OPTIONS = {
+    "dnn_sr": {"async", "dither"},
+    "lowrank_pre": {"async", "dither", "strength"},
+    "mesh_inpaint": {"rect", "boxes", "segment", "mesh", "lookahead", "dilate", "feather", "show"},
+}
+VALUES = {
+    "dnn_sr": {"none", "ordered"},
+    "lowrank_pre": {"none", "ordered"},
+    "mesh_inpaint": {"result", "mask", "mesh", "tracks", "age"},
+}
 
 
 @pytest.fixture(scope="module", params=tools.KINDS, ids=lambda kind: kind.name)
@@ -34,17 +44,18 @@ def net(kind: tools.Kind, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def dummy(kind: tools.Kind, net: Path) -> str:
-    return f"{kind.name}=model={net}:backend=dummy"
+    return kind.chain(f"model={net}:backend=dummy")
 
 
 def test_help_names_every_option_with_its_meaning(kind: tools.Kind) -> None:
     text = tools.run("-h", f"filter={kind.name}").stdout.decode()
-    options = {m[1]: m[2] for m in re.finditer(r"^ {3}(\w+) +<\w+> +\S+ (.+)$", text, re.MULTILINE)}
-    own = {"strength"} if kind.name == "lowrank_pre" else set()
-    assert set(options) == {"model", "backend", "device", "precision", "threads", "async", "dither"} | own
+    own = text.partition("framesync AVOptions:")[0]
+    options = {m[1]: m[2] for m in re.finditer(r"^ {3}(\w+) +<\w+> +\S+ (.+)$", own, re.MULTILINE)}
+    common = {"model", "backend", "device", "precision", "threads"}
+    assert set(options) == common | OPTIONS[kind.name]
     assert all(len(meaning) > 20 for meaning in options.values()), options
-    for value in ("auto", "fp32", "bf16", "fp16", "int8", "none", "ordered"):
-        assert re.search(rf"^ {{5}}{value} +\d .{{10}} \S+", text, re.MULTILINE), value
+    for value in {"auto", "fp32", "bf16", "fp16", "int8"} | VALUES[kind.name]:
+        assert re.search(rf"^ {{5}}{value} +\d .{{10}} \S+", own, re.MULTILINE), value
 
 
 @pytest.mark.parametrize("pix_fmt", FORMATS)
@@ -113,7 +124,7 @@ def test_output_keeps_the_times_and_durations_of_a_file(kind: tools.Kind, dummy:
     passthrough = ["-fps_mode", "passthrough", "-c:v", "png"]
     tools.run("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=0.5", "-vf", "setpts='N*N/25/TB'",
               *passthrough, clip)  # fmt: skip
-    chain = f"format=yuv420p,showinfo@in,{dummy}:async=3,showinfo@out"
+    chain = f"format=yuv420p,showinfo@in,{dummy}:{kind.hold(3)},showinfo@out"
     done = tools.run("-i", clip, "-vf", chain, *passthrough, out)
     assert len(set(re.findall(r"duration: *(\d+)", "".join(tools.kept(done, "in"))))) > 5
     assert tools.kept(done, "out") == tools.kept(done, "in")
@@ -131,11 +142,13 @@ def test_every_frame_comes_out_in_order_at_the_end(
     source = f"testsrc2=s=64x48:r=25:d={frames / 25}"
     plain = tools.filtered(source, dummy)
     assert len(plain) == frames * tools.frame_bytes(64 * kind.scale, 48 * kind.scale, "yuv420p")
-    assert tools.filtered(source, f"{dummy}:async={in_flight}:device=delay=5") == plain
+    assert tools.filtered(source, f"{dummy}:{kind.hold(in_flight)}:device=delay=5") == plain
 
 
 @pytest.mark.parametrize("in_flight", [1, 4])
-def test_a_change_of_size_in_mid_stream_loses_no_frame(dummy: str, tmp_path: Path, in_flight: int) -> None:
+def test_a_change_of_size_in_mid_stream_loses_no_frame(
+    kind: tools.Kind, dummy: str, tmp_path: Path, in_flight: int
+) -> None:
     clips = []
     for number, size in enumerate(("64x48", "96x64", "64x48")):
         clip = tmp_path / f"{number}.h264"
@@ -145,7 +158,7 @@ def test_a_change_of_size_in_mid_stream_loses_no_frame(dummy: str, tmp_path: Pat
     def packets(data: bytes) -> list[tuple[int, str]]:
         # scale complains about commands that it does not know
         done = tools.run(
-            "-f", "h264", "-i", "-", "-vf", f"scale,{dummy}:async={in_flight}:device=delay=3",
+            "-f", "h264", "-i", "-", "-vf", f"scale,{dummy}:{kind.hold(in_flight)}:device=delay=3",
             "-noautoscale", "-f", "framecrc", "-", stdin=data,
         )  # fmt: skip
         assert "[error]" not in tools.said(done)
@@ -156,14 +169,16 @@ def test_a_change_of_size_in_mid_stream_loses_no_frame(dummy: str, tmp_path: Pat
     assert packets(b"".join(clips)) == alone[0] + alone[1] + alone[2]
 
 
-def test_a_change_of_format_and_range_in_mid_stream_loses_no_frame(dummy: str, tmp_path: Path) -> None:
+def test_a_change_of_format_and_range_in_mid_stream_loses_no_frame(
+    kind: tools.Kind, dummy: str, tmp_path: Path
+) -> None:
     clips = []
     for pix_fmt, colour in (("yuv420p", "tv"), ("yuv420p10le", "tv"), ("yuv420p", "pc")):
         clip = tmp_path / f"{pix_fmt}-{colour}.h264"
         tools.run("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=0.2", "-vf", f"scale=out_range={colour}",
                   "-pix_fmt", pix_fmt, "-c:v", "libx264", "-bf", "0", clip)  # fmt: skip
         clips.append(clip.read_bytes())
-    done = tools.run("-f", "h264", "-i", "-", "-vf", f"{dummy}:async=3", "-f", "framecrc", "-",
+    done = tools.run("-f", "h264", "-i", "-", "-vf", f"{dummy}:{kind.hold(3)}", "-f", "framecrc", "-",
                      stdin=b"".join(clips))  # fmt: skip
     assert len(tools.packets(done)) == 15
 
@@ -172,7 +187,7 @@ def test_the_command_drain_ends_holding_back(kind: tools.Kind, dummy: str) -> No
     done = tools.run(
         "-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=0.4", "-vf",
         f"sendcmd=c='0.2 {kind.name} drain',showinfo@in,"
-        f"{dummy}:async=4:device=delay=200,showinfo@out", "-f", "null", "-",
+        f"{dummy}:{kind.hold(4)}:device=delay=200,showinfo@out", "-f", "null", "-",
     )  # fmt: skip
     order = re.findall(r"^\[showinfo@(in|out) @ \S+\] \[info\] n: *(\d+)", tools.said(done), re.MULTILINE)
     assert order[:5] == [("in", "0"), ("in", "1"), ("in", "2"), ("in", "3"), ("out", "0")]
@@ -182,7 +197,8 @@ def test_the_command_drain_ends_holding_back(kind: tools.Kind, dummy: str) -> No
 
 def test_instances_in_one_graph_do_not_disturb_each_other(kind: tools.Kind, dummy: str) -> None:
     source = "testsrc2=s=64x48:r=25:d=0.2"
-    chain = f"split[a][b];[a]{dummy}:async=3[c];[b]hflip,{dummy}:async=2:device=delay=2[d];[c][d]hstack"
+    three, two = f"{dummy}:{kind.hold(3)}", f"{dummy}:{kind.hold(2)}:device=delay=2"
+    chain = f"split[a][b];[a]{three}[c];[b]hflip,{two}[d];[c][d]hstack"
     one = tools.filtered(source, dummy)
     other = tools.filtered(source, f"hflip,{dummy}")
     both = tools.filtered(source, chain)
@@ -201,10 +217,11 @@ def test_instances_in_one_graph_do_not_disturb_each_other(kind: tools.Kind, dumm
 
 
 def test_nothing_but_video_goes_to_stdout(kind: tools.Kind, net: Path) -> None:
-    data = tools.filtered("testsrc2=s=64x48:r=25:d=0.2", f"{kind.name}=model={net}:precision=fp32")
+    data = tools.filtered("testsrc2=s=64x48:r=25:d=0.2", kind.chain(f"model={net}:precision=fp32"))
     assert len(data) == 5 * tools.frame_bytes(64 * kind.scale, 48 * kind.scale, "yuv420p")
 
 
+@pytest.mark.parametrize("kind", tools.PER_FRAME, indirect=True, ids=lambda kind: kind.name)
 @pytest.mark.parametrize("colour", ["tv", "pc"])
 @pytest.mark.parametrize(("pix_fmt", "bits"), [("yuv420p", 8), ("yuv420p10le", 10)])
 def test_the_filter_gives_the_pixels_of_the_python_class(
@@ -226,8 +243,8 @@ def test_the_filter_gives_the_pixels_of_the_python_class(
 
 def test_threads_is_the_option_of_this_filter(kind: tools.Kind, net: Path) -> None:
     done = tools.run("-f", "lavfi", "-i", "testsrc2=s=64x48:r=10:d=0.1", "-vf",
-                     f"{kind.name}=model={net}:threads=1:precision=fp32", "-f", "null", "-")  # fmt: skip
-    assert re.search(rf"{kind.name}\S* @ \S+\] \[info\] .*threads=1,", tools.said(done))
+                     kind.chain(f"model={net}:threads=1:precision=fp32"), "-f", "null", "-")  # fmt: skip
+    assert re.search(rf"{kind.name}\S* @ \S+\] \[info\] .*threads=1\b", tools.said(done))
 
 
 def test_interlaced_video_is_warned_about_once(dummy: str) -> None:
@@ -237,7 +254,7 @@ def test_interlaced_video_is_warned_about_once(dummy: str) -> None:
 
 
 @pytest.mark.parametrize("in_flight", [1, 4])
-def test_a_consumer_that_stops_early_ends_it_cleanly(dummy: str, in_flight: int) -> None:
-    chain = f"{dummy}:async={in_flight}:device=delay=2,trim=end_frame=7"
+def test_a_consumer_that_stops_early_ends_it_cleanly(kind: tools.Kind, dummy: str, in_flight: int) -> None:
+    chain = f"{dummy}:{kind.hold(in_flight)}:device=delay=2,trim=end_frame=7"
     done = tools.run("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25", "-vf", chain, "-f", "framecrc", "-")
     assert [pts for pts, _, _ in tools.packets(done)] == list(range(7))

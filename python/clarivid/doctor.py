@@ -258,7 +258,7 @@ def _features(report: Report) -> list[Feature]:
     features = report.cpu["features"]
     wheels = missing("torch", "onnx", "safetensors", "pillow")
     return [
-        feature("dnn_sr and lowrank_pre in ffmpeg, on the CPU", filter_, openvino, bundle),
+        feature("dnn_sr, lowrank_pre and mesh_inpaint in ffmpeg, on the CPU", filter_, openvino, bundle),
         feature("SuperResolution and LowrankPre in Python", library, openvino, bundle),
         feature(
             "bf16 on the CPU (about twice the speed)",

@@ -65,6 +65,8 @@ _COMPONENTS: dict[str, str] = {
         "bilateral boxblur bwdif cas colorspace convolution curves deband eq fade gblur geq hqdn3d hue "
         "il interlace limiter lut lutrgb lutyuv lut2 negate nlmeans noise separatefields tblend "
         "tinterlace tmix unsharp weave yadif "
+        # masks
+        "alphaextract alphamerge delogo dilation erosion lumakey maskedmerge threshold "
         # measures
         "bitplanenoise blackdetect entropy identity msad psnr scdet signalstats siti ssim thumbnail "
         "vmafmotion xpsnr "
@@ -79,7 +81,7 @@ _COMPONENTS: dict[str, str] = {
 # last one.
 _RUNPATH = r"-Wl,--enable-new-dtags,-rpath,\\\$\$ORIGIN/../lib"
 
-OUR_FILTERS: tuple[str, ...] = ("dnn_sr", "lowrank_pre")
+OUR_FILTERS: tuple[str, ...] = ("dnn_sr", "lowrank_pre", "mesh_inpaint")
 """The filters that filters/ adds."""
 
 

@@ -1,0 +1,631 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * This file is part of clarivid's filters for FFmpeg.
+ *
+ * It is free software; you can redistribute it and/or modify it under the
+ * terms of the GNU Lesser General Public License as published by the Free
+ * Software Foundation; either version 2.1 of the License, or (at your option)
+ * any later version.
+ */
+
+/**
+ * @file
+ * Make what a mask covers vanish. The library remembers the background, carries
+ * it along with the camera, and has a net paint what no frame has shown.
+ *
+ * The masks come from a second input, or from boxes, or from a net that finds
+ * people; then there is one input only. Both cases go through framesync: the
+ * first input makes the events, the second one is looked up at their times.
+ *
+ * Frames are worked on where they lie: what is outside the hole is not touched,
+ * and neither are properties and side data.
+ *
+ * With lookahead=N the last N frames stay inside, because later ones may show
+ * what they lack. They leave at EOF and at the command "drain", after which
+ * none is held back any more; clarivid_session.c says when that is needed.
+ */
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "libavutil/avstring.h"
+#include "libavutil/mem.h"
+#include "libavutil/opt.h"
+#include "libavutil/time.h"
+
+#include "clarivid_common.h"
+#include "formats.h"
+#include "framesync.h"
+
+#define MAX_LOOKAHEAD 64
+
+typedef struct MeshInpaintContext {
+    ClarividContext common;
+
+    /* options */
+    char *rect;
+    char *boxes_path;
+    char *segment;
+    int mesh_w, mesh_h;         ///< set by one option
+    int lookahead;
+    int dilate;
+    int feather;
+    int show;                   ///< enum clv_inpaint_show
+
+    FFFrameSync fs;
+    clv_model *segmenter;
+    clv_model_info segmenter_info;
+    clv_boxes *boxes[2];        ///< of rect and of boxes_path; NULL: none
+    uint8_t *box_mask;          ///< of the size of the pictures, tightly packed
+    int64_t boxes_seen;         ///< boxes that lay in a picture so far
+
+    clv_inpainter *inpainter;
+    clv_format format;          ///< what it was created for
+    AVFrame *held[MAX_LOOKAHEAD + 1]; ///< what it works on, oldest first
+    int nb_held;
+
+    int64_t frame_number;       ///< of the next frame
+    int64_t first_time;         ///< wall clock when the first frame came, microseconds
+    int wants_more;             ///< the last frame that came in has let none out
+    int drain;                  ///< the command came, and what is inside has still to leave
+    int mask_is_late;           ///< the frame that is coming in cannot wait for its mask
+    int finished;
+} MeshInpaintContext;
+
+#define OFFSET(x) offsetof(MeshInpaintContext, x)
+#define FLAGS CLARIVID_FLAGS
+
+static const AVOption mesh_inpaint_options[] = {
+    CLARIVID_OPTIONS("auto", "; auto: the shipped one; none: diffuse from around"),
+    { "rect", "boxes that vanish from every frame: x|y|w|h, several with ',' between them; no second input then",
+        OFFSET(rect), AV_OPT_TYPE_STRING, { .str = NULL }, 0, 0, FLAGS },
+    { "boxes", "file of the boxes of each frame, in lines 'frame x y w h'; no second input then",
+        OFFSET(boxes_path), AV_OPT_TYPE_STRING, { .str = NULL }, 0, 0, FLAGS },
+    { "segment", "model bundle that finds what is to vanish in each frame; no second input then",
+        OFFSET(segment), AV_OPT_TYPE_STRING, { .str = NULL }, 0, 0, FLAGS },
+    { "mesh", "cells of the grid that carries the background along, 1x1 to 32x18; 1x1 is one homography",
+        OFFSET(mesh_w), AV_OPT_TYPE_IMAGE_SIZE, { .str = "16x9" }, 0, 0, FLAGS },
+    { "lookahead", "frames that are waited for because they may show what is hidden now; they stay inside until the end "
+        "or the command 'drain'", OFFSET(lookahead), AV_OPT_TYPE_INT, { .i64 = 0 }, 0, MAX_LOOKAHEAD, FLAGS },
+    { "dilate", "luma samples that a mask grows by on every side",
+        OFFSET(dilate), AV_OPT_TYPE_INT, { .i64 = 4 }, 0, 64, FLAGS },
+    { "feather", "luma samples over which the border inside the hole is blended",
+        OFFSET(feather), AV_OPT_TYPE_INT, { .i64 = 4 }, 0, 64, FLAGS },
+    { "show", "what is drawn: the result, or how it comes about",
+        OFFSET(show), AV_OPT_TYPE_INT, { .i64 = CLV_SHOW_RESULT }, CLV_SHOW_RESULT, CLV_SHOW_AGE, FLAGS,
+        .unit = "show" },
+        CLARIVID_CONST("result", "the picture without what is masked", CLV_SHOW_RESULT, "show"),
+        CLARIVID_CONST("mask", "the input, with the grown mask tinted", CLV_SHOW_MASK, "show"),
+        CLARIVID_CONST("mesh", "the result under the solved grid", CLV_SHOW_MESH, "show"),
+        CLARIVID_CONST("tracks", "the result with the features and where they moved", CLV_SHOW_TRACKS, "show"),
+        CLARIVID_CONST("age", "the result, coloured by how old each sample is, or whether it was painted", CLV_SHOW_AGE, "show"),
+    { NULL }
+};
+
+FRAMESYNC_DEFINE_CLASS(mesh_inpaint, MeshInpaintContext, fs);
+
+/** The option model: a bundle, "none", or "auto" for the first of ours that is there. */
+static av_cold int open_net(AVFilterContext *ctx)
+{
+    /* The first one costs a processor less. */
+    static const char *const ours[] = { "inpaint_v1_fast", "inpaint_v1" };
+    MeshInpaintContext *s = ctx->priv;
+    const char *name = s->common.model_name;
+    int ret;
+
+    if (name && !strcmp(name, "none"))
+        return 0;
+
+    if (name && !strcmp(name, "auto")) {
+        clv_model *model = NULL;
+
+        for (int i = 0; i < FF_ARRAY_ELEMS(ours) && !model; i++) {
+            ret = clv_model_open(s->common.clv, ours[i], &model);
+            if (ret < 0 && ret != CLV_ERR_NOT_FOUND)
+                return ff_clarivid_failure(ctx, ret);
+            name = ours[i];
+        }
+        if (!model) {
+            av_log(ctx, AV_LOG_ERROR, "neither %s nor %s is installed: set model= to a bundle for the task "
+                   "'inpaint', or model=none to diffuse what no frame has shown\n", ours[0], ours[1]);
+            return AVERROR(ENOENT);
+        }
+        clv_model_close(&model);
+    }
+
+    return ff_clarivid_open_model(ctx, "model", name, "inpaint", &s->common.model, &s->common.model_info);
+}
+
+static av_cold int open_boxes(AVFilterContext *ctx)
+{
+    MeshInpaintContext *s = ctx->priv;
+    int ret;
+
+    if (s->rect) {
+        /* ':' separates options in a filtergraph, so that '|' may stand for it. */
+        char *text = av_strireplace(s->rect, "|", ":");
+
+        if (!text)
+            return AVERROR(ENOMEM);
+        ret = clv_boxes_create(s->common.clv, text, 0, &s->boxes[0]);
+        av_free(text);
+        if (ret < 0)
+            return ff_clarivid_failure(ctx, ret);
+    }
+
+    if (s->boxes_path) {
+        ret = clv_boxes_create(s->common.clv, s->boxes_path, 1, &s->boxes[1]);
+        if (ret < 0)
+            return ff_clarivid_failure(ctx, ret);
+    }
+
+    return 0;
+}
+
+static av_cold int init(AVFilterContext *ctx)
+{
+    AVFilterPad main_pad = { .name = "main", .type = AVMEDIA_TYPE_VIDEO };
+    AVFilterPad mask_pad = { .name = "mask", .type = AVMEDIA_TYPE_VIDEO };
+    MeshInpaintContext *s = ctx->priv;
+    int ret;
+
+    if (s->mesh_w < 1 || s->mesh_w > 32 || s->mesh_h < 1 || s->mesh_h > 18) {
+        av_log(ctx, AV_LOG_ERROR, "mesh=%dx%d: the grid has 1x1 to 32x18 cells\n", s->mesh_w, s->mesh_h);
+        return AVERROR(EINVAL);
+    }
+
+    ret = ff_clarivid_init(ctx);
+    if (ret < 0)
+        return ret;
+    ret = open_net(ctx);
+    if (ret < 0)
+        return ret;
+    ret = open_boxes(ctx);
+    if (ret < 0)
+        return ret;
+    if (s->segment) {
+        ret = ff_clarivid_open_model(ctx, "segment", s->segment, "segment", &s->segmenter, &s->segmenter_info);
+        if (ret < 0)
+            return ret;
+    }
+
+    ret = ff_append_inpad(ctx, &main_pad);
+    if (ret < 0)
+        return ret;
+    if (!s->rect && !s->boxes_path && !s->segment) {
+        av_log(ctx, AV_LOG_VERBOSE, "the masks come from the second input\n");
+        ret = ff_append_inpad(ctx, &mask_pad);
+    }
+
+    return ret;
+}
+
+/* Masks are grey, which swscale takes for full range: it expands what comes
+ * with limited range. */
+static int query_formats(QUERY_FORMATS_PARAMS)
+{
+    static const enum AVPixelFormat mask_fmts[] = { AV_PIX_FMT_GRAY8, AV_PIX_FMT_NONE };
+    AVFilterFormats *main_formats = ff_make_format_list(ff_clarivid_pix_fmts);
+    int ret;
+
+    if ((ret = ff_formats_ref(main_formats, QUERY_IN_FORMATS(0))) < 0 ||
+        (ret = ff_formats_ref(main_formats, QUERY_OUT_FORMATS(0))) < 0)
+        return ret;
+    if (ctx->nb_inputs > 1)
+        ret = ff_formats_ref(ff_make_format_list(mask_fmts), QUERY_IN_FORMATS(1));
+
+    return ret;
+}
+
+/** Say what was done so far. */
+static void log_stats(AVFilterContext *ctx)
+{
+    MeshInpaintContext *s = ctx->priv;
+    const double seconds = (av_gettime_relative() - s->first_time) / 1e6;
+    clv_inpaint_stats stats = { 0 };
+    double frames;
+
+    clv_inpainter_get_stats(s->inpainter, &stats);
+    if (!stats.pictures)
+        return;
+    frames = stats.pictures;
+
+    av_log(ctx, AV_LOG_VERBOSE, "%"PRIu64" frames, %.1f fps in all; ms a frame: track %.2f, solve %.2f, fill %.2f, "
+           "paint %.2f; %"PRIu64" cuts, %"PRIu64" paintings; memory %.1f MiB\n", stats.pictures,
+           seconds > 0 ? frames / seconds : 0, stats.track_ms / frames, stats.solve_ms / frames,
+           stats.fill_ms / frames, stats.paint_ms / frames, stats.cuts, stats.paintings,
+           stats.memory_bytes / 1048576.0);
+    av_log(ctx, AV_LOG_VERBOSE, "the last frame: %d of %d features agree, %.3f samples from the mesh; cost %g of "
+           "features, %g of shape, %g of time; hole %.2f %% of the picture, %.1f %% of it remembered\n",
+           stats.inliers, stats.features, stats.residual, stats.cost_features, stats.cost_shape,
+           stats.cost_time, 100 * stats.hole, 100 * stats.remembered);
+}
+
+static int create_inpainter(AVFilterContext *ctx, const clv_format *format, enum AVColorSpace space)
+{
+    MeshInpaintContext *s = ctx->priv;
+    clv_inpaint_params params = CLV_INPAINT_PARAMS_DEFAULTS;
+    int ret;
+
+    if (s->segmenter_info.layout == CLV_LAYOUT_RGB)
+        ff_clarivid_warn_matrix(ctx, format, space);
+
+    params.backend      = s->common.backend;
+    params.device       = s->common.device;
+    params.precision    = s->common.precision;
+    params.threads      = s->common.threads;
+    params.mesh_columns = s->mesh_w;
+    params.mesh_rows    = s->mesh_h;
+    params.lookahead    = s->lookahead;
+    params.dilate       = s->dilate;
+    params.feather      = s->feather;
+    params.show         = s->show;
+
+    clv_inpainter_destroy(&s->inpainter);
+    ret = clv_inpainter_create(s->common.clv, s->common.model, s->segmenter, format, &params, &s->inpainter);
+    if (ret < 0)
+        return ff_clarivid_failure(ctx, ret);
+    s->format = *format;
+
+    return 0;
+}
+
+/** @param frame NULL when the link is being configured */
+static clv_format get_format(AVFilterContext *ctx, const AVFrame *frame)
+{
+    const MeshInpaintContext *s = ctx->priv;
+
+    /* Only a segmenter on RGB has to know more than the range. */
+    return ff_clarivid_format(ctx->inputs[0], frame, s->segmenter_info.layout == CLV_LAYOUT_RGB);
+}
+
+/** Draw the boxes of a frame. @return how many of them touch the picture */
+static int draw_boxes(AVFilterContext *ctx, int64_t number)
+{
+    const AVFilterLink *inlink = ctx->inputs[0];
+    MeshInpaintContext *s = ctx->priv;
+    int count = 0;
+
+    memset(s->box_mask, 0, (size_t)inlink->w * inlink->h);
+    for (int i = 0; i < FF_ARRAY_ELEMS(s->boxes); i++)
+        if (s->boxes[i])
+            count += clv_boxes_draw(s->boxes[i], number, s->box_mask, inlink->w, inlink->w, inlink->h);
+
+    return count;
+}
+
+/** Let the oldest frame out. @return 1 when it went, 0 when it has to stay, a negative error code */
+static int output_frame(AVFilterContext *ctx, int flush)
+{
+    MeshInpaintContext *s = ctx->priv;
+    AVFrame *frame;
+    int ret;
+
+    if (!s->nb_held)
+        return 0;
+    ret = clv_inpainter_receive(s->inpainter, flush, NULL);
+    if (ret == CLV_AGAIN || ret == CLV_EMPTY)
+        return 0;
+
+    frame = s->held[0];
+    memmove(s->held, s->held + 1, --s->nb_held * sizeof(*s->held));
+    if (ret < 0) {
+        av_frame_free(&frame);
+        return ff_clarivid_failure(ctx, ret);
+    }
+
+    ret = ff_filter_frame(ctx->outputs[0], frame);
+    return ret < 0 ? ret : 1;
+}
+
+/** Let all frames out that need not, or may not, wait. @return how many, or a negative error code */
+static int output_frames(AVFilterContext *ctx, int flush)
+{
+    int count = 0, ret;
+
+    while ((ret = output_frame(ctx, flush)) > 0)
+        count++;
+
+    return ret < 0 ? ret : count;
+}
+
+/**
+ * Make sure that the inpainter is for pictures like this one. When the colour
+ * description changes, the frames before leave, and the memory is a new one.
+ */
+static int prepare_inpainter(AVFilterContext *ctx, const AVFrame *frame)
+{
+    MeshInpaintContext *s = ctx->priv;
+    clv_format format = get_format(ctx, frame);
+    int ret;
+
+    ret = ff_clarivid_check_frame(ctx, ctx->inputs[0], frame);
+    if (ret < 0)
+        return ret;
+    if (ff_clarivid_is_same_format(&format, &s->format))
+        return 0;
+
+    ret = output_frames(ctx, 1);
+    if (ret < 0)
+        return ret;
+    log_stats(ctx);
+    av_log(ctx, AV_LOG_VERBOSE, "the colour description of the input changes\n");
+
+    return create_inpainter(ctx, &format, frame->colorspace);
+}
+
+/** The mask of a frame. @return mask, or NULL when nothing is to vanish, or all that a segmenter finds */
+static const clv_mask *get_mask(AVFilterContext *ctx, const AVFrame *frame, clv_mask *mask)
+{
+    const AVFilterLink *inlink = ctx->inputs[0];
+    MeshInpaintContext *s = ctx->priv;
+
+    if (frame) {
+        *mask = (clv_mask){ frame->data[0], frame->linesize[0], frame->width, frame->height };
+        return mask;
+    }
+
+    if (s->box_mask) {
+        const int count = draw_boxes(ctx, s->frame_number);
+
+        s->boxes_seen += count;
+        *mask = (clv_mask){ s->box_mask, inlink->w, inlink->w, inlink->h };
+        return count ? mask : NULL;
+    }
+
+    return NULL;
+}
+
+/** A frame of the first input, and what the second one shows at its time. */
+static int on_event(FFFrameSync *fs)
+{
+    AVFilterContext *ctx = fs->parent;
+    AVFilterLink *outlink = ctx->outputs[0];
+    MeshInpaintContext *s = ctx->priv;
+    AVFrame *frame = NULL, *mask_frame = NULL;
+    const clv_mask *mask = NULL;
+    clv_mask view;
+    clv_picture picture;
+    int ret;
+
+    ret = ff_framesync_get_frame(fs, 0, &frame, 1);
+    if (ret < 0)
+        return ret;
+    if (ctx->nb_inputs > 1) {
+        ret = ff_framesync_get_frame(fs, 1, &mask_frame, 0);
+        if (ret < 0)
+            goto fail;
+        if (!mask_frame && s->mask_is_late) {
+            av_log(ctx, AV_LOG_WARNING, "a frame has to leave before the first mask has come: nothing vanishes from it\n");
+        } else if (!mask_frame && !s->frame_number && fs->opt_repeatlast) {
+            av_log(ctx, AV_LOG_ERROR, "the mask input ended before it gave a frame: nothing would vanish. A still "
+                   "picture has to be repeated (-loop 1) where frames change their size in mid-stream; with "
+                   "eof_action=pass frames without a mask are let through\n");
+            ret = AVERROR(EINVAL);
+            goto fail;
+        }
+    }
+    frame->pts = av_rescale_q_rnd(frame->pts, fs->time_base, outlink->time_base,
+                                  AV_ROUND_NEAR_INF | AV_ROUND_PASS_MINMAX);
+
+    if (!s->frame_number)
+        s->first_time = av_gettime_relative();
+    ret = prepare_inpainter(ctx, frame);
+    if (ret < 0)
+        goto fail;
+    ff_clarivid_warn_interlaced(ctx, frame);
+
+    if (!ctx->is_disabled) {
+        mask = get_mask(ctx, mask_frame, &view);
+    } else if (s->segmenter) {
+        /* It would make a mask of its own: the frame goes past it. */
+        ret = output_frames(ctx, 1);
+        if (ret < 0)
+            goto fail;
+        s->frame_number++;
+        return ff_filter_frame(outlink, frame);
+    }
+    s->frame_number++;
+
+    ret = ff_inlink_make_frame_writable(ctx->inputs[0], &frame);
+    if (ret < 0)
+        goto fail;
+    picture = ff_clarivid_picture(frame);
+    ret = clv_inpainter_submit(s->inpainter, &picture, mask, &picture, NULL);
+    if (ret < 0) {
+        ret = ff_clarivid_failure(ctx, ret);
+        goto fail;
+    }
+    s->held[s->nb_held++] = frame;
+
+    ret = output_frames(ctx, !s->common.hold_back);
+    s->wants_more = !ret;
+    return FFMIN(ret, 0);
+
+fail:
+    av_frame_free(&frame);
+    return ret;
+}
+
+static int config_output(AVFilterLink *outlink)
+{
+    AVFilterContext *ctx = outlink->src;
+    AVFilterLink *inlink = ctx->inputs[0];
+    MeshInpaintContext *s = ctx->priv;
+    clv_format format = get_format(ctx, NULL);
+    int ret;
+
+    ret = create_inpainter(ctx, &format, LINK_COLORSPACE(inlink));
+    if (ret < 0)
+        return ret;
+
+    if (s->boxes[0] || s->boxes[1]) {
+        s->box_mask = av_malloc((size_t)inlink->w * inlink->h);
+        if (!s->box_mask)
+            return AVERROR(ENOMEM);
+        if (s->boxes[0] && !clv_boxes_draw(s->boxes[0], 0, s->box_mask, inlink->w, inlink->w, inlink->h))
+            av_log(ctx, AV_LOG_WARNING, "no box of rect=%s lies in the picture, which is %dx%d\n",
+                   s->rect, inlink->w, inlink->h);
+    }
+
+    ret = ff_framesync_init(&s->fs, ctx, ctx->nb_inputs);
+    if (ret < 0)
+        return ret;
+    s->fs.on_event = on_event;
+    s->fs.in[0].time_base = inlink->time_base;
+    s->fs.in[0].sync      = 1;
+    s->fs.in[0].before    = EXT_STOP;
+    s->fs.in[0].after     = EXT_STOP;
+    /* The times of both inputs have to be exact, and if they cannot be, the first one's. */
+    s->fs.time_base = inlink->time_base;
+    if (ctx->nb_inputs > 1) {
+        /* It makes no events. Its first frame holds before its time too: a mask
+         * that comes a little late, or whose first frames went with the graph
+         * before this one, must not let anything be seen. */
+        s->fs.in[1].time_base = ctx->inputs[1]->time_base;
+        s->fs.in[1].sync      = 0;
+        s->fs.in[1].before    = EXT_INFINITY;
+        s->fs.in[1].after     = EXT_INFINITY;
+        s->fs.time_base = av_gcd_q(inlink->time_base, ctx->inputs[1]->time_base, INT_MAX, inlink->time_base);
+    }
+    outlink->w         = inlink->w;
+    outlink->h         = inlink->h;
+    outlink->time_base = inlink->time_base;
+
+    return ff_framesync_configure(&s->fs);
+}
+
+/** The input has ended: let everything out. */
+static int finish(AVFilterContext *ctx)
+{
+    MeshInpaintContext *s = ctx->priv;
+    int ret;
+
+    s->finished = 1;
+    ret = output_frames(ctx, 1);
+    if (ret < 0)
+        return ret;
+    log_stats(ctx);
+    if (s->boxes[1] && s->frame_number && !s->boxes_seen)
+        av_log(ctx, AV_LOG_WARNING, "no box of %s lay in one of the %"PRId64" frames\n",
+               s->boxes_path, s->frame_number);
+
+    return 0;
+}
+
+/**
+ * A frame waits for the next mask, whose time says which one is valid. Go on
+ * with the one that holds now.
+ */
+static int go_on_without_mask(AVFilterContext *ctx)
+{
+    MeshInpaintContext *s = ctx->priv;
+    FFFrameSyncIn *in = &s->fs.in[1];
+    int ret;
+
+    in->pts_next  = INT64_MAX;
+    in->have_next = 1;
+    in->before    = EXT_NULL;
+    s->mask_is_late = 1;
+    ret = ff_framesync_activate(&s->fs);
+    s->mask_is_late = 0;
+    in->pts_next  = AV_NOPTS_VALUE;
+    in->have_next = 0;
+    in->before    = EXT_INFINITY;
+
+    return ret;
+}
+
+/** Let everything out that came in before the command "drain". */
+static int drain(AVFilterContext *ctx)
+{
+    MeshInpaintContext *s = ctx->priv;
+    int64_t number;
+    int ret;
+
+    s->drain = 0;
+    do {
+        number = s->frame_number;
+        ret = ff_framesync_activate(&s->fs);
+        if (ret >= 0 && !s->fs.eof && ctx->nb_inputs > 1 && s->fs.in[0].have_next && !s->fs.in[1].have_next)
+            ret = go_on_without_mask(ctx);
+    } while (ret >= 0 && !s->fs.eof && s->frame_number != number);
+
+    return ret < 0 ? ret : output_frames(ctx, 1);
+}
+
+static int activate(AVFilterContext *ctx)
+{
+    MeshInpaintContext *s = ctx->priv;
+    int ret;
+
+    s->wants_more = 0;
+    ret = s->drain ? drain(ctx) : ff_framesync_activate(&s->fs);
+    if (ret < 0)
+        return ret;
+
+    /* framesync has put the end onto the output already. Nobody has seen it yet,
+     * and frames that follow in the same activation are delivered before it. */
+    if (s->fs.eof && !s->finished)
+        return finish(ctx);
+
+    if (s->wants_more)
+        ff_filter_set_ready(ctx, 100);
+
+    return 0;
+}
+
+static int process_command(AVFilterContext *ctx, const char *cmd, const char *arg,
+                           char *res, int res_len, int flags)
+{
+    MeshInpaintContext *s = ctx->priv;
+
+    if (!strcmp(cmd, "drain")) {
+        s->common.hold_back = 0;
+        s->drain            = 1;
+        ff_filter_set_ready(ctx, 100);
+        return 0;
+    }
+
+    return ff_filter_process_command(ctx, cmd, arg, res, res_len, flags);
+}
+
+static av_cold void uninit(AVFilterContext *ctx)
+{
+    MeshInpaintContext *s = ctx->priv;
+
+    ff_framesync_uninit(&s->fs);
+    clv_inpainter_destroy(&s->inpainter);
+    for (int i = 0; i < s->nb_held; i++)
+        av_frame_free(&s->held[i]);
+    for (int i = 0; i < FF_ARRAY_ELEMS(s->boxes); i++)
+        clv_boxes_destroy(&s->boxes[i]);
+    av_freep(&s->box_mask);
+    clv_model_close(&s->segmenter);
+    ff_clarivid_uninit(ctx);
+}
+
+static const AVFilterPad mesh_inpaint_outputs[] = {
+    {
+        .name         = "default",
+        .type         = AVMEDIA_TYPE_VIDEO,
+        .config_props = config_output,
+    },
+};
+
+extern const FFFilter ff_vf_mesh_inpaint;
+
+const FFFilter ff_vf_mesh_inpaint = {
+    FILTER_PUBLIC(name)        = "mesh_inpaint",
+    FILTER_PUBLIC(description) = NULL_IF_CONFIG_SMALL("Make what a mask covers vanish from video."),
+    FILTER_PUBLIC(priv_class)  = &mesh_inpaint_class,
+    FILTER_PUBLIC(flags)       = AVFILTER_FLAG_DYNAMIC_INPUTS | AVFILTER_FLAG_SUPPORT_TIMELINE_INTERNAL,
+    .priv_size       = sizeof(MeshInpaintContext),
+    .preinit         = mesh_inpaint_framesync_preinit,
+    .init            = init,
+    .uninit          = uninit,
+    .activate        = activate,
+    .process_command = process_command,
+    FILTER_OUTPUTS(mesh_inpaint_outputs),
+    FILTER_QUERY_FUNC2(query_formats),
+};

@@ -1,0 +1,608 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What mesh_inpaint promises beside test_filters.py: masks, the background behind them, time, and bad input.
+
+The scene is a box that moves over a background that stands still, so that what is behind it is known.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import filter_tools as tools
+from inpaint_models import PAINTED, bright_bundle, inpaint_bundle
+from test_filters_bad_input import refused
+
+KIND = tools.Kind("mesh_inpaint", 1, "inpaint", "", inpaint_bundle, tools.unchanged)
+FORMATS = ["yuv420p", "nv12", "yuv420p10le", "p010le"]
+WIDTH, HEIGHT, FRAMES = 192, 128, 12
+SIZE = f"{WIDTH}x{HEIGHT}"
+DILATE = 4
+CHROMA = WIDTH * HEIGHT // 4
+
+Picture = NDArray[np.uint8]
+
+
+def texture(width: int, height: int, seed: int) -> Picture:
+    """Smooth random spots, as a tracker likes them, 40..200."""
+    random = np.random.default_rng(seed)
+    total = np.zeros((height, width))
+    for cell in (4, 8, 16, 32):
+        small = random.random((height // cell + 2, width // cell + 2))
+        total += np.kron(small, np.ones((cell, cell)))[:height, :width] * cell**0.5
+    for axis in (0, 1):
+        total = (np.roll(total, 1, axis) + total * 2 + np.roll(total, -1, axis)) / 4
+    total -= total.min()
+    scaled: Picture = (40 + 160 * total / total.max()).astype(np.uint8)
+    return scaled
+
+
+def packed(luma: Picture, seed: int = 9) -> bytes:
+    """A yuv420p frame of that luma, with spots in its chroma."""
+    height, width = ((side + 1) // 2 for side in luma.shape)
+    return b"".join([luma.tobytes(), *(texture(width, height, seed + i).tobytes() for i in range(2))])
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Raw video in 8 bit yuv420p: with the object, without it; and where it is (height x width, 0 or 255)."""
+
+    frames: list[bytes]
+    truth: list[bytes]
+    masks: list[Picture]
+
+    def write_masks(self, path: Path, step: int = 1) -> Path:
+        """Grey raw video of every ``step``-th mask."""
+        path.write_bytes(b"".join(mask.tobytes() for mask in self.masks[::step]))
+        return path
+
+    def grown(self, number: int, by: int = DILATE) -> NDArray[np.bool_]:
+        """Where the filter may change luma samples: the mask with ``by`` samples around it."""
+        rows, columns = (np.flatnonzero(self.masks[number].any(axis)) for axis in (1, 0))
+        hole = np.zeros((HEIGHT, WIDTH), bool)
+        hole[max(rows[0] - by, 0) : rows[-1] + by + 1, max(columns[0] - by, 0) : columns[-1] + by + 1] = True
+        return hole
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    """A grey box of 24x48 that moves 12 samples a frame: from the third frame on, all was seen before."""
+    background = packed(texture(WIDTH, HEIGHT, 1))
+    frames, masks = [], []
+    for number in range(FRAMES):
+        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+        mask[40:88, 16 + 12 * number : 40 + 12 * number] = 255
+        luma, u, v = (plane.copy() for plane in tools.planes(background, WIDTH, HEIGHT, "yuv420p"))
+        luma[mask > 0] = 235
+        for chroma in (u, v):
+            chroma[mask[::2, ::2] > 0] = 128
+        frames.append(b"".join(plane.tobytes() for plane in (luma, u, v)))
+        masks.append(mask)
+    return Scene(frames, [background] * FRAMES, masks)
+
+
+REVEALED = 4  # frames after which the box has left its first place, with what dilation and feather add
+
+
+def raw(size: str = SIZE, pix_fmt: str = "yuv420p", rate: str = "10") -> list[str]:
+    """Options of a raw video input, up to its name."""
+    return ["-f", "rawvideo", "-video_size", size, "-pixel_format", pix_fmt, "-framerate", rate, "-i"]
+
+
+def options_of(**options: Any) -> str:
+    """``mesh_inpaint`` with these options; nets are left out unless one is given."""
+    given = {"model": "none", **options}
+    return "mesh_inpaint=" + ":".join(f"{name}={value}" for name, value in given.items())
+
+
+def inpainted(
+    frames: Sequence[bytes],
+    mask: Sequence[str | Path] = (),
+    before: str = "null",
+    after: str = "null",
+    check: bool = True,
+    **options: Any,
+) -> tools.Done:
+    """Run raw frames of the scene's size through the filter; ``mask`` is the second input and its options."""
+    chain = f"[0:v]{before}[main];[main]{'[1:v]' if mask else ''}{options_of(**options)},{after}"
+    return tools.run(
+        *raw(), "-", *mask, "-filter_complex", chain, "-fps_mode", "passthrough", "-f", "rawvideo", "-",
+        stdin=b"".join(frames), check=check,
+    )  # fmt: skip
+
+
+def pictures(done: tools.Done, pix_fmt: str = "yuv420p") -> list[bytes]:
+    """What came out, frame by frame."""
+    return tools.frames(done.stdout, WIDTH, HEIGHT, pix_fmt)
+
+
+def luma(frame: bytes) -> Picture:
+    """The first plane of an 8 bit frame of the scene's size."""
+    plane: Picture = tools.planes(frame, WIDTH, HEIGHT, "yuv420p")[0]
+    return plane
+
+
+@pytest.fixture(scope="module")
+def mask_file(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return scene.write_masks(tmp_path_factory.mktemp("masks") / "masks.gray")
+
+
+@pytest.fixture(scope="module")
+def plain(scene: Scene, mask_file: Path) -> list[bytes]:
+    """The scene as the filter leaves it, with every default but the net."""
+    return pictures(inpainted(scene.frames, [*raw(pix_fmt="gray"), mask_file]))
+
+
+def test_what_was_seen_before_is_behind_the_box_to_the_sample(scene: Scene, plain: list[bytes]) -> None:
+    assert len(plain) == FRAMES
+    for number in range(REVEALED, FRAMES):
+        assert plain[number] == scene.truth[number], number
+
+
+def test_nothing_is_touched_outside_the_grown_mask(scene: Scene, plain: list[bytes]) -> None:
+    for number, (before, after) in enumerate(zip(scene.frames, plain, strict=True)):
+        outside = ~scene.grown(number)
+        assert np.array_equal(luma(before)[outside], luma(after)[outside]), number
+        # A chroma sample may change when one of its four luma samples may.
+        free = outside.reshape(HEIGHT // 2, 2, WIDTH // 2, 2).all((1, 3))
+        for a, b in zip(
+            *(tools.planes(f, WIDTH, HEIGHT, "yuv420p")[1:] for f in (before, after)), strict=True
+        ):
+            assert np.array_equal(a[free], b[free]), number
+
+
+def test_the_object_is_gone_from_the_first_frame_on(scene: Scene, plain: list[bytes]) -> None:
+    inside = scene.masks[0] > 0
+    assert np.abs(luma(plain[0])[inside].astype(int) - 235).min() > 20
+
+
+def test_lookahead_shows_the_true_background_from_the_first_frame_on(scene: Scene, mask_file: Path) -> None:
+    done = inpainted(scene.frames, [*raw(pix_fmt="gray"), mask_file], lookahead=REVEALED)
+    assert pictures(done) == scene.truth
+
+
+@pytest.mark.parametrize("pix_fmt", FORMATS)
+def test_every_format_keeps_the_background_to_the_sample(scene: Scene, mask_file: Path, pix_fmt: str) -> None:
+    form = f"format={pix_fmt}"
+    done = inpainted(scene.frames, [*raw(pix_fmt="gray"), mask_file], before=form, after=form)
+    wanted = tools.run(*raw(), "-", "-vf", form, "-f", "rawvideo", "-", stdin=b"".join(scene.truth)).stdout
+    expected = tools.frames(wanted, WIDTH, HEIGHT, pix_fmt)
+    places = 6 if pix_fmt == "p010le" else 0  # a converter may leave something below the ten bits
+    for number in range(REVEALED, FRAMES):
+        pair = (tools.planes(f[number], WIDTH, HEIGHT, pix_fmt) for f in (pictures(done, pix_fmt), expected))
+        for plane, wanted_plane in zip(*pair, strict=True):
+            assert np.array_equal(plane >> places, wanted_plane >> places), number
+
+
+@pytest.mark.parametrize("pix_fmt", FORMATS)
+@pytest.mark.parametrize("size", ["97x65", "64x48"])
+def test_odd_sizes_are_filled_to_the_last_sample(pix_fmt: str, size: str) -> None:
+    # The last picture of three is covered in its corner; the two before have shown what is there.
+    width, height = map(int, size.split("x"))
+    crop = f"crop={width}:{height}:exact=1"
+    source = tools.pattern(width, height, pix_fmt).replace("N*5", "0").replace("d=0.2", "d=0.3")
+    before = tools.filtered(source, crop, pix_fmt=pix_fmt)
+    chain = options_of(rect=f"{width - 20}|{height - 20}|20|20", enable="'gte(t,0.2)'", mesh="1x1")
+    assert tools.filtered(source, f"{crop},{chain}", pix_fmt=pix_fmt) == before
+
+
+def test_two_runs_and_any_number_of_threads_give_the_same_bytes(
+    scene: Scene, mask_file: Path, plain: list[bytes]
+) -> None:
+    for threads in (1, 3):
+        done = inpainted(scene.frames, [*raw(pix_fmt="gray"), mask_file], threads=threads)
+        assert pictures(done) == plain, threads
+
+
+# --- masks from a second input ---
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [
+        "format=yuv420p,setparams=range=tv",
+        "scale=out_range=tv,format=yuv420p,setparams=range=tv",
+        "format=gray10le",
+        "format=yuv444p",
+        "format=rgb24",
+    ],
+)
+def test_a_mask_of_any_format_and_range_means_the_same(
+    scene: Scene, mask_file: Path, plain: list[bytes], tmp_path: Path, chain: str
+) -> None:
+    coded = tmp_path / "mask.mkv"
+    tools.run(*raw(pix_fmt="gray"), mask_file, "-vf", chain, "-c:v", "ffv1", coded)
+    assert pictures(inpainted(scene.frames, ["-i", coded])) == plain
+
+
+def test_a_mask_of_another_size_is_stretched_over_the_picture(
+    scene: Scene, plain: list[bytes], tmp_path: Path
+) -> None:
+    small = tmp_path / "small.gray"
+    small.write_bytes(b"".join(mask[::4, ::4].tobytes() for mask in scene.masks))
+    done = inpainted(scene.frames, [*raw(f"{WIDTH // 4}x{HEIGHT // 4}", "gray"), small])
+    assert pictures(done) == plain
+
+
+def test_a_mask_of_another_rate_is_the_one_that_is_valid_at_a_frames_time(
+    scene: Scene, tmp_path: Path
+) -> None:
+    slow = scene.write_masks(tmp_path / "slow.gray", 2)
+    held = tmp_path / "held.gray"
+    held.write_bytes(b"".join(scene.masks[number // 2 * 2].tobytes() for number in range(FRAMES)))
+    twice = inpainted(scene.frames, [*raw(pix_fmt="gray"), held])
+    assert pictures(inpainted(scene.frames, [*raw(pix_fmt="gray", rate="5"), slow])) == pictures(twice)
+
+
+def test_a_mask_of_a_higher_rate_is_looked_up_too(scene: Scene, plain: list[bytes], tmp_path: Path) -> None:
+    fast = tmp_path / "fast.gray"
+    nothing = np.zeros((HEIGHT, WIDTH), np.uint8).tobytes()
+    fast.write_bytes(b"".join(mask.tobytes() + 2 * nothing for mask in scene.masks))
+    assert pictures(inpainted(scene.frames, [*raw(pix_fmt="gray", rate="30"), fast])) == plain
+
+
+def covered(frames: Sequence[bytes], value: int = 235) -> list[bool]:
+    """For each frame whether the box of the first mask is gone (its centre is not of its colour)."""
+    return [bool(luma(frame)[64, 28] != value) for frame in frames]
+
+
+def still(scene: Scene) -> list[bytes]:
+    """The first frame, again and again."""
+    return scene.frames[:1] * FRAMES
+
+
+def test_a_mask_that_ends_early_is_held(scene: Scene, tmp_path: Path) -> None:
+    one = Scene([], [], scene.masks[:1]).write_masks(tmp_path / "one.gray")
+    done = inpainted(still(scene), [*raw(pix_fmt="gray"), one])
+    assert covered(pictures(done)) == [True] * FRAMES
+
+
+@pytest.mark.parametrize(
+    ("option", "frames", "gone"),
+    [
+        ("eof_action=pass", FRAMES, 3),
+        ("repeatlast=0", FRAMES, 3),
+        ("shortest=1", 3, 3),
+        ("eof_action=endall", 3, 3),
+    ],
+)
+@pytest.mark.parametrize("lookahead", [0, 2])
+def test_what_happens_after_a_masks_end_can_be_chosen(
+    scene: Scene, tmp_path: Path, option: str, frames: int, gone: int, lookahead: int
+) -> None:
+    three = Scene([], [], scene.masks[:1] * 3).write_masks(tmp_path / "three.gray")
+    name, value = option.split("=")
+    done = inpainted(still(scene), [*raw(pix_fmt="gray"), three], lookahead=lookahead, **{name: value})
+    out = pictures(done)
+    assert len(out) == frames
+    assert out[gone:] == still(scene)[gone:frames]
+    if lookahead == 0:  # else the frames after the mask's end show the box as background
+        assert covered(out) == [True] * gone + [False] * (frames - gone)
+
+
+def test_a_mask_that_is_longer_adds_no_frame(scene: Scene, mask_file: Path) -> None:
+    done = inpainted(scene.frames[:5], [*raw(pix_fmt="gray"), mask_file], lookahead=2)
+    assert len(pictures(done)) == 5
+
+
+def test_a_mask_that_starts_late_holds_before_too(scene: Scene, tmp_path: Path) -> None:
+    late = Scene([], [], scene.masks[:1] * 6).write_masks(tmp_path / "late.gray")
+    done = inpainted(still(scene), ["-itsoffset", "0.4", *raw(pix_fmt="gray"), late])
+    assert covered(pictures(done)) == [True] * FRAMES
+
+
+def test_a_mask_input_without_a_frame_is_an_error(scene: Scene, tmp_path: Path) -> None:
+    (tmp_path / "empty.gray").write_bytes(bytes(WIDTH * HEIGHT))
+    mask = [*raw(pix_fmt="gray"), tmp_path / "empty.gray"]
+    chain = f"[1:v]trim=end_frame=0[mask];[0:v][mask]{options_of()}"
+    done = tools.run(*raw(), "-", *mask, "-filter_complex", chain, "-f", "null", "-",
+                     stdin=scene.frames[0], check=False)  # fmt: skip
+    assert done.returncode > 0
+    (sentence,) = tools.errors(done)
+    assert "mask input ended before it gave a frame" in sentence
+    assert "-loop 1" in sentence
+
+
+def test_without_a_mask_at_all_ffmpeg_says_that_an_input_is_missing(scene: Scene) -> None:
+    done = tools.run(*raw(), "-", "-vf", options_of(), "-f", "null", "-", stdin=scene.frames[0], check=False)
+    assert done.returncode > 0
+    assert "it had 2 input(s)" in tools.said(done)
+    done = tools.run(*raw(), "-", "-filter_complex", f"[0:v]{options_of()}", "-f", "null", "-",
+                     stdin=scene.frames[0], check=False)  # fmt: skip
+    assert done.returncode > 0
+    assert "Cannot find a matching stream for unlabeled input pad" in tools.said(done)
+
+
+@pytest.mark.parametrize("lookahead", [0, 3])
+def test_a_change_of_size_in_mid_stream_keeps_the_mask_on(tmp_path: Path, lookahead: int) -> None:
+    clips = b""
+    for size in ("64x48", "96x64"):
+        clip = tmp_path / f"{size}.h264"
+        tools.run(
+            "-f", "lavfi", "-i", f"color=white:s={size}:r=25:d=0.4", "-c:v", "libx264", "-bf", "0", clip
+        )
+        clips += clip.read_bytes()
+    chain = (
+        f"[0:v][1:v]{options_of(lookahead=lookahead, show='mask')},signalstats,"
+        "metadata=print:key=lavfi.signalstats.SATMAX:file=-"
+    )
+    done = tools.run("-f", "h264", "-i", "-", "-f", "lavfi", "-i", "color=white:s=16x16:r=25:d=3",
+                     "-filter_complex", chain, "-noautoscale", "-f", "null", "-", stdin=clips)  # fmt: skip
+    tinted = [float(value) for value in re.findall(r"SATMAX=([\d.]+)", done.stdout.decode())]
+    assert len(tinted) == 20
+    assert min(tinted) > 5  # the whole picture is hole, and shown as such
+
+
+# --- boxes ---
+
+
+def test_rect_and_a_mask_of_the_same_box_give_the_same_bytes(scene: Scene, tmp_path: Path) -> None:
+    box = scene.masks[3]
+    mask = Scene([], [], [box] * FRAMES).write_masks(tmp_path / "box.gray")
+    wanted = pictures(inpainted(scene.frames, [*raw(pix_fmt="gray"), mask]))
+    for rect in ("52|40|24|48", r"52\\:40\\:24\\:48", "'52|40|24|20,52|60|24|28'"):
+        assert pictures(inpainted(scene.frames, rect=rect)) == wanted, rect
+
+
+def sidecar(path: Path) -> Path:
+    """The scene's masks as a boxes file."""
+    lines = [f"{number} {16 + 12 * number} 40 24 48" for number in range(FRAMES)]
+    path.write_text("# frame x y w h\n" + "\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("lookahead", [0, 2])
+def test_a_file_of_boxes_goes_by_the_number_of_the_frame(
+    scene: Scene, mask_file: Path, tmp_path: Path, lookahead: int
+) -> None:
+    boxes = sidecar(tmp_path / "boxes.txt")
+    wanted = inpainted(scene.frames, [*raw(pix_fmt="gray"), mask_file], lookahead=lookahead)
+    assert inpainted(scene.frames, boxes=boxes, lookahead=lookahead).stdout == wanted.stdout
+
+
+def test_a_frame_without_a_line_has_no_box(scene: Scene, tmp_path: Path) -> None:
+    boxes = tmp_path / "boxes.txt"
+    boxes.write_text("0 16 40 24 48\n1 16 40 24 48\n")
+    out = pictures(inpainted(still(scene), boxes=boxes))
+    assert covered(out) == [True] * 2 + [False] * (FRAMES - 2)
+    assert out[2:] == scene.frames[:1] * (FRAMES - 2)
+
+
+@pytest.mark.parametrize(
+    ("rect", "words"),
+    [
+        ("", ["empty"]),
+        ("10|10|0|20", ["width", "0"]),
+        ("10|10|20|-3", ["height", "-3"]),
+        ("10|10|20", ["3 numbers"]),
+        ("10|10|20|x", ["x", "height"]),
+        ("'1|1|2|2,10|10|0|20'", ["box 2"]),
+    ],
+)
+def test_boxes_that_are_none_are_refused(rect: str, words: list[str]) -> None:
+    refused(KIND, f"model=none:rect={rect}", *words)
+
+
+@pytest.mark.parametrize("rect", ["192|0|20|20", "-30|0|20|20", "0|500|1|1"])
+def test_boxes_outside_the_picture_change_nothing_and_are_warned_about(scene: Scene, rect: str) -> None:
+    done = inpainted(scene.frames, rect=rect)
+    assert pictures(done) == scene.frames
+    (warning,) = tools.warnings(done)
+    assert f"no box of rect={rect} lies in the picture, which is {SIZE}" in warning
+
+
+def test_boxes_over_the_border_are_cut_there(scene: Scene) -> None:
+    frames = scene.frames[:3]
+    done = inpainted(frames, rect="-10|-10|30|30", dilate=0)
+    assert not tools.warnings(done)
+    for before, after in zip(frames, pictures(done), strict=True):
+        changed = luma(before) != luma(after)
+        assert changed[:20, :20].any()
+        changed[:20, :20] = False
+        assert not changed.any()
+
+
+@pytest.mark.parametrize(
+    ("lines", "number"),
+    [
+        ("0 1 2 3 4\n1 1 2 3\n", 2),
+        ("# boxes\n\n0 1 2 0 4\n", 3),
+        ("0 1 2 3 4\n1 1 2 three 4\n", 2),
+        ("5 1 2 3 4\n4 1 2 3 4\n", 2),
+        ("-1 1 2 3 4\n", 1),
+    ],
+    ids=["short", "zero area", "no number", "out of order", "negative frame"],
+)
+def test_a_bad_line_of_a_boxes_file_is_named(tmp_path: Path, lines: str, number: int) -> None:
+    boxes = tmp_path / "boxes.txt"
+    boxes.write_text(lines)
+    refused(KIND, f"model=none:boxes={boxes}", "boxes.txt", f"line {number}")
+
+
+def test_a_boxes_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    refused(KIND, f"model=none:boxes={tmp_path}/none.txt", "none.txt")
+
+
+def test_a_boxes_file_that_touches_no_frame_is_warned_about(scene: Scene, tmp_path: Path) -> None:
+    boxes = tmp_path / "boxes.txt"
+    boxes.write_text("0 500 500 10 10\n100 10 10 10 10\n")
+    done = inpainted(scene.frames, boxes=boxes)
+    assert pictures(done) == scene.frames
+    (warning,) = tools.warnings(done)
+    assert f"boxes.txt lay in one of the {FRAMES} frames" in warning
+
+
+# --- nets ---
+
+
+def test_the_net_paints_what_no_frame_has_shown(scene: Scene, tmp_path: Path) -> None:
+    net = inpaint_bundle(tmp_path / "colour")
+    done = inpainted(still(scene)[:2], model=net, rect="52|40|24|48", dilate=0, feather=0)
+    for frame in pictures(done):
+        inside = luma(frame)[44:84, 56:72].astype(float)
+        wanted = 16 + 219 * (PAINTED[0] + 0.5)
+        assert abs(inside.mean() - wanted) < 6
+
+
+def test_a_failed_painting_is_an_error_and_never_a_frame(scene: Scene, tmp_path: Path) -> None:
+    net = inpaint_bundle(tmp_path / "colour")
+    done = inpainted(
+        scene.frames, model=net, backend="dummy", device="fail=1", rect="52|40|24|48", check=False
+    )
+    assert done.returncode > 0
+    assert pictures(done) == []
+    assert len(tools.errors(done)) == 1
+    assert "inference 1 failed" in tools.errors(done)[0]
+
+
+def test_a_segmenter_makes_the_masks(scene: Scene, tmp_path: Path) -> None:
+    net = bright_bundle(tmp_path / "bright")
+    dark = [bytes(luma(frame) // 2 + 8) + frame[WIDTH * HEIGHT :] for frame in scene.frames]
+    for number, mask in enumerate(scene.masks):
+        plane = np.frombuffer(dark[number], np.uint8).copy()
+        plane[: WIDTH * HEIGHT][mask.ravel() > 0] = 235
+        dark[number] = plane.tobytes()
+    done = inpainted(dark, segment=net)
+    out = pictures(done)
+    assert len(out) == FRAMES
+    assert max(int(luma(frame).max()) for frame in out[REVEALED:]) < 200
+    assert np.array_equal(luma(out[-1])[:, :80], luma(dark[-1])[:, :80])
+
+
+def test_a_model_for_another_task_is_refused_as_a_segmenter(tmp_path: Path) -> None:
+    net = inpaint_bundle(tmp_path / "colour")
+    refused(KIND, f"model=none:segment={net}", "'inpaint'", "segment", "'segment'")
+    refused(KIND, f"model={bright_bundle(tmp_path / 'bright')}", "'segment'", "'inpaint'")
+    refused(KIND, "model=none:segment=no_such_net", "no_such_net")
+
+
+# --- hard pictures ---
+
+
+@pytest.mark.parametrize("lookahead", [0, 2])
+def test_a_mask_that_covers_everything_gives_a_picture(scene: Scene, lookahead: int) -> None:
+    done = inpainted(scene.frames, rect=f"0|0|{WIDTH}|{HEIGHT}", lookahead=lookahead)
+    assert len(pictures(done)) == FRAMES
+    assert not tools.errors(done)
+
+
+def test_a_mask_that_covers_everything_for_a_while_shows_what_was_there(scene: Scene) -> None:
+    done = inpainted(scene.truth, rect=f"0|0|{WIDTH}|{HEIGHT}", enable="'between(t,0.3,0.5)'")
+    assert pictures(done)[-1] == scene.truth[-1]
+    assert len(pictures(done)) == FRAMES
+
+
+def test_pictures_without_texture_stay_as_they_are() -> None:
+    flat = b"".join(
+        bytes([code]) * count for code, count in ((100, WIDTH * HEIGHT), (120, CHROMA), (140, CHROMA))
+    )
+    assert pictures(inpainted([flat] * 6, rect="50|30|40|40")) == [flat] * 6
+
+
+def test_after_a_cut_nothing_of_the_scene_before_is_shown(scene: Scene) -> None:
+    other = packed(255 - texture(WIDTH, HEIGHT, 77) // 2, 50)
+    hole = scene.masks[FRAMES // 2] > 0
+    plane = np.frombuffer(other, np.uint8).copy()
+    plane[: WIDTH * HEIGHT][hole.ravel()] = 16
+    frames = scene.truth[: FRAMES // 2] + [plane.tobytes()] * (FRAMES // 2)
+    rect = f"{16 + 6 * FRAMES}|40|24|48"
+    done = inpainted(frames, rect=rect)
+    first = luma(pictures(done)[FRAMES // 2])[hole].astype(float)
+    around = luma(other)[scene.grown(FRAMES // 2, 12) & ~scene.grown(FRAMES // 2)].astype(float)
+    assert abs(first.mean() - around.mean()) < 30
+    assert not np.array_equal(first, luma(scene.truth[0])[hole])
+    assert " 1 cuts" in tools.said(verbose(frames, rect=rect))
+
+
+def verbose(frames: Sequence[bytes], **options: Any) -> tools.Done:
+    """As :func:`inpainted`, with what the filter says at level verbose."""
+    return tools.run("-v", "level+verbose", *raw(), "-", "-vf", options_of(**options), "-f", "rawvideo", "-",
+                     stdin=b"".join(frames))  # fmt: skip
+
+
+# --- options ---
+
+
+def test_the_statistics_are_said_at_the_end(scene: Scene) -> None:
+    text = tools.said(verbose(scene.frames, rect="52|40|24|48"))
+    assert re.search(
+        rf"\[verbose\] {FRAMES} frames, [\d.]+ fps in all; ms a frame: track [\d.]+, solve [\d.]+, "
+        r"fill [\d.]+, paint [\d.]+; 0 cuts, \d+ paintings; memory [\d.]+ MiB",
+        text,
+    )
+    assert re.search(r"the last frame: \d+ of \d+ features agree, [\d.]+ samples from the mesh; cost ", text)
+
+
+def test_it_says_once_what_it_took(scene: Scene) -> None:
+    done = inpainted(scene.frames, rect="52|40|24|48", mesh="8x5", lookahead=2, dilate=3, feather=1)
+    text = tools.said(done)
+    assert text.count(f"inpainting {SIZE}: mesh 8x5, lookahead 2, dilate 3, feather 1") == 1
+
+
+@pytest.mark.parametrize("show", ["mask", "mesh", "tracks", "age"])
+@pytest.mark.parametrize("pix_fmt", FORMATS)
+def test_show_draws_how_it_comes_about(scene: Scene, show: str, pix_fmt: str) -> None:
+    form = f"format={pix_fmt}"
+    options: dict[str, Any] = {"before": form, "after": form, "rect": "52|40|24|48"}
+    result = pictures(inpainted(scene.frames, **options), pix_fmt)
+    drawn = pictures(inpainted(scene.frames, show=show, **options), pix_fmt)
+    assert len(drawn) == FRAMES
+    assert drawn[-1] != result[-1]
+
+
+def test_enable_lets_frames_through_and_learns_from_them(scene: Scene) -> None:
+    frames = scene.truth[:5] + scene.frames[5:]  # the box appears in frame 5, at 76
+    out = pictures(inpainted(frames, rect="76|40|24|48", enable="'between(t,0.5,0.5)'"))
+    assert out[:5] + out[6:] == frames[:5] + frames[6:]
+    assert out[5] == scene.truth[5]
+
+
+def test_enable_holds_for_a_segmenter_too(scene: Scene, tmp_path: Path) -> None:
+    net = bright_bundle(tmp_path / "bright")
+    done = inpainted(scene.frames, segment=net, enable="'gte(t,5)'", lookahead=2)
+    assert pictures(done) == scene.frames
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ("mesh=foo", "foo"),
+        ("mesh=0x4", "0x4"),
+        ("lookahead=65", "lookahead"),
+        ("lookahead=-1", "lookahead"),
+        ("dilate=65", "dilate"),
+        ("feather=-1", "feather"),
+        ("show=cats", "cats"),
+    ],
+)
+def test_nonsense_values_are_refused(options: str, word: str) -> None:
+    refused(KIND, f"model=none:{options}", word, said_by_us=False)
+
+
+@pytest.mark.parametrize("mesh", ["33x2", "2x19", "1280x720"])
+def test_a_mesh_that_is_too_fine_is_refused(mesh: str) -> None:
+    refused(KIND, f"model=none:mesh={mesh}", f"mesh={mesh}", "32x18")
+
+
+@pytest.mark.parametrize("mesh", ["1x1", "32x18"])
+def test_the_coarsest_and_the_finest_mesh_know_what_stands_still(
+    scene: Scene, mask_file: Path, mesh: str
+) -> None:
+    done = inpainted(scene.frames, [*raw(pix_fmt="gray"), mask_file], mesh=mesh)
+    assert pictures(done)[REVEALED:] == scene.truth[REVEALED:]
+
+
+def test_drain_lets_out_what_lookahead_holds(scene: Scene) -> None:
+    holding = options_of(rect="52|40|24|48", lookahead=3)
+    chain = f"sendcmd=c='0.6 mesh_inpaint drain',showinfo@in,{holding},showinfo@out"
+    done = tools.run(*raw(), "-", "-vf", chain, "-f", "null", "-", stdin=b"".join(scene.frames))
+    order = re.findall(r"^\[showinfo@(in|out) @ \S+\] \[info\] n: *(\d+)", tools.said(done), re.MULTILINE)
+    assert order[:5] == [("in", "0"), ("in", "1"), ("in", "2"), ("in", "3"), ("out", "0")]
+    assert order[-4:] == [("in", "10"), ("out", "10"), ("in", "11"), ("out", "11")]
