@@ -41,9 +41,11 @@ using Block = Eigen::Matrix<double, 8, 8>;
 using Vector8 = Eigen::Matrix<double, 8, 1>;
 
 constexpr double nominal_lines = 720;
-// Weights of the options' 1 against a feature's.
-constexpr double shape_unit = 0.15;
-constexpr double time_unit = 0.2;
+// Weights of the options' 1 against a feature's. The mesh is the softer the more parallax there is: where the
+// global motion explains everything, bending could only follow the features' noise.
+constexpr double stiff = 0.2;
+constexpr double soft = 0.02;
+constexpr double time_unit = 0.05;
 
 constexpr int least_for_mesh = 12; // inliers; fewer give the global motion only
 constexpr int least_for_trust = 4; // inliers
@@ -85,6 +87,7 @@ struct Solver::State {
     int agree();
     void shape_blocks(const Eigen::Matrix3d &homography);
     void predict();
+    double prior_weight() const;
     bool minimise(double stiffness);
     void reweight(double robust_scale);
     bool bend(const MotionFit &fit);
@@ -114,6 +117,7 @@ struct Solver::State {
     std::vector<int> bucket_begin, bucket_order;
     std::vector<Eigen::Vector2d> bucket_median;
     std::vector<double> median_scratch;
+    double parallax = 0; ///< root mean square of the medians, samples
 
     Eigen::SparseMatrix<double> normal; ///< lower triangle
     Eigen::SimplicialLDLT<Eigen::SparseMatrix<double>, Eigen::Lower> ldlt;
@@ -122,6 +126,7 @@ struct Solver::State {
     std::vector<Block> shape, block;
     Eigen::VectorXd right, solved, last, predicted;
     double stiffness_used = 0;
+    bool bent_before = false; ///< `last` is of the picture before
     Eigen::Matrix3d last_homography = Eigen::Matrix3d::Identity();
 
     std::vector<Memory> memory, newer_memory; ///< by id
@@ -238,7 +243,7 @@ bool Solver::State::stands(const MotionFit &fit) const {
     }
     if (fit.motion == Motion::identity)
         return 2 * resting >= from.size();
-    const double allowed = std::max(limit, std::min(2 * fit.spread, 3 * limit));
+    const double allowed = std::max(limit, std::min(3 * fit.spread, 4 * limit));
     for (int row = 0; row <= 2; row++)
         for (int column = 0; column <= 2; column++) {
             const Eigen::Vector2d at(0.5 * column * (width - 1), 0.5 * row * (height - 1));
@@ -304,6 +309,8 @@ int Solver::State::agree() {
         std::nth_element(median_scratch.begin(), middle, median_scratch.end());
         return *middle;
     };
+    double squares = 0;
+    int filled = 0;
     for (int b = 0; b < buckets; b++) {
         if (bucket_begin[static_cast<std::size_t>(b)] == bucket_begin[static_cast<std::size_t>(b) + 1])
             continue;
@@ -319,9 +326,13 @@ int Solver::State::agree() {
                 continue;
             bucket_median[static_cast<std::size_t>(b)] = {median(0, left, end, top, bottom),
                                                           median(1, left, end, top, bottom)};
+            squares += bucket_median[static_cast<std::size_t>(b)].squaredNorm();
+            filled++;
             break;
         }
     }
+
+    parallax = std::sqrt(squares / std::max(filled, 1));
 
     int agreeing = 0;
     weight.resize(count);
@@ -387,6 +398,11 @@ void Solver::State::predict() {
     }
     const double factor = square > 1e-9 ? std::clamp(both / square, -1.5, 1.5) : 0.0;
     predicted = factor * last;
+}
+
+// Without a picture before, next to nothing; never quite, as the deformation knows no absolute place.
+double Solver::State::prior_weight() const {
+    return 1e-4 + (bent_before ? options.time / SolverOptions().time * time_unit : 0.0);
 }
 
 bool Solver::State::minimise(double stiffness) {
@@ -466,11 +482,12 @@ bool Solver::State::bend(const MotionFit &fit) {
         return false;
     shape_blocks(fit.matrix);
     predict();
-    const double stiffness = std::max(options.shape, 1e-3) * shape_unit;
+    const double relative = 2 * parallax / unit;
+    const double stiffness =
+        std::max(options.shape, 1e-3) * std::max(stiff / (1 + relative * relative), soft);
     if (!minimise(stiffness))
         return false;
-    const int rounds = std::max(options.iterations, 1);
-    for (int i = 0; i < rounds; i++) {
+    for (int i = 0; i + 1 < options.iterations; i++) {
         // From wide to the wanted scale: what the first, quadratic, solution only half followed is not lost.
         reweight(scale * std::max(4.0 / (1 << std::min(i, 2)), 1.0));
         if (!minimise(stiffness))
@@ -508,7 +525,7 @@ void Solver::State::report(const MotionFit &fit, bool bent, Solution &solution) 
             solution.cost_shape +=
                 stiffness_used * d.dot(shape[static_cast<std::size_t>(cell)] * d) / square_scale;
         }
-        solution.cost_time = options.time * time_unit * (solved - predicted).squaredNorm() / square_scale;
+        solution.cost_time = prior_weight() * (solved - predicted).squaredNorm() / square_scale;
     }
     solution.trusted = fit.motion != Motion::identity && solution.inliers >= least_for_trust &&
                        solution.inliers >= share_for_trust * static_cast<double>(from.size());
@@ -545,6 +562,7 @@ Solution Solver::State::solve(std::span<const Match> matches) {
         last = solved;
     else
         last.setZero();
+    bent_before = bent;
     last_homography = fit.matrix;
     remember(matches, standing);
     return solution;
@@ -562,6 +580,7 @@ Solution Solver::solve(std::span<const Match> matches) {
 void Solver::reset() {
     state_->memory.clear();
     state_->last.setZero();
+    state_->bent_before = false;
     state_->last_homography.setIdentity();
 }
 
