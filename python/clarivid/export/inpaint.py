@@ -152,6 +152,9 @@ def source(state: Mapping[str, Any], name: str, scores: Mapping[str, Any], summa
             parameter.copy_(parameter.half())
     net.eval()
     runs = [*state.get("history", []), summary_of(state)]
+    commands = [command_of("inpaint", run) for run in runs]
+    if state.get("teacher"):
+        commands[-1] += f" --teacher runs/{state['teacher']}/best.pt"
     validation = {"validation": state["score"]} if state["score"] else {}
     x = probe()
     return Source(
@@ -161,7 +164,7 @@ def source(state: Mapping[str, Any], name: str, scores: Mapping[str, Any], summa
         net=net,
         build=partial(build_onnx, net, name),
         strength=False,
-        training=training_of(runs, state["sources"], [command_of("inpaint", run) for run in runs]),
+        training=training_of(runs, state["sources"], commands),
         scores={**validation, **scores},
         summary=summary or "Paints what is behind a person or an object that is taken out of a picture.",
         cost=f"at its best size, {BEST_SIZE} luma samples along the long side of 16:9",
