@@ -116,3 +116,18 @@ def fixed_size_net(path: Path) -> Path:
     ]
     constants = {"shape": np.array([1, 3 * 64 * 64], np.int64), "back": np.array([1, 3, 64, 64], np.int64)}
     return _save(path, nodes, constants, (3, 3), {}, size=(64, 64))
+
+
+def flat_paint_net(path: Path) -> Path:
+    """Layout yuv420_s2d_mask: the input, with one colour (0.25, -0.125, 0.125) in the blocks of hole."""
+    take = np.zeros((6, 7, 1, 1), np.float32)
+    take[range(6), range(6)] = 1
+    take[:4, 6], take[4, 6], take[5, 6] = 0.25, -0.125, 0.125
+    nodes = [helper.make_node("Conv", ["input", "take"], ["output"])]
+    metadata = {
+        "clarivid.name": "flat",
+        "clarivid.task": "inpaint",
+        "clarivid.layout": "yuv420_s2d_mask",
+        "clarivid.scale": "1",
+    }
+    return _save(path, nodes, {"take": take}, (7, 6), metadata)
