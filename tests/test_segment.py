@@ -150,7 +150,7 @@ def shown_mask(planes: tuple[NDArray[np.uint8], ...], **options: Any) -> NDArray
     show = Inpainter("none", segment=NEAR, show="mask", dilate=0, **options)
     out = show(planes, matrix="bt601", siting="centre")
     changed = [a != b for a, b in zip(out, planes, strict=True)]
-    return changed[0] | (changed[1] | changed[2]).repeat(2, 0).repeat(2, 1)
+    return np.asarray(changed[0] | (changed[1] | changed[2]).repeat(2, 0).repeat(2, 1))
 
 
 @pytest.mark.skipif(not hasattr(_core, "Inpainter"), reason="the library is older than these sources")
