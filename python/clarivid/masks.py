@@ -365,6 +365,10 @@ class PersonMasks:
         tensor = np.ascontiguousarray(rows @ planes @ columns.T)[None]
         return np.asarray(self._net([tensor])[0][0, 0], np.float32)
 
+    def reset(self) -> None:
+        """Forget the pictures before: the next one begins another video."""
+        self._smooth = None
+
     def push(self, frame: Frame) -> NDArray[np.float32]:
         """As :meth:`probability`, smoothed with the pictures before."""
         now = self.probability(frame)

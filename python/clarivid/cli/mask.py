@@ -26,8 +26,9 @@ Look at the masks, then use them:
 moving   The median over time is the background; what differs from it is the mask, with its shadow. The camera
          must stand. What stands still for half of the clip counts as background, so give it a clip that is
          long enough for everybody to walk on. Things that only sway (tape, leaves) are found as well.
-person   A small net finds people; the camera may move. segment_person is for people who fill a third of the
-         picture's height or more, segment_person_far for those from a fifteenth to a third of it.
+person   A small net finds people; the camera may move. segment_person is for somebody who fills half of the
+         picture's height or more, segment_person_far for people of a sixth to a half of it (of those of a
+         tenth it finds three in four).
 """
 
 
