@@ -131,3 +131,19 @@ def flat_paint_net(path: Path) -> Path:
         "clarivid.scale": "1",
     }
     return _save(path, nodes, {"take": take}, (7, 6), metadata)
+
+
+def random_paint_net(path: Path) -> Path:
+    """Layout yuv420_s2d_mask: a random mixture of what lies around, which shows any shift."""
+    random = np.random.default_rng(9)
+    constants = {
+        "w1": random.normal(0, 0.2, (16, 7, 5, 5)).astype(np.float32),
+        "w2": random.normal(0, 0.2, (6, 16, 3, 3)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["input", "w1"], ["a"], pads=[2, 2, 2, 2]),
+        helper.make_node("Tanh", ["a"], ["b"]),
+        helper.make_node("Conv", ["b", "w2"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Tanh", ["c"], ["output"]),
+    ]
+    return _save(path, nodes, constants, (7, 6), {"clarivid.task": "inpaint"})
