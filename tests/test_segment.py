@@ -18,6 +18,7 @@ from clarivid import _core, models
 from clarivid.errors import InputError, ModelError
 from clarivid.export import segment, tflite
 from clarivid.masks import PersonMasks, iou
+from clarivid.paths import cache_dir
 
 NEAR, FAR = "segment_person", "segment_person_far"
 
@@ -251,6 +252,18 @@ def test_a_file_that_is_no_net_is_refused_with_a_sentence(tmp_path: Path) -> Non
     path.write_bytes(struct.pack("<I4s", 4000, b"TFL3"))
     with pytest.raises(InputError, match="cannot be read as"):
         tflite.read(path)
+
+
+@pytest.mark.parametrize(("name", "published"), [(NEAR, "selfie-landscape"), (FAR, "selfie-general")])
+def test_export_makes_the_shipped_graph_again(name: str, published: str, tmp_path: Path) -> None:
+    packages = cache_dir() / "packages"
+    if not (packages / "pypi-mediapipe-0.10.14").is_dir() or not list(packages.glob("pypi-ai-edge-litert-*")):
+        pytest.skip("the packages mediapipe and ai-edge-litert are not in the cache")
+    shipped = models.find_model(name).card
+    size = shipped["input"]["width"], shipped["input"]["height"]
+    card = segment.export(published, name, tmp_path / name, size)
+    assert card["files"] == shipped["files"]
+    assert card["parity"]["fp32"] == shipped["parity"]["fp32"]
 
 
 @pytest.mark.parametrize(

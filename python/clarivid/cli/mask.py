@@ -45,23 +45,31 @@ person   A small net finds people; the camera may move. segment_person is for so
 @click.option("--model", default="segment_person", show_default=True, help="With person: the net.")
 @click.option(
     "--sensitivity",
-    type=float,
+    type=click.FloatRange(0.1, 10),
     default=1.0,
     show_default=True,
-    help="With moving: 0.1..10; 2 finds what differs half as much.",
+    help="With moving: 2 finds what differs half as much.",
 )
 @click.option(
     "--smallest",
-    type=float,
+    type=click.FloatRange(0, 100),
     default=0.015,
     show_default=True,
     help="With moving: percent of the picture; what is smaller is taken for noise.",
 )
 @click.option(
-    "--grow", type=int, default=2, show_default=True, help="With moving: samples that masks grow by, 0..64."
+    "--grow",
+    type=click.IntRange(0, 64),
+    default=2,
+    show_default=True,
+    help="With moving: samples that masks grow by.",
 )
 @click.option(
-    "--threads", type=int, default=0, show_default=True, help="With person: CPU threads, 0 for all."
+    "--threads",
+    type=click.IntRange(0, 1024),
+    default=0,
+    show_default=True,
+    help="With person: CPU threads, 0 for all.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
@@ -78,7 +86,8 @@ def command(
     """Write a grey video of IN's size, rate and length: white where something is to vanish.
 
     It is lossless (FFV1), for the second input of the filter mesh_inpaint and for clarivid run. Masks are
-    made at 768 samples (moving) or at the net's size (person), and stretched.
+    made at 768 samples (moving) or at the net's size (person), and stretched. Where IN's frames are not
+    spaced evenly (screen recordings, some phones) make them so first: masks come at IN's mean rate.
     """
     from clarivid.cli._progress import bar
     from clarivid.mask_video import write_masks
