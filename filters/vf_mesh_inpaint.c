@@ -111,7 +111,6 @@ static av_cold int open_net(AVFilterContext *ctx)
     static const char *const ours[] = { "inpaint_v1_fast", "inpaint_v1" };
     MeshInpaintContext *s = ctx->priv;
     const char *name = s->common.model_name;
-    int ret;
 
     if (name && !strcmp(name, "none"))
         return 0;
@@ -120,15 +119,15 @@ static av_cold int open_net(AVFilterContext *ctx)
         clv_model *model = NULL;
 
         for (int i = 0; i < FF_ARRAY_ELEMS(ours) && !model; i++) {
-            ret = clv_model_open(s->common.clv, ours[i], &model);
+            int ret = clv_model_open(s->common.clv, ours[i], &model);
             if (ret < 0 && ret != CLV_ERR_NOT_FOUND)
                 return ff_clarivid_failure(ctx, ret);
             name = ours[i];
         }
         if (!model) {
-            av_log(ctx, AV_LOG_ERROR, "neither %s nor %s is installed: set model= to a bundle for the task "
-                   "'inpaint', or model=none to diffuse what no frame has shown\n", ours[0], ours[1]);
-            return AVERROR(ENOENT);
+            av_log(ctx, AV_LOG_WARNING, "no model for inpainting was found (looked for %s and %s): what was never "
+                   "seen is diffused from around; model=none says that this is meant\n", ours[0], ours[1]);
+            return 0;
         }
         clv_model_close(&model);
     }
