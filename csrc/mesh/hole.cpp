@@ -36,13 +36,12 @@ void dilate(uint8_t *bytes, int width, int height, int radius, Box &box, uint8_t
         uint8_t *row = scratch + static_cast<size_t>(y) * width;
         std::memset(row + to.x0, 0, static_cast<size_t>(to.width()));
         for (int x = box.x0; x < box.x1;) {
-            if (!from[x]) {
-                x++;
-                continue;
-            }
-            int end = x + 1;
-            while (end < box.x1 && from[end])
-                end++;
+            const void *found = std::memchr(from + x, 1, static_cast<size_t>(box.x1 - x));
+            if (!found)
+                break;
+            x = static_cast<int>(static_cast<const uint8_t *>(found) - from);
+            found = std::memchr(from + x, 0, static_cast<size_t>(box.x1 - x));
+            const int end = found ? static_cast<int>(static_cast<const uint8_t *>(found) - from) : box.x1;
             const int first = std::max(x - radius, 0);
             std::memset(row + first, 1, static_cast<size_t>(std::min(end + radius, width) - first));
             x = end;

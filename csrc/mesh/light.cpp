@@ -7,9 +7,10 @@
 namespace clv::mesh {
 namespace {
 
-constexpr int kSamples = 1200;       ///< of the picture that its light is told from, about
+constexpr int kSamples = 900;        ///< of the picture that its light is told from, about
 constexpr size_t kEnough = 64;       ///< samples that determine a light
 constexpr float kDeadZone = 0.4F;    ///< change in codes of 8 bit that is none
+constexpr double kSignificant = 4;   ///< errors of the fit that a change must exceed
 constexpr float kFlat = 1.0F;        ///< spread in codes of 8 bit that determines no gain
 constexpr float kSkirtScale = 10.0F; ///< difference in codes of 8 bit at which it begins not to be light
 constexpr float kSkirtLimit = 32.0F; ///< ... and beyond which it is certainly something else
@@ -64,6 +65,7 @@ Light robust_fit(std::vector<Pair> &pairs, float unit) {
     const auto middle = errors.begin() + static_cast<ptrdiff_t>(errors.size() / 2);
     std::nth_element(errors.begin(), middle, errors.end());
     Light light{1, *middle};
+    double error = 0; // of the fit, standard deviation
     for (int round = 0; round < 3 && pairs.size() >= kEnough; round++) {
         errors.clear();
         for (const Pair &pair : pairs)
@@ -80,10 +82,17 @@ Light robust_fit(std::vector<Pair> &pairs, float unit) {
         if (kept.size() < kEnough)
             break;
         light = fit(kept, unit);
+        error = 0;
+        for (const Pair &pair : kept) {
+            const double left = pair.now - (light.gain * pair.past + light.offset);
+            error += left * left;
+        }
+        error = std::sqrt(error) / static_cast<double>(kept.size());
     }
+    const double dead_zone = std::max<double>(kDeadZone * unit, kSignificant * error);
     const Moments m = moments(pairs);
     for (const double at : {m.mean_past - 2 * m.spread_past, m.mean_past + 2 * m.spread_past})
-        if (std::abs(light.gain * at + light.offset - at) > kDeadZone * unit)
+        if (std::abs(light.gain * at + light.offset - at) > dead_zone)
             return light;
     return {};
 }
@@ -102,20 +111,21 @@ void collect(const Frame &past, const Field &field, const Frame &now,
             if (here[column] != Origin::seen)
                 continue;
             const Point at(2 * static_cast<float>(column) + 0.5F, 2 * static_cast<float>(row) + 0.5F);
-            const Point from = at + field.at(at);
-            const int x = static_cast<int>(std::floor(from.x() * 0.5F + 0.25F));
-            const int y = static_cast<int>(std::floor(from.y() * 0.5F + 0.25F));
+            const Point way = field.at(at);
+            const Point from = at + way;
+            const int x = floor_of(from.x() * 0.5F + 0.25F);
+            const int y = floor_of(from.y() * 0.5F + 0.25F);
             if (x < 0 || y < 0 || x >= shape.block_columns() || y >= shape.block_rows() ||
                 past.origins(y)[x] != Origin::seen)
                 continue;
-            const int luma_x = std::min(2 * x, shape.width - 1);
-            const int luma_y = std::min(2 * y, shape.height - 1);
-            pairs[0].push_back({static_cast<float>(past.row<Sample>(0, luma_y)[luma_x]),
-                                static_cast<float>(now.row<Sample>(0, 2 * row)[2 * column])});
-            for (int plane = 1; plane < 3; plane++)
+            for (int plane = 0; plane < 3; plane++) {
+                const int x_now = plane == 0 ? 2 * column : column;
+                const int y_now = plane == 0 ? 2 * row : row;
+                const float share = plane == 0 ? 1 : 0.5F;
                 pairs[static_cast<size_t>(plane)].push_back(
-                    {static_cast<float>(past.row<Sample>(plane, y)[x]),
-                     static_cast<float>(now.row<Sample>(plane, row)[column])});
+                    {sample_at<Sample>(past, plane, x_now, y_now, way * share),
+                     static_cast<float>(now.row<Sample>(plane, y_now)[x_now])});
+            }
         }
     }
 }
@@ -229,8 +239,8 @@ void Membrane::spread(const Box &region, const Field &back) {
                     const Point at((static_cast<float>(x) + 0.5F) * kSide,
                                    (static_cast<float>(y) + 0.5F) * kSide);
                     const Point from = (at + back.at(at)) / kSide;
-                    const int px = static_cast<int>(std::floor(from.x()));
-                    const int py = static_cast<int>(std::floor(from.y()));
+                    const int px = floor_of(from.x());
+                    const int py = floor_of(from.y());
                     if (px >= last.x0 && px < last.x1 && py >= last.y0 && py < last.y1)
                         value += kPast * (before_[plane][static_cast<size_t>(py) * columns_ + px] - value);
                 }

@@ -19,7 +19,7 @@ constexpr std::array kSchedule{1, 2, 3, 4, 6, 8, 11, 16, 22, 32, 44, 64};
 
 /// The block that a point of luma lies in.
 int block_of(float luma) {
-    return static_cast<int>(std::floor(luma * 0.5F + 0.25F));
+    return floor_of(luma * 0.5F + 0.25F);
 }
 
 } // namespace
@@ -357,11 +357,10 @@ void Memory::draw_row(int row, Frame &canvas) const {
             column++;
         const Slot &from = slots_[static_cast<size_t>(slot)];
         for (int y = 2 * row; y < std::min(2 * row + 2, shape_.height); y++)
-            resample(*from.frame, from.field, from.lights[0], 0, y, 2 * first,
-                     std::min(2 * column, shape_.width), canvas.row<Sample>(0, y));
-        for (int plane = 1; plane < 3; plane++)
-            resample(*from.frame, from.field, from.lights[static_cast<size_t>(plane)], plane, row, first,
-                     column, canvas.row<Sample>(plane, row));
+            resample_luma(*from.frame, from.field, from.lights[0], y, 2 * first,
+                          std::min(2 * column, shape_.width), canvas.row<Sample>(0, y));
+        resample_chroma(*from.frame, from.field, from.lights[1], from.lights[2], row, first, column,
+                        canvas.row<Sample>(1, row), canvas.row<Sample>(2, row));
     }
 }
 

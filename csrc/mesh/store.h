@@ -24,6 +24,12 @@ namespace clv::mesh {
 
 inline constexpr int kBorder = 8;
 
+/// Without a call: std::floor is one where the processor may be any.
+inline int floor_of(float value) {
+    const int whole = static_cast<int>(value);
+    return whole - (static_cast<float>(whole) > value ? 1 : 0);
+}
+
 /// How much a block of a frame is worth as background, in rising order.
 enum class Origin : uint8_t {
     unknown, ///< the object

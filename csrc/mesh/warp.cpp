@@ -95,18 +95,26 @@ struct Source {
     Light light;
 };
 
-/// Samples first + [0, count) of row y; `dx`, `dy`: the way, in phases.
+constexpr int kPiece = 128;
+
+/// Samples first + [0, count) of row y, count <= kPiece; `dx`, `dy`: the way in luma samples, `phases` of
+/// which make one.
 template <typename Sample>
 [[gnu::always_inline]] inline void filter_samples(const Source<Sample> &from, int first, int y, int count,
-                                                  const float *dx, const float *dy, Sample *to) {
+                                                  const float *dx, const float *dy, float phases,
+                                                  Sample *to) {
     const bool lit = !from.light.none();
+    int qx[kPiece];
+    int qy[kPiece];
     for (int i = 0; i < count; i++) {
-        const int qx = (first + i) * kPhases + static_cast<int>(dx[i]);
-        const int qy = y * kPhases + static_cast<int>(dy[i]);
-        const int phase_x = qx & (kPhases - 1);
-        const int phase_y = qy & (kPhases - 1);
-        const Sample *at = from.origin + std::clamp(qy >> 6, -4, from.max_y) * from.stride +
-                           std::clamp(qx >> 6, -5, from.max_x);
+        qx[i] = (first + i) * kPhases + static_cast<int>(std::floor(dx[i] * phases + 0.5F));
+        qy[i] = y * kPhases + static_cast<int>(std::floor(dy[i] * phases + 0.5F));
+    }
+    for (int i = 0; i < count; i++) {
+        const int phase_x = qx[i] & (kPhases - 1);
+        const int phase_y = qy[i] & (kPhases - 1);
+        const Sample *at = from.origin + std::clamp(qy[i] >> 6, -4, from.max_y) * from.stride +
+                           std::clamp(qx[i] >> 6, -5, from.max_x);
         const bool whole = (phase_x | phase_y) == 0;
         if (whole && !lit) {
             to[i] = *at;
@@ -126,16 +134,24 @@ template <typename Sample>
 #endif
 
 CLV_CLONES void filter_row(const Source<uint8_t> &from, int first, int y, int count, const float *dx,
-                           const float *dy, uint8_t *to) {
-    filter_samples(from, first, y, count, dx, dy, to);
+                           const float *dy, float phases, uint8_t *to) {
+    filter_samples(from, first, y, count, dx, dy, phases, to);
 }
 
 CLV_CLONES void filter_row(const Source<uint16_t> &from, int first, int y, int count, const float *dx,
-                           const float *dy, uint16_t *to) {
-    filter_samples(from, first, y, count, dx, dy, to);
+                           const float *dy, float phases, uint16_t *to) {
+    filter_samples(from, first, y, count, dx, dy, phases, to);
 }
 
 #undef CLV_CLONES
+
+template <typename Sample>
+Source<Sample> source_of(const Frame &from, int plane, const Light &light) {
+    const Shape &shape = from.shape();
+    return {from.row<Sample>(plane, 0),          from.stride(plane),
+            shape.plane_width(plane) + 1,        shape.plane_height(plane) + 3,
+            static_cast<float>(shape.maximum()), light};
+}
 
 } // namespace
 
@@ -156,8 +172,8 @@ Field::Field(const Shape &shape, const Mesh &mesh) : Field(shape) {
 Point Field::at(Point point) const {
     const float u = point.x() * (1.F / kStep);
     const float v = point.y() * (1.F / kStep);
-    const int column = std::clamp(static_cast<int>(std::floor(u)), 0, columns_ - 2);
-    const int row = std::clamp(static_cast<int>(std::floor(v)), 0, rows_ - 2);
+    const int column = std::clamp(floor_of(u), 0, columns_ - 2);
+    const int row = std::clamp(floor_of(v), 0, rows_ - 2);
     const float t = v - static_cast<float>(row);
     return mix(mix(node(column, row), node(column, row + 1), t),
                mix(node(column + 1, row), node(column + 1, row + 1), t), u - static_cast<float>(column));
@@ -165,25 +181,29 @@ Point Field::at(Point point) const {
 
 void Field::row(float x, float y, float step, int count, float *dx, float *dy) const {
     const float v = y * (1.F / kStep);
-    const int row = std::clamp(static_cast<int>(std::floor(v)), 0, rows_ - 2);
+    const int row = std::clamp(floor_of(v), 0, rows_ - 2);
     const float t = v - static_cast<float>(row);
     for (int i = 0; i < count;) {
         const float u = (x + static_cast<float>(i) * step) * (1.F / kStep);
-        const int column = std::clamp(static_cast<int>(std::floor(u)), 0, columns_ - 2);
+        const int column = std::clamp(floor_of(u), 0, columns_ - 2);
         // Up to the next column of nodes; the last cell has no end.
         int end = count;
         if (column < columns_ - 2) {
             const float border = static_cast<float>((column + 1) * kStep);
             end = std::min(count, std::max(i + 1, static_cast<int>(std::ceil((border - x) / step))));
         }
-        const Point left = mix(node(column, row), node(column, row + 1), t);
-        const Point slope = mix(node(column + 1, row), node(column + 1, row + 1), t) - left;
+        const Point *upper = &node(column, row);
+        const Point *lower = &node(column, row + 1);
+        const float left_x = upper[0].x() + t * (lower[0].x() - upper[0].x());
+        const float left_y = upper[0].y() + t * (lower[0].y() - upper[0].y());
+        const float slope_x = upper[1].x() + t * (lower[1].x() - upper[1].x()) - left_x;
+        const float slope_y = upper[1].y() + t * (lower[1].y() - upper[1].y()) - left_y;
         const float du = step * (1.F / kStep);
         const float u0 = x * (1.F / kStep) - static_cast<float>(column);
         for (; i < end; i++) {
             const float s = u0 + static_cast<float>(i) * du;
-            dx[i] = left.x() + s * slope.x();
-            dy[i] = left.y() + s * slope.y();
+            dx[i] = left_x + s * slope_x;
+            dy[i] = left_y + s * slope_y;
         }
     }
 }
@@ -227,32 +247,52 @@ bool Field::is_identity() const {
 }
 
 template <typename Sample>
-void resample(const Frame &from, const Field &field, const Light &light, int plane, int y, int first,
-              int last, Sample *to) {
-    constexpr int kPiece = 128;
+void resample_luma(const Frame &from, const Field &field, const Light &light, int y, int first, int last,
+                   Sample *to) {
     float dx[kPiece];
     float dy[kPiece];
-    const Shape &shape = from.shape();
-    const Source<Sample> source{from.row<Sample>(plane, 0),          from.stride(plane),
-                                shape.plane_width(plane) + 1,        shape.plane_height(plane) + 3,
-                                static_cast<float>(shape.maximum()), light};
-    // A chroma sample sits at the middle of its block, whatever the siting: it is the same in all pictures.
-    const float scale = plane == 0 ? 1 : 2;
-    const float centre = plane == 0 ? 0 : 0.5F;
-    const float phases = kPhases / scale;
+    const auto source = source_of<Sample>(from, 0, light);
     for (int begin = first; begin < last; begin += kPiece) {
         const int count = std::min(last - begin, kPiece);
-        field.row(static_cast<float>(begin) * scale + centre, static_cast<float>(y) * scale + centre, scale,
-                  count, dx, dy);
-        for (int i = 0; i < count; i++) {
-            dx[i] = std::floor(dx[i] * phases + 0.5F);
-            dy[i] = std::floor(dy[i] * phases + 0.5F);
-        }
-        filter_row(source, begin, y, count, dx, dy, to + begin);
+        field.row(static_cast<float>(begin), static_cast<float>(y), 1, count, dx, dy);
+        filter_row(source, begin, y, count, dx, dy, kPhases, to + begin);
     }
 }
 
-template void resample<uint8_t>(const Frame &, const Field &, const Light &, int, int, int, int, uint8_t *);
-template void resample<uint16_t>(const Frame &, const Field &, const Light &, int, int, int, int, uint16_t *);
+template <typename Sample>
+void resample_chroma(const Frame &from, const Field &field, const Light &light_u, const Light &light_v, int y,
+                     int first, int last, Sample *to_u, Sample *to_v) {
+    float dx[kPiece];
+    float dy[kPiece];
+    const auto source_u = source_of<Sample>(from, 1, light_u);
+    const auto source_v = source_of<Sample>(from, 2, light_v);
+    for (int begin = first; begin < last; begin += kPiece) {
+        const int count = std::min(last - begin, kPiece);
+        // A chroma sample sits at the middle of its block, whatever the siting: it is the same in all
+        // pictures.
+        field.row(2 * static_cast<float>(begin) + 0.5F, 2 * static_cast<float>(y) + 0.5F, 2, count, dx, dy);
+        filter_row(source_u, begin, y, count, dx, dy, kPhases / 2.F, to_u + begin);
+        filter_row(source_v, begin, y, count, dx, dy, kPhases / 2.F, to_v + begin);
+    }
+}
+
+template <typename Sample>
+float sample_at(const Frame &from, int plane, int x, int y, Point way) {
+    const int qx = x * kPhases + floor_of(way.x() * kPhases + 0.5F);
+    const int qy = y * kPhases + floor_of(way.y() * kPhases + 0.5F);
+    const int row = std::clamp(qy >> 6, -4, from.shape().plane_height(plane) + 3);
+    const int column = std::clamp(qx >> 6, -5, from.shape().plane_width(plane) + 1);
+    return filtered(from.row<Sample>(plane, row) + column, from.stride(plane), qx & (kPhases - 1),
+                    qy & (kPhases - 1));
+}
+
+template float sample_at<uint8_t>(const Frame &, int, int, int, Point);
+template float sample_at<uint16_t>(const Frame &, int, int, int, Point);
+template void resample_luma(const Frame &, const Field &, const Light &, int, int, int, uint8_t *);
+template void resample_luma(const Frame &, const Field &, const Light &, int, int, int, uint16_t *);
+template void resample_chroma(const Frame &, const Field &, const Light &, const Light &, int, int, int,
+                              uint8_t *, uint8_t *);
+template void resample_chroma(const Frame &, const Field &, const Light &, const Light &, int, int, int,
+                              uint16_t *, uint16_t *);
 
 } // namespace clv::mesh

@@ -57,16 +57,19 @@ struct Light {
     bool none() const { return gain == 1 && offset == 0; }
 };
 
-/// Writes samples [first, last) of row `y` of a plane: those of `from` at where `field` takes them, in the
-/// light of now. Spline36, six samples each way; where the way is whole samples, exact copies. The way is
+/// Writes samples [first, last) of row `y` of the luma plane: those of `from` at where `field` takes them, in
+/// the light of now. Spline36, six samples each way; where the way is whole samples, exact copies. The way is
 /// rounded to 1/64 of a sample. Codes are clamped to the format's.
 template <typename Sample>
-void resample(const Frame &from, const Field &field, const Light &light, int plane, int y, int first,
-              int last, Sample *to);
+void resample_luma(const Frame &from, const Field &field, const Light &light, int y, int first, int last,
+                   Sample *to);
+/// The same for both chroma planes.
+template <typename Sample>
+void resample_chroma(const Frame &from, const Field &field, const Light &light_u, const Light &light_v, int y,
+                     int first, int last, Sample *to_u, Sample *to_v);
 
-extern template void resample<uint8_t>(const Frame &, const Field &, const Light &, int, int, int, int,
-                                       uint8_t *);
-extern template void resample<uint16_t>(const Frame &, const Field &, const Light &, int, int, int, int,
-                                        uint16_t *);
+/// The sample of a plane at (x, y) + `way`, in samples of the plane; resampled likewise.
+template <typename Sample>
+float sample_at(const Frame &from, int plane, int x, int y, Point way);
 
 } // namespace clv::mesh
