@@ -14,8 +14,10 @@
 namespace clv {
 namespace {
 
-constexpr int kBestSize = 512;    // for nets that do not say theirs
-constexpr double kContext = 2.0;  // width of what the net sees over the width of the hole
+constexpr int kBestSize = 512; // for nets that do not say theirs
+// Width of what the net sees over the width of the hole. More makes all that it sees smaller: 1.5 and 2 are
+// equal for holes as high as the picture, and 1.5 is 0.3 dB better for smaller ones (inpaint_v1_fast).
+constexpr double kContext = 1.5;
 constexpr int kPositionRows = 8;  // of the net, that one task gathers
 constexpr int kPictureRows = 16;  // that one task writes
 constexpr double kTouches = 1e-6; // of a sample: less of it in an area is a rounding error

@@ -16,9 +16,9 @@ namespace clv {
 
 /// Paints holes with a net of the task "inpaint" (docs/models.md, layout yuv420_s2d_mask). The net runs at
 /// one size, which is compiled once: the picture's shape, with the card's best_size as its long side. What it
-/// sees is the hole with about as much picture around it, made smaller by averaging areas if it is too large;
-/// smaller holes get more picture around them, nothing is made larger. What it paints is made larger again by
-/// cubic interpolation, and only the hole is written.
+/// sees is the hole and a margin, a quarter of its size on each side, made smaller by averaging areas if it
+/// is too large; smaller holes get more picture around them, nothing is made larger. What it paints is made
+/// larger again by cubic interpolation, and only the hole is written.
 class NetPainter final : public mesh::Painter {
 public:
     /// `format`: of the pictures that excerpts come from; planar. `context` and `pool` must outlive the

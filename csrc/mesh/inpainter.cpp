@@ -163,8 +163,9 @@ void Inpainter::State::paint(const FramePtr &now) {
         for (int column = memory.region().x0; column < memory.region().x1; column++)
             if (now->origins(row)[column] == Origin::unknown && memory.at(column, row).slot < 0)
                 unknown.include(column, row);
-    // An excerpt: what is around tells what belongs there.
-    const int around = std::max({16, unknown.width() / 2, unknown.height() / 2});
+    // An excerpt: what is around tells what belongs there. A net sees a part of the picture's shape that is
+    // higher and wider than the hole: around one that is high, that takes more than twice its height.
+    const int around = std::max(16, 3 * std::max(unknown.width(), unknown.height()) / 2);
     const Box box = unknown.grown(around, shape.block_columns(), shape.block_rows());
     const int width = std::min(2 * box.x1, shape.width) - 2 * box.x0;
     const int height = std::min(2 * box.y1, shape.height) - 2 * box.y0;

@@ -2,8 +2,8 @@
 """How the library has an inpainting net paint a hole (csrc/core/net_painter.cpp), by the book, in numpy.
 
 It is what ``clarivid parity`` compares the library with; nothing else runs it. The net is called once, at one
-size: the picture's shape with the card's ``input.best_size`` as its long side. It sees the hole with as much
-picture around it, averaged down where that is too large; what it paints goes back by cubic interpolation.
+size: the picture's shape with the card's ``input.best_size`` as its long side. It sees the hole
+and a margin, averaged down where that is too large; what it paints goes back by cubic interpolation.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
-CONTEXT = 2.0  # width of what the net sees over the width of the hole
+CONTEXT = 1.5  # width of what the net sees over the width of the hole
 BEST_SIZE = 512  # for cards that do not say theirs
 _TOUCHES = 1e-6
 

@@ -328,13 +328,14 @@ void a_large_hole_is_seen_smaller_and_painted_at_its_size(const Folder &folder) 
     Inpainter run(host, painter_bundle(folder, 64), format, dummy());
     EXPECT_SAYS(host.logged, "paints at 64x48 for pictures of 128x96");
     Picture picture(format), before(format);
-    // Twice the hole is 80 columns: the net sees columns 24..104, each of its samples 1.25 of ours.
-    const auto mask = Mask(128, 96).box(44, 30, 40, 30);
+    // The hole with its margins has 96 columns: the net sees columns 16..112, each of its samples 1.5 of
+    // ours.
+    const auto mask = Mask(128, 96).box(32, 24, 64, 48);
     EXPECT(paint(run, picture, mask) == CLV_OK);
     int wrong = 0;
     for (int y = 0; y < 96; y++)
         for (int x = 0; x < 128; x++) {
-            const double ramp = 16 * 4 + 219 * 4 * (x + 0.5 - 24) / 1.25 / 64;
+            const double ramp = 16 * 4 + 219 * 4 * (x + 0.5 - 16) / 1.5 / 64;
             // Two of the net's samples from the border the cubic takes in what lies around the hole.
             const bool inside = mask.at(x, y) && mask.at(x - 3, y - 3) && mask.at(x + 3, y + 3);
             if (inside)
