@@ -30,7 +30,8 @@ public:
     /// The identity.
     Mesh(Grid grid, int width, int height);
     /// `displacements`: row by row, grid.vertices() of them; empty for none.
-    Mesh(Grid grid, int width, int height, const Eigen::Matrix3d &homography, std::vector<Point> displacements);
+    Mesh(Grid grid, int width, int height, const Eigen::Matrix3d &homography,
+         std::vector<Point> displacements);
 
     Point operator()(Point point) const;
     /// The map of row `y` at columns [first, last): the inner loop of everything that is warped.

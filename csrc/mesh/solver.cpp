@@ -33,6 +33,7 @@
 #include <Eigen/SparseCholesky>
 
 #include "mesh/homography.h"
+#include "mesh/luma.h"
 
 namespace clv::mesh {
 namespace {
@@ -50,15 +51,16 @@ constexpr double time_unit = 0.05;
 constexpr int least_for_mesh = 12; // inliers; fewer give the global motion only
 constexpr int least_for_trust = 4; // inliers
 constexpr double share_for_trust = 0.3;
-constexpr double still = 0.1;            // samples at 720 lines; less motion than this is none
+constexpr double still = 0.035;          // reduced samples; less motion than this is none
 constexpr double moving_share = 0.2;     // of features that may move while the camera is taken to stand
 constexpr double global_threshold = 2.0; // samples at 720 lines: of the global motion's inliers
 constexpr double inlier_limit = 2.0;     // robust scales
 
 // The cells whose median a feature is held against: 5x5 of about 16x9 cells, a sixth of the picture, or more
-// where features are few. What moves by itself and is smaller than half of that is in the minority
-// everywhere.
+// where features are few or the picture ends. What moves by itself and is smaller than half of that is in the
+// minority.
 constexpr int bucket_reach = 2;
+constexpr int least_buckets = 20;
 constexpr int least_neighbours = 24;
 
 // Where a feature lies in the grid.
@@ -110,6 +112,7 @@ struct Solver::State {
     std::vector<Eigen::Vector2d> residual; ///< to - H from
     std::vector<InGrid> where;
     std::vector<double> weight;
+    std::vector<uint8_t> agrees; ///< with the features around it
     std::vector<int> bucket;
 
     // Of the buckets, into which features are sorted to find neighbours.
@@ -234,7 +237,7 @@ void Solver::State::remember(std::span<const Match> matches, bool standing) {
 // Whether the camera stands: the global motion is less than can be measured, and so is that of nearly all
 // features (a camera that moves past something near leaves the far majority where it was).
 bool Solver::State::stands(const MotionFit &fit) const {
-    const double limit = still * unit;
+    const double limit = still * reduction_of(width, height);
     std::size_t moving = 0, resting = 0;
     for (std::size_t i = 0; i < from.size(); i++) {
         const double square = static_cast<double>((to[i] - from[i]).squaredNorm());
@@ -243,7 +246,7 @@ bool Solver::State::stands(const MotionFit &fit) const {
     }
     if (fit.motion == Motion::identity)
         return 2 * resting >= from.size();
-    const double allowed = std::max(limit, std::min(3 * fit.spread, 4 * limit));
+    const double allowed = std::clamp(3 * fit.spread, limit, 2 * limit);
     for (int row = 0; row <= 2; row++)
         for (int column = 0; column <= 2; column++) {
             const Eigen::Vector2d at(0.5 * column * (width - 1), 0.5 * row * (height - 1));
@@ -322,7 +325,9 @@ int Solver::State::agree() {
             for (int y = top; y <= bottom; y++)
                 found += bucket_begin[static_cast<std::size_t>(y * bucket_columns + end) + 1] -
                          bucket_begin[static_cast<std::size_t>(y * bucket_columns + left)];
-            if (found < least_neighbours && reach < bucket_columns + bucket_rows)
+            const bool enough =
+                found >= least_neighbours && (end - left + 1) * (bottom - top + 1) >= least_buckets;
+            if (!enough && reach < bucket_columns + bucket_rows)
                 continue;
             bucket_median[static_cast<std::size_t>(b)] = {median(0, left, end, top, bottom),
                                                           median(1, left, end, top, bottom)};
@@ -336,10 +341,12 @@ int Solver::State::agree() {
 
     int agreeing = 0;
     weight.resize(count);
+    agrees.resize(count);
     for (std::size_t i = 0; i < count; i++) {
         const Eigen::Vector2d &usual = bucket_median[static_cast<std::size_t>(bucket[i])];
         const double limit = 2 * scale + 0.4 * usual.norm();
         const bool does = (residual[i] - usual).squaredNorm() < limit * limit;
+        agrees[i] = does;
         weight[i] = does ? 1 : 0;
         agreeing += does;
     }
@@ -446,11 +453,13 @@ bool Solver::State::minimise(double stiffness) {
 }
 
 void Solver::State::reweight(double robust_scale) {
-    const double square_scale = robust_scale * robust_scale;
     for (std::size_t i = 0; i < from.size(); i++) {
         const double square = (residual[i] - displacement_at(where[i], solved)).squaredNorm();
-        const double t = square_scale / (square_scale + square);
-        weight[i] = t < 0.05 ? 0.0 : t * t; // beyond four scales nothing pulls at all
+        // Those that disagree with their neighbours come in only when the mesh has come to them by itself;
+        // else a handful of them without anybody else in their cells would bend it bit by bit.
+        const double s = agrees[i] ? robust_scale : std::min(robust_scale, scale);
+        const double t = s * s / (s * s + square);
+        weight[i] = t < (agrees[i] ? 0.05 : 0.2) ? 0.0 : t * t; // beyond four scales nothing pulls at all
     }
 }
 

@@ -19,7 +19,7 @@ struct SolverOptions {
 };
 
 struct Solution {
-    Mesh mesh; ///< from the current picture to the previous one
+    Mesh mesh;                ///< from the current picture to the previous one
     std::vector<bool> inlier; ///< of each match
     int inliers = 0;
     double residual = 0; ///< root mean square reprojection error of the inliers, luma samples

@@ -30,9 +30,9 @@ struct Match {
 };
 
 struct TrackerOptions {
-    int per_cell = 3;         ///< features wanted in each cell of a 16x9 grid, spread evenly
-    int window = 11;          ///< side of the patch in reduced samples, odd
-    int levels = 4;           ///< of the pyramid
+    int per_cell = 3;            ///< features wanted in each cell of a 16x9 grid, spread evenly
+    int window = 11;             ///< side of the patch in reduced samples, odd
+    int levels = 4;              ///< of the pyramid
     float backward_limit = 0.5F; ///< largest forward-backward distance in reduced samples
 };
 

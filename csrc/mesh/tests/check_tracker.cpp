@@ -7,9 +7,9 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cmath>
 #include <cstring>
+#include <ctime>
 #include <memory>
 
 #include <Eigen/LU>
@@ -38,8 +38,11 @@ void note(Report &report, bool good, const std::string &what) {
     report.expect(good, what);
 }
 
+// Of this thread on its core, so that neighbours on a busy machine do not count.
 double seconds() {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+    timespec now{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
 // Luma and hole of the full picture to a mesh, as the inpainter does it.
@@ -320,23 +323,24 @@ void check_hole(Report &report) {
          "a moving hole: error worst " + text(worst) + ", features near it " + std::to_string(inside));
 }
 
-// A third of the picture shows something else in each picture: its features are outliers.
+// Nearly a third of the picture is covered by things that move by themselves and are in no hole.
 void check_clutter(Report &report) {
     constexpr int width = 1280, height = 720;
     const Texture background(7), other(8);
     Chain chain(width, height);
-    double worst = 0;
+    Error error; // of the worst picture
     int followed = 0, inliers = 0;
     for (int n = 0; n < 4; n++) {
         const auto camera = [](int m) { return motion(width, height, 9.0 * m, 3.0 * m, 0.2 * m); };
         const Plane picture = render(width, height, [&](double x, double y) {
-            // Patches of 40 samples in a chequer of 3, each drifting its own way.
-            const int i = static_cast<int>(x / 70), j = static_cast<int>(y / 70);
+            for (int i = 0; i < 12; i++) { // squares of 150 samples, four by three
+                const double left = 60 + 310 * (i % 4) + (i * 7 % 11 - 5) * n;
+                const double top = 40 + 235 * (i / 4) + (i * 5 % 13 - 6) * n;
+                if (x > left && x < left + 150 && y > top && y < top + 150)
+                    return static_cast<double>(other(x - left + 100 * i, y - top));
+            }
             const Eigen::Vector2d at = apply(camera(n), x, y);
-            if ((i + 2 * j) % 3)
-                return static_cast<double>(background(at.x(), at.y()));
-            const double vx = (i * 7 + j * 3) % 11 - 5, vy = (i * 5 + j * 11) % 13 - 6;
-            return static_cast<double>(other(x + vx * n, y + vy * n));
+            return static_cast<double>(background(at.x(), at.y()));
         });
         const Solution solution = chain.next(picture);
         if (!n)
@@ -344,12 +348,13 @@ void check_clutter(Report &report) {
         followed += static_cast<int>(chain.tracks.matches.size());
         inliers += solution.inliers;
         const Eigen::Matrix3d truth = camera(n - 1).inverse() * camera(n);
-        worst = std::max(
-            worst, error_of(solution.mesh, [&](double x, double y) { return apply(truth, x, y); }).worst);
+        const Error now = error_of(solution.mesh, [&](double x, double y) { return apply(truth, x, y); });
+        error = {std::max(error.mean, now.mean), std::max(error.worst, now.worst)};
     }
-    note(report, worst < 0.5,
-         "a third of the picture moves its own way: error worst " + text(worst) + ", " +
-             std::to_string(inliers) + " inliers of " + std::to_string(followed));
+    // Where one of them hangs over the border there is no telling.
+    note(report, error.mean < 0.2 && error.worst < 3,
+         "nearly a third of the picture moves its own way: error mean " + text(error.mean) + ", worst " +
+             text(error.worst) + "; " + std::to_string(inliers) + " inliers of " + std::to_string(followed));
 }
 
 void check_still(Report &report) {
