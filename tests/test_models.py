@@ -65,6 +65,12 @@ def test_a_folder_without_a_card_is_no_bundle(tmp_path: Path) -> None:
         ({"task": None}, "task"),
         ({"layout": "yuv444"}, "layout"),
         ({"normalisation": "imagenet"}, "normalisation"),
+        ({"layout": "yuv420_s2d_mask"}, "belong together"),
+        ({"task": "inpaint"}, "belong together"),
+        ({"task": "inpaint", "layout": "yuv420_s2d_mask", "normalisation": None}, "normalisation"),
+        ({"task": "segment"}, 'must be "rgb" for the task "segment"'),
+        ({"input": {"best_size": 8}}, r"input.best_size"),
+        ({"input": {"width": 5000}}, r"input.width"),
         ({"scale": 7}, "scale"),
         ({"scale": True}, "scale"),
         ({"scale": "2"}, "scale"),
@@ -95,6 +101,14 @@ def test_a_card_that_is_no_json_object_is_refused(make_bundle: Any, text: str) -
 
 def test_layouts_other_than_ours_need_no_normalisation(make_bundle: Any) -> None:
     assert models.load_model(make_bundle(layout="rgb", normalisation=None, scale=4)).scale == 4
+
+
+def test_cards_of_nets_that_paint_and_that_find_people_are_read(make_bundle: Any) -> None:
+    sizes = {"multiple_of": 16, "best_size": 512}
+    paints = make_bundle("paints", task="inpaint", layout="yuv420_s2d_mask", scale=1, input=sizes)
+    assert models.load_model(paints).task == "inpaint"
+    finds = make_bundle("finds", task="segment", layout="rgb", scale=1, input={"width": 256, "height": 144})
+    assert models.load_model(finds).layout == "rgb"
 
 
 def test_verify_names_the_file_whose_digest_differs(make_bundle: Any) -> None:
