@@ -7,7 +7,7 @@
 namespace clv::mesh {
 namespace {
 
-constexpr int kSamples = 900;        ///< of the picture that its light is told from, about
+constexpr int kSamples = 600;        ///< of the picture that its light is told from, about
 constexpr size_t kEnough = 64;       ///< samples that determine a light
 constexpr float kDeadZone = 0.4F;    ///< change in codes of 8 bit that is none
 constexpr double kSignificant = 4;   ///< errors of the fit that a change must exceed

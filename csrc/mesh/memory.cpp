@@ -336,8 +336,12 @@ void Memory::tidy() {
             Slot &slot = slots_[static_cast<size_t>(i)];
             if (!slot.frame)
                 continue;
+            // Each slot's turn comes at every other picture: light changes slowly, or all at once, which the
+            // step from the picture before tells.
+            const bool turn =
+                slot.time == now_->time - 1 || (now_->time + i) % 2 == 0 || slot.time >= now_->time;
             Lights lights;
-            if (match_lights(*slot.frame, slot.field, *now_, lights))
+            if (turn && match_lights(*slot.frame, slot.field, *now_, lights))
                 slot.lights = lights;
             else if (stepped)
                 slot.lights = chained(slot.lights, step);

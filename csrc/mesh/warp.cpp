@@ -103,9 +103,9 @@ template <typename Sample>
 [[gnu::always_inline]] inline void filter_samples(const Source<Sample> &from, int first, int y, int count,
                                                   const float *dx, const float *dy, float phases,
                                                   Sample *to) {
-    const bool lit = !from.light.none();
     int qx[kPiece];
     int qy[kPiece];
+    float value[kPiece];
     for (int i = 0; i < count; i++) {
         qx[i] = (first + i) * kPhases + static_cast<int>(std::floor(dx[i] * phases + 0.5F));
         qy[i] = y * kPhases + static_cast<int>(std::floor(dy[i] * phases + 0.5F));
@@ -115,15 +115,14 @@ template <typename Sample>
         const int phase_y = qy[i] & (kPhases - 1);
         const Sample *at = from.origin + std::clamp(qy[i] >> 6, -4, from.max_y) * from.stride +
                            std::clamp(qx[i] >> 6, -5, from.max_x);
-        const bool whole = (phase_x | phase_y) == 0;
-        if (whole && !lit) {
-            to[i] = *at;
-            continue;
-        }
-        const float value = whole ? static_cast<float>(*at) : filtered(at, from.stride, phase_x, phase_y);
-        to[i] = static_cast<Sample>(
-            std::clamp(value * from.light.gain + from.light.offset, 0.F, from.maximum) + 0.5F);
+        value[i] =
+            (phase_x | phase_y) == 0 ? static_cast<float>(*at) : filtered(at, from.stride, phase_x, phase_y);
     }
+    const Light light = from.light;
+    const float maximum = from.maximum;
+    for (int i = 0; i < count; i++)
+        to[i] = static_cast<Sample>(
+            static_cast<int>(std::clamp(value[i] * light.gain + light.offset, 0.F, maximum) + 0.5F));
 }
 
 // The loader picks the best for the processor; all give the same bits, as nothing is fused.
