@@ -65,7 +65,8 @@ typedef struct MeshInpaintContext {
     int nb_held;
 
     int64_t frame_number;       ///< of the next frame
-    int64_t first_time;         ///< wall clock when the first frame came, microseconds
+    int64_t first_time;         ///< wall clock when the first frame came in, microseconds
+    int64_t last_time;          ///< and when the last one went out
     int wants_more;             ///< the last frame that came in has let none out
     int drain;                  ///< the command came, and what is inside has still to leave
     int mask_is_late;           ///< the frame that is coming in cannot wait for its mask
@@ -220,11 +221,12 @@ static int query_formats(QUERY_FORMATS_PARAMS)
 static void log_stats(AVFilterContext *ctx)
 {
     MeshInpaintContext *s = ctx->priv;
-    const double seconds = (av_gettime_relative() - s->first_time) / 1e6;
+    const double seconds = (s->last_time - s->first_time) / 1e6;
     clv_inpaint_stats stats = { 0 };
     double frames;
 
-    clv_inpainter_get_stats(s->inpainter, &stats);
+    if (s->inpainter)
+        clv_inpainter_get_stats(s->inpainter, &stats);
     if (!stats.pictures)
         return;
     frames = stats.pictures;
@@ -313,6 +315,7 @@ static int output_frame(AVFilterContext *ctx, int flush)
         return ff_clarivid_failure(ctx, ret);
     }
 
+    s->last_time = av_gettime_relative();
     ret = ff_filter_frame(ctx->outputs[0], frame);
     return ret < 0 ? ret : 1;
 }
@@ -504,7 +507,6 @@ static int finish(AVFilterContext *ctx)
     ret = output_frames(ctx, 1);
     if (ret < 0)
         return ret;
-    log_stats(ctx);
     if (s->boxes[1] && s->frame_number && !s->boxes_seen)
         av_log(ctx, AV_LOG_WARNING, "no box of %s lay in one of the %"PRId64" frames\n",
                s->boxes_path, s->frame_number);
@@ -593,6 +595,7 @@ static av_cold void uninit(AVFilterContext *ctx)
 {
     MeshInpaintContext *s = ctx->priv;
 
+    log_stats(ctx); /* also when the output was closed before the input's end */
     ff_framesync_uninit(&s->fs);
     clv_inpainter_destroy(&s->inpainter);
     for (int i = 0; i < s->nb_held; i++)

@@ -543,19 +543,23 @@ def test_after_a_cut_nothing_of_the_scene_before_is_shown(scene: Scene) -> None:
     assert " 1 cuts" in tools.said(verbose(frames, rect=rect))
 
 
-def verbose(frames: Sequence[bytes], **options: Any) -> tools.Done:
+def verbose(frames: Sequence[bytes], after: str = "null", **options: Any) -> tools.Done:
     """As :func:`inpainted`, with what the filter says at level verbose."""
-    return tools.run("-v", "level+verbose", *raw(), "-", "-vf", options_of(**options), "-f", "rawvideo", "-",
-                     stdin=b"".join(frames))  # fmt: skip
+    return tools.run("-v", "level+verbose", *raw(), "-", "-vf", f"{options_of(**options)},{after}",
+                     "-f", "rawvideo", "-", stdin=b"".join(frames))  # fmt: skip
 
 
 # --- options ---
 
 
-def test_the_statistics_are_said_at_the_end(scene: Scene) -> None:
-    text = tools.said(verbose(scene.frames, rect="52|40|24|48"))
+@pytest.mark.parametrize("cut", ["null", f"trim=end_frame={FRAMES}"])
+def test_the_statistics_are_said_at_the_end(scene: Scene, cut: str) -> None:
+    # trim ends the stream before the input does when there is more of it.
+    more = scene.frames if cut == "null" else scene.frames * 2
+    text = tools.said(verbose(more, after=cut, rect="52|40|24|48"))
+    assert text.count(" fps in all; ms a frame") == 1
     assert re.search(
-        rf"\[verbose\] {FRAMES} frames, [\d.]+ fps in all; ms a frame: track [\d.]+, solve [\d.]+, "
+        r"\[verbose\] 1[234] frames, [\d.]+ fps in all; ms a frame: track [\d.]+, solve [\d.]+, "
         r"fill [\d.]+, paint [\d.]+; 0 cuts, \d+ paintings; memory [\d.]+ MiB",
         text,
     )
