@@ -62,6 +62,7 @@ struct Weights {
 const Weights kWeights;
 
 using Eight [[gnu::vector_size(32)]] = float;
+using EightWide [[gnu::vector_size(32)]] = int32_t;
 using EightCodes [[gnu::vector_size(16)]] = uint16_t;
 
 /// `at`: the sample at the whole part of the position. Reads 6 rows of 8 samples, from (-2, -2).
@@ -74,9 +75,10 @@ template <typename Sample>
     for (int tap = 0; tap < kTaps; tap++, row += stride) {
         Samples samples;
         std::memcpy(&samples, row, sizeof samples);
-        // By way of 16 bits: GCC takes bytes to floats one by one.
+        // Step by step: GCC takes bytes to floats one by one.
         const auto codes = __builtin_convertvector(samples, EightCodes);
-        sum += wy[tap] * __builtin_convertvector(codes, Eight);
+        const auto wide = __builtin_convertvector(codes, EightWide);
+        sum += wy[tap] * __builtin_convertvector(wide, Eight);
     }
     Eight wx;
     std::memcpy(&wx, kWeights.of[static_cast<size_t>(phase_x)].data(), sizeof wx);
