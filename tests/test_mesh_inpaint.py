@@ -6,7 +6,11 @@ The scene is a box that moves over a background that stands still, so that what 
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -342,6 +346,35 @@ def test_a_change_of_size_in_mid_stream_keeps_the_mask_on(tmp_path: Path, lookah
         _, u, v = tools.planes(frame, width, height, "yuv420p")
         assert (np.abs(u.astype(int) - 128) + np.abs(v.astype(int) - 128)).min() > 5  # all is hole: tinted
     assert at == len(done.stdout)
+
+
+def test_a_frame_that_waits_for_its_mask_is_not_lost_at_a_change_of_size(tmp_path: Path) -> None:
+    # Masks come from a slow pipe: when the size changes, frames of the old one are still inside.
+    clips = []
+    for size in ("64x48", "96x64"):
+        clip = tmp_path / f"{size}.h264"
+        tools.run(
+            "-f", "lavfi", "-i", f"color=white:s={size}:r=25:d=0.4", "-c:v", "libx264", "-bf", "0", clip
+        )
+        clips.append(clip.read_bytes())
+    pipes = [tmp_path / "main", tmp_path / "mask"]
+    for pipe in pipes:
+        os.mkfifo(pipe)
+
+    def write(pipe: Path, parts: Sequence[bytes], pause: float) -> None:
+        with contextlib.suppress(BrokenPipeError), pipe.open("wb", buffering=0) as file:
+            for part in parts:
+                file.write(part)
+                time.sleep(pause)
+
+    for job in ((pipes[0], clips, 0.7), (pipes[1], [b"\xff" * 256] * 25, 0.1)):
+        threading.Thread(target=write, args=job, daemon=True).start()
+    done = tools.run(
+        "-f", "h264", "-i", pipes[0], *raw("16x16", "gray", "25"), pipes[1], "-filter_complex",
+        f"[0:v][1:v]{options_of(lookahead=2)}", "-noautoscale", "-f", "rawvideo", "-",
+    )  # fmt: skip
+    sizes = [tools.frame_bytes(*size, "yuv420p") for size in ((64, 48), (96, 64))]
+    assert len(done.stdout) == 10 * sum(sizes)
 
 
 # --- boxes ---
