@@ -34,7 +34,7 @@ test: setup ## All tests that need no GPU (ARGS="-k name" goes to pytest)
 	@ctest --test-dir $(BUILD) --output-on-failure
 	@$(BIN)/python -m pytest -m 'not gpu' $(ARGS)
 
-examples: setup ## Make people vanish from two clips; out/examples/
+examples: setup ## Make people and a tower vanish from real clips; out/examples/
 	@$(BIN)/python examples/remove_pedestrian.py
 	@$(BIN)/python examples/remove_moving_camera.py
 

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A wanderer vanishes from a crane shot over dunes, shadow and all; boxes drawn by hand at some frames.
+"""A tower vanishes from a shaky hand-held shot with parallax; boxes that follow it, from a sidecar file.
 
 \b
   .venv/bin/python examples/remove_moving_camera.py
 
-The shot is from the trailer of Sintel (CC-BY-3.0, Blender Foundation; in the source package libopenshot): the
-camera rises, near and far dunes move against each other, and the light fades. The boxes between the key
-frames are interpolated and written into a sidecar file, one line a frame, which the filter reads: as
-`clarivid run mesh_inpaint=boxes=boxes.txt in.mkv out.mkv` does it.
+The clip is test.avi of the source package libopenshot: somebody walks past a sculpture, with a tower behind.
+The tower's head is looked for in every picture; boxes over head and shaft are written into a sidecar file,
+which the filter reads: as `clarivid run mesh_inpaint=boxes=boxes.txt in.mkv out.mkv` does it.
 
 Leaves boxes.txt, clean.mp4, side_by_side.mp4 and sheet.png in out/examples/remove_moving_camera/.
 """
@@ -16,10 +15,11 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
-import numpy as np
+import cv2
 
 from clarivid import chain
 from clarivid.cli._progress import bar
@@ -28,47 +28,39 @@ from clarivid.ffmpeg.run import LOSSLESS
 from clarivid.inpaint import Box, boxes_mask
 from clarivid.inpaint_bench import run as bench
 from clarivid.inpaint_bench.scenes import decode
+from clarivid.inpaint_bench.walker import Planes
 from clarivid.packages import fetch_debian_source
 from show import write
 
-FIRST, LENGTH, FPS = 880, 86, 24  # of sintel_trailer-720p.mp4
-# Frame -> where the wanderer's back and the shadow's lower edge are. Before frame 3 a dune hides him.
-KEYS = {
-    3: (450, 402),
-    6: (436, 403),
-    10: (416, 405),
-    15: (397, 388),
-    20: (381, 371),
-    25: (366, 360),
-    30: (354, 352),
-    35: (343, 347),
-    40: (335, 344),
-    50: (328, 344),
-    60: (322, 345),
-    70: (325, 347),
-    80: (328, 347),
-    86: (328, 347),
-}
-LEFT, ABOVE, WIDTH, HEIGHT = 6, 58, 66, 66  # of the box beside that point; the staff is long
+LENGTH, FPS = 66, 30  # of test.avi: later the sculpture is before the tower
+HEAD: Box = (256, 40, 68, 48)  # of the tower, in picture 0
+REACH = 24  # samples that it moves by at most from picture to picture
+# What is covered, from the head's corner: the head with its antenna, and the shaft.
+COVER: tuple[Box, ...] = ((-2, -20, 72, 70), (15, 44, 35, 106))
 
 
-def box(frame: int) -> Box | None:
-    """The box at a frame, between the key frames by interpolation."""
-    if frame < min(KEYS):
-        return None
-    x, y = (np.interp(frame, list(KEYS), [point[i] for point in KEYS.values()]) for i in (0, 1))
-    return round(float(x)) - LEFT, round(float(y)) - ABOVE, WIDTH, HEIGHT
+def follow(pictures: Sequence[Planes]) -> list[list[Box]]:
+    """The boxes of each picture: where luma looks most like the tower's head in the first one."""
+    x, y, w, h = HEAD
+    head = pictures[0][0][y : y + h, x : x + w]
+    found = []
+    for luma, _, _ in pictures:
+        left, top = max(x - REACH, 0), max(y - REACH, 0)
+        near = luma[top : y + h + REACH, left : x + w + REACH]
+        _, _, _, best = cv2.minMaxLoc(cv2.matchTemplate(near, head, cv2.TM_CCOEFF_NORMED))
+        x, y = left + best[0], top + best[1]
+        found.append([(x + dx, y + dy, width, height) for dx, dy, width, height in COVER])
+    return found
 
 
 def run(out: Path, frames: int, options: str) -> list[Path]:
     """The whole example; returns what it wrote. Raises :class:`clarivid.Error`."""
     out.mkdir(parents=True, exist_ok=True)
-    source = fetch_debian_source("libopenshot").one("**/libopenshot-*/examples/sintel_trailer-720p.mp4")
-    shown = decode(source, frames, "crop=1280:544", FIRST)
-    boxes = [found for t in range(frames) if (found := box(t)) is not None]
-    first = frames - len(boxes)
+    source = fetch_debian_source("libopenshot").one("**/libopenshot-*/examples/test.avi")
+    shown = decode(source, frames, "null")
+    boxes = follow(shown)
     sidecar = out / "boxes.txt"
-    lines = [f"{t} {x} {y} {w} {h}" for t, (x, y, w, h) in enumerate(boxes, first)]
+    lines = [f"{t} {x} {y} {w} {h}" for t, several in enumerate(boxes) for x, y, w, h in several]
     sidecar.write_text("# frame x y width height\n" + "\n".join(lines) + "\n", "utf-8")
     with (
         tempfile.TemporaryDirectory(prefix="clarivid-example-") as name,
@@ -89,9 +81,9 @@ def run(out: Path, frames: int, options: str) -> list[Path]:
         )
         result = decode(folder / "out.mkv", frames, "null")
     height, width = shown[0][0].shape
-    masks = [boxes_mask([b] if (b := box(t)) else [], width, height) > 0 for t in range(frames)]
-    moments = sorted({round(share * (frames - 1)) for share in (0.0, 0.12, 0.3, 0.5, 0.75, 1.0)})
-    return [sidecar, *write(out, shown, masks, result, FPS, moments, window=(420, 236))]
+    masks = [boxes_mask(several, width, height) > 0 for several in boxes]
+    moments = sorted({round(share * (frames - 1)) for share in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)})
+    return [sidecar, *write(out, shown, masks, result, FPS, moments)]
 
 
 @click.command(help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from clarivid.inpaint_bench.pictures import film, label, rgb
-from clarivid.inpaint_bench.stage import Picture
 from clarivid.inpaint_bench.walker import Planes
 
 TINT = np.array([255, 0, 255], np.float32)
@@ -24,12 +23,8 @@ def write(
     result: Sequence[Planes],
     fps: float,
     moments: Sequence[int],
-    window: tuple[int, int] | None = None,
 ) -> list[Path]:
-    """``clean.mp4``, ``side_by_side.mp4`` and ``sheet.png`` (the pictures ``moments``) in ``out``.
-
-    ``window``: the sheet shows so many samples (width, height) around the mask, twice as large.
-    """
+    """``clean.mp4``, ``side_by_side.mp4`` and ``sheet.png`` (the pictures ``moments``) in ``out``."""
     height, width = shown[0][0].shape
     paths = [out / "clean.mp4", out / "side_by_side.mp4", out / "sheet.png"]
     film(paths[0], [rgb(picture).tobytes() for picture in result], (width, height), fps)
@@ -44,22 +39,9 @@ def write(
         tinted = picture.astype(np.float32)
         tinted[masks[t]] = 0.5 * tinted[masks[t]] + 0.5 * TINT
         tiles = {f"picture {t}": picture, "mask": tinted.astype(np.uint8), "after": rgb(result[t])}
-        if window is not None:
-            tiles = {text: _cut(tile, masks[t], window) for text, tile in tiles.items()}
         rows.append(np.concatenate([label(tile, text) for text, tile in tiles.items()], 1))
     sheet = Image.fromarray(np.concatenate(rows, 0))
     if sheet.width > 2400:
         sheet = sheet.resize((2400, round(sheet.height * 2400 / sheet.width)), Image.Resampling.LANCZOS)
     sheet.save(paths[2])
     return paths
-
-
-def _cut(picture: Picture, mask: NDArray[np.bool_], window: tuple[int, int]) -> Picture:
-    """A window about the mask's middle, or the picture's when there is none, twice as large."""
-    height, width = mask.shape
-    rows, columns = np.nonzero(mask)
-    y, x = (int(rows.mean()), int(columns.mean())) if rows.size else (height // 2, width // 2)
-    left = min(max(x - window[0] // 2, 0), width - window[0])
-    top = min(max(y - window[1] // 2, 0), height - window[1])
-    cut = Image.fromarray(picture[top : top + window[1], left : left + window[0]].copy())
-    return np.asarray(cut.resize((2 * window[0], 2 * window[1]), Image.Resampling.BICUBIC))
