@@ -29,8 +29,8 @@ private:
     std::vector<uint8_t> scratch_;
 };
 
-/// Grows the ones among width x height bytes of 0 and 1 by `radius` to every side; exact. `box` holds them, and is
-/// grown along. `scratch` has as many bytes.
+/// Grows the ones among width x height bytes of 0 and 1 by `radius` to every side; exact. `box` holds them,
+/// and is grown along. `scratch` has as many bytes.
 void dilate(uint8_t *bytes, int width, int height, int radius, Box &box, uint8_t *scratch);
 
 /// Steps (also diagonal ones) to the nearest sample outside of the hole: 1 at its border, at most `limit`;
