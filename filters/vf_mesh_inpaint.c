@@ -53,6 +53,7 @@ typedef struct MeshInpaintContext {
     int show;                   ///< enum clv_inpaint_show
 
     FFFrameSync fs;
+    int found_no_net;           ///< model=auto: none of ours is there
     clv_model *segmenter;
     clv_model_info segmenter_info;
     clv_boxes *boxes[2];        ///< of rect and of boxes_path; NULL: none
@@ -105,11 +106,12 @@ static const AVOption mesh_inpaint_options[] = {
 
 FRAMESYNC_DEFINE_CLASS(mesh_inpaint, MeshInpaintContext, fs);
 
+/* What model=auto looks for; the first one costs a processor less. */
+static const char *const ours[] = { "inpaint_v1_fast", "inpaint_v1" };
+
 /** The option model: a bundle, "none", or "auto" for the first of ours that is there. */
 static av_cold int open_net(AVFilterContext *ctx)
 {
-    /* The first one costs a processor less. */
-    static const char *const ours[] = { "inpaint_v1_fast", "inpaint_v1" };
     MeshInpaintContext *s = ctx->priv;
     const char *name = s->common.model_name;
 
@@ -126,8 +128,7 @@ static av_cold int open_net(AVFilterContext *ctx)
             name = ours[i];
         }
         if (!model) {
-            av_log(ctx, AV_LOG_WARNING, "no model for inpainting was found (looked for %s and %s): what was never "
-                   "seen is diffused from around; model=none says that this is meant\n", ours[0], ours[1]);
+            s->found_no_net = 1;
             return 0;
         }
         clv_model_close(&model);
@@ -456,6 +457,11 @@ static int config_output(AVFilterLink *outlink)
     MeshInpaintContext *s = ctx->priv;
     clv_format format = get_format(ctx, NULL);
     int ret;
+
+    /* Not in init, which ffmpeg calls twice for a complex graph. */
+    if (s->found_no_net)
+        av_log(ctx, AV_LOG_WARNING, "no model for inpainting was found (looked for %s and %s): what was never "
+               "seen is diffused from around; model=none says that this is meant\n", ours[0], ours[1]);
 
     ret = create_inpainter(ctx, &format, LINK_COLORSPACE(inlink));
     if (ret < 0)

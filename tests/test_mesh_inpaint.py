@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Sequence
@@ -486,6 +488,31 @@ def test_the_net_paints_what_no_frame_has_shown(scene: Scene, tmp_path: Path) ->
         inside = luma(frame)[44:84, 56:72].astype(float)
         wanted = 16 + 219 * (PAINTED[0] + 0.5)
         assert abs(inside.mean() - wanted) < 6
+
+
+def test_the_shipped_model_is_the_default(scene: Scene) -> None:
+    done = inpainted(scene.frames[:2], model="auto", rect="52|40|24|48")
+    assert "inpaint_v1_fast" in tools.said(done)
+    assert not tools.warnings(done)
+    assert len(pictures(done)) == 2
+
+
+def test_without_a_shipped_model_it_is_diffused_with_a_warning(
+    scene: Scene, plain: list[bytes], mask_file: Path, tmp_path: Path
+) -> None:
+    bare = Path(shutil.copytree(tools.built().root, tmp_path / "bare", symlinks=True))
+    for name in ("inpaint_v1_fast", "inpaint_v1"):
+        shutil.rmtree(bare / "share" / "clarivid" / "models" / name)
+    chain = f"[0:v][1:v]{options_of(model='auto')}"
+    done = subprocess.run(
+        [bare / "bin" / "ffmpeg", "-v", "level+info", *raw(), "-", *raw(pix_fmt="gray"), mask_file,
+         "-filter_complex", chain, "-f", "rawvideo", "-"],
+        input=b"".join(scene.frames), capture_output=True, check=True, timeout=120,
+        env={**os.environ, "AV_LOG_FORCE_NOCOLOR": "1"},
+    )  # fmt: skip
+    (warning,) = tools.warnings(done)
+    assert "no model for inpainting was found" in warning
+    assert pictures(done) == plain
 
 
 @pytest.mark.parametrize("lookahead", [0, 2])
