@@ -18,7 +18,8 @@ def readme(root: Path) -> str:
 
 
 def test_options_table_has_exactly_the_options_of_the_filter(root: Path, readme: str) -> None:
-    source = (root / "filters" / "clarivid_common.h").read_text(encoding="utf-8")
+    headers = (root / "filters" / f"clarivid_{part}.h" for part in ("common", "session"))
+    source = "".join(header.read_text(encoding="utf-8") for header in headers)
     options = re.findall(r'\{ "(\w+)",[^{]*?AV_OPT_TYPE_(?!CONST)\w+', source)
     table = re.findall(r"^\| `(\w+)` \|", readme.partition("| option |")[2].partition("\n\n")[0], flags=re.M)
     assert table == options
