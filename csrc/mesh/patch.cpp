@@ -265,8 +265,8 @@ void take_patch(const Window &window, const PyramidLevel &from, const HolePyrami
         xx += w * dx * dx;
         xy += w * dx * dy;
         yy += w * dy * dy;
-        const auto u = static_cast<float>(i % row - window.half),
-                   v = static_cast<float>(i / row - window.half);
+        const int column = i % row, line = i / row;
+        const auto u = static_cast<float>(column - window.half), v = static_cast<float>(line - window.half);
         const float moved[4] = {gx[i] * u, gx[i] * v, gy[i] * u, gy[i] * v};
         for (int n = 0; n < 4; n++) {
             patch.known[0][n] += w * dx * moved[n];

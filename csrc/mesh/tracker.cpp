@@ -333,7 +333,7 @@ bool Tracker::State::track(Feature &feature, const Point &guess, int levels) {
     const Point at(x, y);
     if (!inside(at))
         return false;
-    const auto column = static_cast<int>(x + 0.5F), row = static_cast<int>(y + 0.5F);
+    const auto column = static_cast<int>(std::lround(x)), row = static_cast<int>(std::lround(y));
     if (blocked[static_cast<std::size_t>(row * width + column)])
         return false;
     feature.at = at;
