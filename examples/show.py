@@ -27,11 +27,11 @@ def write(
     """``clean.mp4``, ``side_by_side.mp4`` and ``sheet.png`` (the pictures ``moments``) in ``out``."""
     height, width = shown[0][0].shape
     paths = [out / "clean.mp4", out / "side_by_side.mp4", out / "sheet.png"]
-    film(paths[0], [rgb(picture).tobytes() for picture in result], (width, height), fps)
-    pairs = []
-    for before, after in zip(shown, result, strict=True):
-        pair = np.concatenate([label(rgb(before), "before"), label(rgb(after), "after")], 1)
-        pairs.append(pair.tobytes())
+    film(paths[0], (rgb(picture).tobytes() for picture in result), (width, height), fps)
+    pairs = (
+        np.concatenate([label(rgb(before), "before"), label(rgb(after), "after")], 1).tobytes()
+        for before, after in zip(shown, result, strict=True)
+    )
     film(paths[1], pairs, (2 * width, height), fps)
     rows = []
     for t in moments:

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -107,32 +109,50 @@ def side_by_side(path: Path, outcome: Outcome, material: Material, names: Sequen
     streams = {SHOWN: material.shown, **{name: read(outcome, name) for name in names}}
     width, height = material.size
     rows = (len(streams) + 1) // 2
-    frames = []
-    for t in range(outcome.frames):
-        grid = np.zeros((rows * height, 2 * width, 3), np.uint8)
-        for i, (name, pictures) in enumerate(streams.items()):
-            top, left = i // 2 * height, i % 2 * width
-            grid[top : top + height, left : left + width] = label(rgb(pictures[t]), name)
-        frames.append(grid.tobytes())
-    film(path, frames, (2 * width, rows * height), outcome.scene.fps)
+
+    def frames() -> Iterator[bytes]:
+        for t in range(outcome.frames):
+            grid = np.zeros((rows * height, 2 * width, 3), np.uint8)
+            for i, (name, pictures) in enumerate(streams.items()):
+                top, left = i // 2 * height, i % 2 * width
+                grid[top : top + height, left : left + width] = label(rgb(pictures[t]), name)
+            yield grid.tobytes()
+
+    film(path, frames(), (2 * width, rows * height), outcome.scene.fps)
 
 
-def film(path: Path, frames: Sequence[bytes], size: tuple[int, int], fps: float) -> None:
-    """RGB pictures as H.264 that everything plays. Raises :class:`ToolError`."""
-    command = [
-        clips.encoder(),
-        "-hide_banner",
-        "-loglevel",
-        "error",
-        "-y",
+def film(path: Path, frames: Iterable[bytes], size: tuple[int, int], fps: float) -> None:
+    """RGB pictures as H.264 that everything plays; larger than 1920x1080 they are halved.
+
+    Raises :class:`ToolError` when the encoder fails.
+    """
+    small = "scale=trunc(iw/4)*2:trunc(ih/4)*2:" if size[0] > 1920 or size[1] > 1080 else "scale="
+    command = [clips.encoder(), "-hide_banner", "-loglevel", "error", "-y"]
+    command += [
         "-f",
         "rawvideo",
         "-pix_fmt",
         "rgb24",
+        "-s",
+        f"{size[0]}x{size[1]}",
+        "-r",
+        str(fps),
+        "-i",
+        "-",
     ]
-    command += ["-s", f"{size[0]}x{size[1]}", "-r", str(fps), "-i", "-", "-vf"]
-    command += ["scale=out_color_matrix=bt709:out_range=tv,format=yuv420p", "-c:v", "libx264", "-crf", "18"]
-    command += ["-colorspace", "bt709", "-movflags", "+faststart", str(path)]
-    done = subprocess.run(command, input=b"".join(frames), capture_output=True, check=False)
-    if done.returncode:
-        raise ToolError(f"cannot write {path.name}: {last_line(done.stderr.decode(errors='replace'))}")
+    command += ["-vf", f"{small}out_color_matrix=bt709:out_range=tv,format=yuv420p", "-c:v", "libx264"]
+    command += ["-crf", "18", "-colorspace", "bt709", "-movflags", "+faststart", str(path)]
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stderr=said) as process,
+    ):
+        assert process.stdin is not None
+        with suppress(BrokenPipeError):  # it has failed, and says why
+            for frame in frames:
+                process.stdin.write(frame)
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+        if process.wait():
+            said.seek(0)
+            reason = last_line(said.read().decode(errors="replace"))
+            raise ToolError(f"cannot write {path.name}: {reason}")
