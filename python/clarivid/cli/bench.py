@@ -116,16 +116,16 @@ def inpaint(
         if chosen:
             outcomes, missing = run.run(chosen, compared, frames=frames, fresh=fresh, progress=tell)
             shown = [method.name for method in compared]
-            materials = {outcome.scene.name: outcome.scene.make(frames) for outcome in outcomes}
-            if outcomes:
-                pictures.sheet(outcomes, materials, shown).save(out / "sheet.png")
+            film = [n for n in (gate.OURS, gate.NET, gate.TELEA) if n in shown] or shown[:3]
+            strips = []
             for outcome in outcomes:
                 tell(f"{outcome.scene.name}: pictures")
+                material = outcome.scene.make(frames)
+                strips.append(pictures.strip(outcome, material, shown))
                 if videos:
-                    film = [n for n in (gate.OURS, gate.NET, gate.TELEA) if n in shown] or shown[:3]
-                    pictures.side_by_side(
-                        out / f"{outcome.scene.name}.mp4", outcome, materials[outcome.scene.name], film
-                    )
+                    pictures.side_by_side(out / f"{outcome.scene.name}.mp4", outcome, material, film)
+            if strips:
+                pictures.sheet(strips, shown).save(out / "sheet.png")
         if timed or only_speed:
             speeds = speed.measure(
                 model=model, threads=threads, repeat=repeat, precision=precision, progress=tell

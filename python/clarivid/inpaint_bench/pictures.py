@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from clarivid.inpaint_bench.stage import Picture
 from clarivid.inpaint_bench.walker import Planes
 
 SHOWN = "shown"  # what the methods get
-_TILE = (300, 300)
+_TILE, _GAP = (300, 300), 4
 _MOMENTS = (0.35, 0.85)  # of a scene, on the sheet
 
 
@@ -52,38 +52,42 @@ def label(picture: Picture, text: str) -> Picture:
     return np.asarray(image)
 
 
-def sheet(
-    outcomes: Sequence[Outcome], materials: Mapping[str, Material], names: Sequence[str]
-) -> Image.Image:
-    """Two rows a scene, a column for what is shown, the truth and each method: the window around the hole."""
-    columns = [SHOWN, TRUTH, *names]
-    gap, head, side = 4, 30, 120
-    width = side + len(columns) * (_TILE[0] + gap)
-    canvas = Image.new("RGB", (width, head + len(outcomes) * len(_MOMENTS) * (_TILE[1] + gap)), "white")
+def strip(outcome: Outcome, material: Material, names: Sequence[str]) -> Image.Image:
+    """Two rows: what is shown, the truth and each method, in the window around the hole."""
+    known = {SHOWN: material.shown, TRUTH: material.truth}
+    columns = [*known, *names]
+    canvas = Image.new("RGB", (_left(len(columns)), len(_MOMENTS) * (_TILE[1] + _GAP)), "white")
     draw = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(size=18)
     for column, name in enumerate(columns):
-        draw.text(
-            (side + column * (_TILE[0] + gap) + _TILE[0] // 2, head // 2),
-            name,
-            "black",
-            font=font,
-            anchor="mm",
-        )
-    for row, outcome in enumerate(outcomes):
-        material = materials[outcome.scene.name]
-        known = {SHOWN: material.shown, TRUTH: material.truth}
-        for column, name in enumerate(columns):
-            pictures = known[name] if name in known else read(outcome, name)
-            for i, moment in enumerate(_MOMENTS):
-                t = _with_hole(material, round(moment * (outcome.frames - 1)))
-                top = head + (row * len(_MOMENTS) + i) * (_TILE[1] + gap)
-                tile = Image.fromarray(_tile(pictures[t], material, t))
-                canvas.paste(tile, (side + column * (_TILE[0] + gap), top))
-                if not column:
-                    text = f"{outcome.scene.name}\n{outcome.scene.kind}\npicture {t}"
-                    draw.multiline_text((6, top + 8), text, "black", font=font)
+        pictures = known[name] if name in known else read(outcome, name)
+        for row, moment in enumerate(_MOMENTS):
+            t = _with_hole(material, round(moment * (outcome.frames - 1)))
+            top = row * (_TILE[1] + _GAP)
+            canvas.paste(Image.fromarray(_tile(pictures[t], material, t)), (_left(column), top))
+            if not column:
+                text = f"{outcome.scene.name}\n{outcome.scene.kind}\npicture {t}"
+                draw.multiline_text((6, top + 8), text, "black", font=ImageFont.load_default(size=18))
     return canvas
+
+
+def sheet(strips: Sequence[Image.Image], names: Sequence[str]) -> Image.Image:
+    """The scenes' strips below each other, under the columns' names."""
+    head = 30
+    canvas = Image.new("RGB", (strips[0].width, head + sum(part.height for part in strips)), "white")
+    draw = ImageDraw.Draw(canvas)
+    for column, name in enumerate((SHOWN, TRUTH, *names)):
+        at = (_left(column) + _TILE[0] // 2, head // 2)
+        draw.text(at, name, "black", font=ImageFont.load_default(size=18), anchor="mm")
+    top = head
+    for part in strips:
+        canvas.paste(part, (0, top))
+        top += part.height
+    return canvas
+
+
+def _left(column: int) -> int:
+    """Where a column of tiles begins; the first has the scene's name to its left."""
+    return 120 + column * (_TILE[0] + _GAP)
 
 
 def _with_hole(material: Material, t: int) -> int:
