@@ -2,6 +2,7 @@
 // What every object of the C ABI asks of its arguments, and how sentences show values.
 #pragma once
 
+#include <cstring>
 #include <string>
 
 #include "clarivid/clarivid.h"
@@ -18,9 +19,13 @@ std::string number_text(double value);
 /// Throws Error(CLV_ERR_INVALID_ARGUMENT) when `value` is not in low..high.
 void check_range(const char *name, int value, int low, int high);
 
+/// A host may have written any number into an enum of C: its bytes are looked at before it is used as one.
 template <class Enum>
-void check_enum(const char *name, Enum value, int low, int high) {
-    check_range(name, static_cast<int>(value), low, high);
+void check_enum(const char *name, const Enum &value, int low, int high) {
+    int number;
+    static_assert(sizeof(value) == sizeof(number));
+    std::memcpy(&number, &value, sizeof(number));
+    check_range(name, number, low, high);
 }
 
 /// Throws Error: CLV_ERR_INVALID_ARGUMENT, CLV_ERR_UNSUPPORTED (memory that is not the host's).
