@@ -184,8 +184,8 @@ def validate_card(card: object, path: Path) -> None:
         raise _fail(path, "layout", card.get("layout"), "one of " + ", ".join(LAYOUTS))
     if (card["task"] == "inpaint") != (card["layout"] == "yuv420_s2d_mask"):
         raise ModelError(
-            f'{path}: "task" is {json.dumps(card["task"])} and "layout" {json.dumps(card["layout"])}; the task '
-            '"inpaint" and the layout "yuv420_s2d_mask" belong together.'
+            f'{path}: "task" is {json.dumps(card["task"])} and "layout" {json.dumps(card["layout"])}; the '
+            'task "inpaint" and the layout "yuv420_s2d_mask" belong together.'
         )
     if card["task"] == "segment" and card["layout"] != "rgb":
         raise _fail(path, "layout", card["layout"], '"rgb" for the task "segment"')
