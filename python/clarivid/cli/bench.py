@@ -34,7 +34,14 @@ docs/inpaint.md says what the scenes are and how it is scored.
 """
 
 
-@click.group(name="bench")
+GROUP_EPILOG = """\b
+Examples:
+  clarivid bench inpaint --gate       mesh_inpaint against known backgrounds, minutes; exit code 1 when it misses
+  clarivid bench inpaint --help
+"""
+
+
+@click.group(name="bench", epilog=GROUP_EPILOG)
 def command() -> None:
     """Measure a filter against truth and against its rivals."""
 
