@@ -36,7 +36,7 @@ docs/inpaint.md says what the scenes are and how it is scored.
 
 GROUP_EPILOG = """\b
 Examples:
-  clarivid bench inpaint --gate       mesh_inpaint against known backgrounds, minutes; exit code 1 when it misses
+  clarivid bench inpaint --gate     mesh_inpaint against known backgrounds; exit code 1 when it misses
   clarivid bench inpaint --help
 """
 
