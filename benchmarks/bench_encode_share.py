@@ -37,8 +37,8 @@ from rich.table import Table
 from bench_filter_overhead import SHORT, Cost, per_frame, timed
 from clarivid import clips, ffmpeg
 from clarivid.errors import Error, ToolError
+from clarivid.machine import describe
 from clarivid.models import find_model
-from machine import describe
 
 CLIP = "dog"
 WAYS = ("encode", "both", "filter", "no_filter")

@@ -21,8 +21,6 @@ bare; medians over the repetitions. Processor time is the figure to trust on a b
 from __future__ import annotations
 
 import json
-import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -40,23 +38,14 @@ from rich.table import Table
 
 from clarivid import ffmpeg
 from clarivid.errors import Error, ToolError
+from clarivid.machine import Run, describe, own_peak_mib, timed
 from clarivid.models import Model, find_model
 from clarivid.parity import FILTERS
-from machine import describe
 
 GATE_PERCENT = 3.0
 SHORT = 2  # frames of the run that is subtracted
 # How many frames are timed for one of --frames, so that each run takes about as long.
 RATES = {("sr", "fp32"): 1, ("sr", "bf16"): 3, ("lowrank", "fp32"): 15, ("lowrank", "bf16"): 30}
-
-
-@dataclass(frozen=True)
-class Run:
-    """One process: wall clock and processor time in seconds, peak resident memory in MiB."""
-
-    wall: float
-    cpu: float
-    peak_mib: float
 
 
 @dataclass(frozen=True)
@@ -67,21 +56,6 @@ class Cost:
     cpu_ms: float
     start_ms: float
     peak_mib: float
-
-
-def timed(command: Sequence[str]) -> Run:
-    """Run a command to its end. Raises :class:`ToolError` with the last thing it said when it fails."""
-    with tempfile.TemporaryFile() as said:
-        start = time.perf_counter()
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said)
-        _, status, usage = os.wait4(child.pid, 0)
-        wall = time.perf_counter() - start
-        child.returncode = os.waitstatus_to_exitcode(status)
-        if child.returncode:
-            said.seek(0)
-            text = said.read().decode("utf-8", "replace").strip().splitlines()
-            raise ToolError(f"{Path(command[0]).name} failed: {text[-1] if text else child.returncode}")
-    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def per_frame(short: Run, long: Run, frames: int) -> Cost:
@@ -154,7 +128,7 @@ def bare(arguments: Sequence[str]) -> None:
         1000 * (end - begin) / frames
         for begin, end in ((wall, time.perf_counter()), (cpu, time.process_time()))
     ]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = own_peak_mib()
     print(json.dumps(asdict(Cost(each[0], each[1], 1000 * started - SHORT * each[0], peak))))
 
 

@@ -36,8 +36,8 @@ from clarivid import clips, models
 from clarivid.data.silhouette import hole as draw_hole
 from clarivid.data.synth import rgb_to_yuv420
 from clarivid.errors import Error
+from clarivid.machine import describe
 from clarivid.packages import fetch_deb, fetch_pypi
-from machine import describe
 
 Plane = npt.NDArray[np.uint8]
 Planes = tuple[Plane, Plane, Plane]

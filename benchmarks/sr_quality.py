@@ -27,7 +27,7 @@ from rich.table import Table
 from clarivid import clips, quality
 from clarivid.errors import Error
 from clarivid.ffmpeg.run import LANCZOS_X2, filter_clip
-from machine import describe
+from clarivid.machine import describe
 
 MODELS = {"game": "game_x2", "natural": "natural_x2"}
 # Name and digits shown.

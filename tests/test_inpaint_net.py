@@ -264,7 +264,9 @@ def test_each_loss_pulls_the_painting_towards_the_truth(term: str) -> None:
         for p in named.values():
             if p.grad is not None:
                 p -= 1e-3 * p.grad / norm
-    assert float(training.criterion(net.outputs(x), net.extra, batch, options).detach()) < float(before.detach())
+    assert float(training.criterion(net.outputs(x), net.extra, batch, options).detach()) < float(
+        before.detach()
+    )
 
 
 def test_no_loss_looks_outside_of_the_hole() -> None:

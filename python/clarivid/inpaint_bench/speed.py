@@ -8,10 +8,7 @@ few and over more frames: start-up and the first picture, which the net paints, 
 
 from __future__ import annotations
 
-import os
-import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,10 +19,10 @@ import cv2
 import numpy as np
 
 from clarivid import ffmpeg
-from clarivid.errors import ToolError, last_line
 from clarivid.inpaint_bench.scenes import find
 from clarivid.inpaint_bench.scores import grow
 from clarivid.inpaint_bench.walker import Mask, Planes
+from clarivid.machine import Run, timed
 
 MESHES = ("1x1", "8x5", "16x9", "32x18")
 _SHORT = 10  # frames of the run that is subtracted
@@ -90,11 +87,13 @@ def measure(
                 runs.append((few, many))
             longer = None
             if last:
-                longer = _timed(program, folder, file, f"{width}x{height}", chain, 2 * (_SHORT + frames))[2]
-            wall = median(many[0] - few[0] for few, many in runs) / frames
-            cpu = median(many[1] - few[1] for few, many in runs) / frames
-            start = median(few[0] for few, _ in runs)
-            peak = max(many[2] for _, many in runs)
+                longer = _timed(
+                    program, folder, file, f"{width}x{height}", chain, 2 * (_SHORT + frames)
+                ).peak_mib
+            wall = median(many.wall - few.wall for few, many in runs) / frames
+            cpu = median(many.cpu - few.cpu for few, many in runs) / frames
+            start = median(few.wall for few, _ in runs)
+            peak = max(many.peak_mib for _, many in runs)
             size = f"{width}x{height}"
             found.append(
                 Speed(mesh, threads, size, hole, _SHORT + frames, 1 / wall, 1000 * cpu, start, peak, longer)
@@ -122,23 +121,8 @@ def _save(path: Path, pictures: Sequence[Planes]) -> None:
                 out.write(plane.tobytes())
 
 
-def _timed(
-    program: Path, folder: Path, mask: str, size: str, chain: str, frames: int
-) -> tuple[float, float, float]:
-    """Wall clock and processor time in seconds, peak memory in MiB."""
+def _timed(program: Path, folder: Path, mask: str, size: str, chain: str, frames: int) -> Run:
     raw = ["-stream_loop", "-1", "-f", "rawvideo", "-s", size, "-r", "25"]
     command = [str(program), "-nostdin", "-v", "error", *raw, "-pix_fmt", "yuv420p", "-i", "pictures.yuv"]
     command += [*raw, "-pix_fmt", "gray", "-i", mask, "-filter_complex", f"[0:v][1:v]{chain}"]
-    command += ["-frames:v", str(frames), "-f", "null", "-"]
-    with tempfile.TemporaryFile() as said:
-        start = time.perf_counter()
-        child = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said
-        )
-        _, status, usage = os.wait4(child.pid, 0)
-        wall = time.perf_counter() - start
-        child.returncode = os.waitstatus_to_exitcode(status)
-        if child.returncode:
-            said.seek(0)
-            raise ToolError(f"ffmpeg with {chain} failed: {last_line(said.read().decode(errors='replace'))}")
-    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    return timed([*command, "-frames:v", str(frames), "-f", "null", "-"], cwd=folder)
