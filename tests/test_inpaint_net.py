@@ -278,7 +278,7 @@ def test_no_loss_looks_outside_of_the_hole() -> None:
     changed = out.picture + 0.1 * (1 - batch.hole)
     options = replace(TINY, ssim=0.0)  # its windows reach beyond the hole
     losses = [
-        float(training.criterion(replace(out, picture=p), net.extra, batch, options))
+        float(training.criterion(replace(out, picture=p), net.extra, batch, options).detach())
         for p in (out.picture, changed)
     ]
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
