@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from clarivid.clips import encoder
+from clarivid.mask_video import read_pictures
 from clarivid.masks import Background, MovingOptions, PersonMasks, dilate, moving_mask
 from clarivid.packages import fetch_deb
 
@@ -52,17 +51,7 @@ SEEN = {
 
 def pictures(pix_fmt: str) -> Iterator[NDArray[np.uint8]]:
     """The clip's, [H,W,3]."""
-    path = fetch_deb("opencv-doc").one("**/vtest.avi")
-    command = [encoder(), "-loglevel", "error", "-i", str(path), "-f", "rawvideo", "-pix_fmt", pix_fmt, "-"]
-    size = 3 * WIDTH * HEIGHT
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        while len(data := process.stdout.read(size)) == size:
-            frame = np.frombuffer(data, np.uint8)
-            if pix_fmt == "rgb24":
-                yield frame.reshape(HEIGHT, WIDTH, 3)
-            else:
-                yield np.ascontiguousarray(frame.reshape(3, HEIGHT, WIDTH).transpose(1, 2, 0))
+    return read_pictures(fetch_deb("opencv-doc").one("**/vtest.avi"), pix_fmt, WIDTH, HEIGHT)
 
 
 def truth() -> dict[int, NDArray[np.bool_]]:

@@ -82,8 +82,7 @@ def run(out: Path, frames: int, options: str) -> list[Path]:
         result = decode(folder / "out.mkv", frames, "null")
     height, width = shown[0][0].shape
     masks = [boxes_mask(several, width, height) > 0 for several in boxes]
-    moments = sorted({round(share * (frames - 1)) for share in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)})
-    return [sidecar, *write(out, shown, masks, result, FPS, moments)]
+    return [sidecar, *write(out, shown, masks, result, FPS)]
 
 
 @click.command(help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})

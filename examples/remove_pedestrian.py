@@ -61,8 +61,7 @@ def run(out: Path, frames: int, model: str) -> list[Path]:
     click.echo(
         f"{stats.pictures} pictures, model {inpainter.name}, {stats.paintings} of them painted in part"
     )
-    moments = sorted({round(share * (frames - 1)) for share in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)})
-    return write(out, shown, masks, result, FPS, moments)
+    return write(out, shown, masks, result, FPS)
 
 
 @click.command(help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})

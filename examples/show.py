@@ -22,9 +22,8 @@ def write(
     masks: Sequence[NDArray[np.bool_]],
     result: Sequence[Planes],
     fps: float,
-    moments: Sequence[int],
 ) -> list[Path]:
-    """``clean.mp4``, ``side_by_side.mp4`` and ``sheet.png`` (the pictures ``moments``) in ``out``."""
+    """``clean.mp4``, ``side_by_side.mp4`` and ``sheet.png`` (six pictures, evenly spread) in ``out``."""
     height, width = shown[0][0].shape
     paths = [out / "clean.mp4", out / "side_by_side.mp4", out / "sheet.png"]
     film(paths[0], (rgb(picture).tobytes() for picture in result), (width, height), fps)
@@ -34,7 +33,7 @@ def write(
     )
     film(paths[1], pairs, (2 * width, height), fps)
     rows = []
-    for t in moments:
+    for t in sorted({round(share * (len(shown) - 1)) for share in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)}):
         picture = rgb(shown[t])
         tinted = picture.astype(np.float32)
         tinted[masks[t]] = 0.5 * tinted[masks[t]] + 0.5 * TINT

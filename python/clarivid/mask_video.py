@@ -80,7 +80,7 @@ def _moving(source: Path, stream: Stream, options: MovingOptions, report: Progre
     width, height = (max(1, round(n * shrink)) for n in (stream.width, stream.height))
     kept: list[Frame] = []
     step = 1  # of frames spread evenly over a clip of unknown length: when there are twice as many, halve
-    for number, frame in enumerate(_read(source, "yuv444p", width, height)):
+    for number, frame in enumerate(read_pictures(source, "yuv444p", width, height)):
         if number % step == 0:
             kept.append(frame)
             if len(kept) == 2 * _BACKGROUND_FRAMES:
@@ -88,7 +88,7 @@ def _moving(source: Path, stream: Stream, options: MovingOptions, report: Progre
         report("background", number + 1)
     masks = MovingMasks(Background.of(kept, options.shake), options)
     kept.clear()
-    for number, frame in enumerate(_read(source, "yuv444p", width, height)):
+    for number, frame in enumerate(read_pictures(source, "yuv444p", width, height)):
         if (mask := masks.push(frame)) is not None:
             yield mask.astype(np.uint8) * np.uint8(255)
         report("masks", number + 1)
@@ -96,13 +96,16 @@ def _moving(source: Path, stream: Stream, options: MovingOptions, report: Progre
 
 
 def _people(source: Path, net: PersonMasks, report: Progress) -> Iterator[_Grey]:
-    for number, frame in enumerate(_read(source, "rgb24", net.width, net.height)):
+    for number, frame in enumerate(read_pictures(source, "rgb24", net.width, net.height)):
         yield np.asarray(np.clip(net.push(frame), 0, 1) * 255 + 0.5, np.uint8)
         report("masks", number + 1)
 
 
-def _read(source: Path, pix_fmt: str, width: int, height: int) -> Iterator[Frame]:
-    """Pictures [height, width, 3] in order."""
+def read_pictures(source: Path, pix_fmt: str, width: int, height: int) -> Iterator[Frame]:
+    """The pictures [height, width, 3] of a video in order, scaled; ``pix_fmt`` is rgb24 or yuv444p.
+
+    Raises :class:`ToolError` when it cannot be read.
+    """
     command = [
         encoder(),
         "-nostdin",

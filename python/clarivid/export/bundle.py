@@ -3,11 +3,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +18,7 @@ from torch import Tensor
 
 from clarivid.errors import ModelError
 from clarivid.export.graph import LAYOUT, NORMALISATION, STRENGTH, HasWeights, weights_of
+from clarivid.export.staging import digests, staged
 
 CONTROLS: dict[str, Any] = {STRENGTH: {"minimum": 0, "maximum": 1, "default": 1}}
 CHECKED_STRENGTHS = (1.0, 0.5)
@@ -85,9 +82,7 @@ def write(source: Source, out: Path) -> dict[str, Any]:
 
     Files are written beside the target and renamed, so a reader never meets half a file; the card comes last.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".export-", dir=out.parent))
-    try:
+    with staged(out) as work:
         onnx.save(source.build(False), work / "model.onnx")
         onnx.save(source.build(True), work / "model_fp16.onnx")
         save_file(
@@ -97,18 +92,10 @@ def write(source: Source, out: Path) -> dict[str, Any]:
                 "clarivid.architecture": json.dumps(source.net.config())
             },
         )
-        files = {
-            path.name: {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-            for path in sorted(work.iterdir())
-        }
+        files = digests(work)
         card = _card(source, files, check(source, work / "model.onnx"))
         (work / "README.md").write_text(_readme(source, card), "utf-8")
         (work / "card.json").write_text(json.dumps(card, indent=2) + "\n", "utf-8")
-        for path in sorted(work.iterdir(), key=lambda p: p.name == "card.json"):
-            path.chmod(0o644)
-            os.replace(path, out / path.name)  # noqa: PTH105
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return card
 
 

@@ -11,10 +11,8 @@ What the new graph computes is checked against LiteRT, the runtime that the file
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
 import struct
 import subprocess
 import sys
@@ -32,6 +30,7 @@ from onnx import TensorProto, helper
 from clarivid.errors import InputError, ModelError, ToolError, last_line
 from clarivid.export import tflite
 from clarivid.export.graph import IR_VERSION, OPSET, Graph
+from clarivid.export.staging import digests, staged
 from clarivid.packages import fetch_pypi
 from clarivid.paths import sha256_of
 
@@ -291,14 +290,10 @@ def export(
         raise ModelError(f"{path} is not the file that was examined (SHA-256 {origin.sha256})")
     net = tflite.read(path)
 
-    out.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".export-", dir=out.parent))
-    try:
+    with staged(out) as work:
         onnx.save(build_onnx(net, name), work / "model.onnx")
         onnx.save(build_onnx(net, name, half=True), work / "model_fp16.onnx")
-        files = {
-            p.name: {"sha256": hashlib.sha256(p.read_bytes()).hexdigest()} for p in sorted(work.iterdir())
-        }
+        files = digests(work)
         card = {
             "schema": 1,
             "name": name,
@@ -326,11 +321,6 @@ def export(
         (work / "LICENSE").write_text(_apache(package.licence_text()), "utf-8")
         (work / "README.md").write_text(_readme(card, origin, summary), "utf-8")
         (work / "card.json").write_text(json.dumps(card, indent=2) + "\n", "utf-8")
-        for file in sorted(work.iterdir(), key=lambda p: p.name == "card.json"):
-            file.chmod(0o644)
-            os.replace(file, out / file.name)  # noqa: PTH105
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return card
 
 

@@ -29,6 +29,7 @@ from clarivid.train.metrics import ssim
 from clarivid.train.runs import (
     CHECKPOINT_SCHEMA,
     average_weights,
+    computes_in_bf16,
     cosine,
     pick_device,
     read_checkpoint,
@@ -397,7 +398,8 @@ def train(
     _check(options)
     torch.set_num_threads(max(1, options.threads))
     torch.manual_seed(options.seed)
-    device, bf16 = _device(options)
+    device = pick_device(options.device)
+    bf16 = computes_in_bf16(device, options.precision)
     data = [load(path) for path in packs]
     draws = Draws(data, options, device)
     net = InpaintNet(options.size).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -567,20 +569,11 @@ def _load(net: InpaintNet, state: dict[str, Any], path: Path, key: str = "ema") 
 def _check(options: Options) -> None:
     if options.size not in CONFIGURATIONS:
         raise InputError(f"size '{options.size}' is not one of {', '.join(CONFIGURATIONS)}")
-    if options.precision not in {"auto", "fp32", "bf16"}:
-        raise InputError(f"precision '{options.precision}' is not one of auto, fp32, bf16")
     if options.minutes <= 0 and options.steps <= 0:
         raise InputError(f"minutes is {options.minutes:g}; a run needs minutes or steps above 0")
     for name in ("batch", "perceptual_every", "perceptual_crops", "distil_every"):
         if getattr(options, name) < 1:
             raise InputError(f"{name} is {getattr(options, name)}; it is at least 1")
-
-
-def _device(options: Options) -> tuple[torch.device, bool]:
-    """The device, and whether to compute in bf16 there."""
-    device = pick_device(options.device)
-    fast = device.type == "cuda" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return device, options.precision == "bf16" or (options.precision == "auto" and fast)
 
 
 __all__ = [

@@ -72,3 +72,11 @@ def pick_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"there is no device '{name}' to train on: {error}") from error
     return device
+
+
+def computes_in_bf16(device: torch.device, precision: str) -> bool:
+    """Whether "auto", "fp32" or "bf16" means bf16 there; :class:`InputError` for another word."""
+    if precision not in {"auto", "fp32", "bf16"}:
+        raise InputError(f"precision '{precision}' is not one of auto, fp32, bf16")
+    fast = device.type == "cuda" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return precision == "bf16" or (precision == "auto" and fast)

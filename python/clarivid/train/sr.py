@@ -24,6 +24,7 @@ from clarivid.train.batches import Batch, Batches, fold, normalise, unfold
 from clarivid.train.runs import (
     CHECKPOINT_SCHEMA,
     average_weights,
+    computes_in_bf16,
     cosine,
     pick_device,
     read_checkpoint,
@@ -93,7 +94,8 @@ def train(
         raise InputError(f"loss '{options.loss}' is not one of charbonnier, rms")
     torch.set_num_threads(max(1, options.threads))
     torch.manual_seed(options.seed)
-    device, bf16 = _device(options)
+    device = pick_device(options.device)
+    bf16 = computes_in_bf16(device, options.precision)
     data = [load(path) for path in packs]
     batches = Batches(data, _shares(options), options.batch, options.seed, device)
     net = SRNet(options.channels, options.blocks, attention=options.attention).to(device)
@@ -312,12 +314,3 @@ def _shares(options: Options) -> dict[str, float]:
         raise InputError(f"there is no kind '{options.kind}' of pictures; use {', '.join(KINDS)} or all")
     rest = [kind for kind in KINDS if kind != options.kind]
     return {options.kind: 1 - options.other, **dict.fromkeys(rest, options.other / len(rest))}
-
-
-def _device(options: Options) -> tuple[torch.device, bool]:
-    """The device, and whether to compute in bf16 there."""
-    device = pick_device(options.device)
-    if options.precision not in {"auto", "fp32", "bf16"}:
-        raise InputError(f"precision '{options.precision}' is not one of auto, fp32, bf16")
-    fast = device.type == "cuda" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return device, options.precision == "bf16" or (options.precision == "auto" and fast)
