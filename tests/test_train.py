@@ -21,6 +21,7 @@ from clarivid.errors import InputError  # noqa: E402
 from clarivid.nets.sr import bicubic_kernel  # noqa: E402
 from clarivid.train import sr  # noqa: E402
 from clarivid.train.batches import Batches, fold, normalise, unfold  # noqa: E402
+from clarivid.train.runs import Report  # noqa: E402
 
 TINY = {"channels": 12, "blocks": 1, "batch": 4, "validate_every": 1e9, "save_every": 1e9}
 
@@ -170,7 +171,7 @@ def test_run_is_repeatable_and_resumes_exactly(tiny_pack: Path, tmp_path: Path) 
     class StopError(Exception):
         pass
 
-    def stop(_: sr.Report) -> None:
+    def stop(_: Report) -> None:
         raise StopError
 
     broken = sr.Options(**{**vars(options), "save_every": 0.0})

@@ -20,7 +20,7 @@ from clarivid.errors import InputError  # noqa: E402
 from clarivid.train import lowrank, ratedistortion  # noqa: E402
 from clarivid.train.codec import calibrated  # noqa: E402
 from clarivid.train.ratedistortion import METRICS, QPS, Curves  # noqa: E402
-from clarivid.train.runs import read_checkpoint  # noqa: E402
+from clarivid.train.runs import Report, read_checkpoint  # noqa: E402
 
 CPU = torch.device("cpu")
 # VMAF's model would have to be fetched, so most runs here do without.
@@ -166,7 +166,7 @@ def test_run_is_repeatable_and_resumes_exactly(tiny_pack: Path, tmp_path: Path) 
     class StopError(Exception):
         pass
 
-    def stop(report: lowrank.Report) -> None:
+    def stop(report: Report) -> None:
         if report.step == 4:
             raise StopError
 
@@ -210,7 +210,7 @@ def test_validation_tells_every_metric_by_kind_and_the_strengths(tiny_pack: Path
     last = json.loads((tmp_path / "log.jsonl").read_text("utf-8").splitlines()[-1])
     assert last["step"] == 2
     assert last["validation"] == score
-    assert read_checkpoint(tmp_path / "best.pt")["best"] == score["loss"]
+    assert read_checkpoint(tmp_path / "best.pt")["merit"] == -score["loss"]
 
 
 def test_checkpoint_is_what_export_takes(tiny_pack: Path, tmp_path: Path) -> None:

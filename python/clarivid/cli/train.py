@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from clarivid.train.runs import Report
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,46 +40,106 @@ def command() -> None:
     """Train a net."""
 
 
-def run_options(function: F) -> F:
-    """PACKS and the options that every training run has."""
-    for parameter in reversed(
-        (
-            click.argument("packs", nargs=-1, required=True, type=click.Path(path_type=Path)),
-            click.option(
-                "--steps",
-                default=0,
-                show_default=True,
-                type=click.IntRange(0),
-                help="Budget in steps instead of minutes; 0 for minutes. Makes a run repeatable.",
-            ),
-            click.option("--resume", is_flag=True, help="Go on from OUT/last.pt when it is there."),
-            click.option(
-                "--init",
-                type=click.Path(path_type=Path),
-                help="Start from the averaged weights of another run.",
-            ),
-            click.option(
-                "--seed",
-                default=0,
-                show_default=True,
-                help="Of the first weights and of the order of crops.",
-            ),
-            click.option(
-                "--threads", default=1, show_default=True, type=click.IntRange(1), help="CPU threads."
-            ),
-            click.option(
-                "--device",
-                default="auto",
-                show_default=True,
-                help="auto (a GPU when there is one), cpu, cuda, cuda:1.",
-            ),
-            click.option(
-                "--save-every", default=120.0, show_default=True, help="Seconds between checkpoints."
-            ),
+def run_options(
+    *, batch: int, lr: float, ema: float, validate_every: float, best: str = "best validation"
+) -> Callable[[F], F]:
+    """PACKS and the options that every training run has, with a net's own defaults; ``best`` says what
+    best.pt is."""
+    parameters = (
+        click.argument("packs", nargs=-1, required=True, type=click.Path(path_type=Path)),
+        click.option(
+            "--minutes",
+            default=60.0,
+            show_default=True,
+            type=click.FloatRange(min=0, min_open=True),
+            help="Time budget of the run, parts before --resume included, preparation and validation not. "
+            "The learning rate falls to a trace over it, so a run that is stopped early ends above what it "
+            "could reach.",
+        ),
+        click.option(
+            "--steps",
+            default=0,
+            show_default=True,
+            type=click.IntRange(0),
+            help="Budget in steps instead of minutes; 0 for minutes. Makes a run repeatable.",
+        ),
+        click.option(
+            "--out",
+            type=click.Path(path_type=Path),
+            required=True,
+            help=f"Folder of the run: last.pt, best.pt ({best}), log.jsonl.",
+        ),
+        click.option("--resume", is_flag=True, help="Go on from OUT/last.pt when it is there."),
+        click.option(
+            "--init",
+            type=click.Path(path_type=Path),
+            help="Start from the averaged weights of another run.",
+        ),
+        click.option(
+            "--batch", default=batch, show_default=True, type=click.IntRange(1), help="Crops a step."
+        ),
+        click.option(
+            "--lr", default=lr, show_default=True, help="Top learning rate. Halve it if the loss jumps."
+        ),
+        click.option(
+            "--ema",
+            default=ema,
+            show_default=True,
+            type=click.FloatRange(0, 1, max_open=True),
+            help="How slowly the averaged weights follow; they are what is validated and exported.",
+        ),
+        click.option(
+            "--seed", default=0, show_default=True, help="Of the first weights and of the order of crops."
+        ),
+        click.option("--threads", default=1, show_default=True, type=click.IntRange(1), help="CPU threads."),
+        click.option(
+            "--device",
+            default="auto",
+            show_default=True,
+            help="auto (a GPU when there is one), cpu, cuda, cuda:1.",
+        ),
+        click.option("--save-every", default=120.0, show_default=True, help="Seconds between checkpoints."),
+        click.option(
+            "--validate-every",
+            default=validate_every,
+            show_default=True,
+            help="Seconds between validations.",
+        ),
+    )
+
+    def decorate(function: F) -> F:
+        for parameter in reversed(parameters):
+            function = parameter(function)
+        return function
+
+    return decorate
+
+
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16"]),
+    default="auto",
+    show_default=True,
+    help="auto: bf16 where the processor has it, about twice as fast; weights stay fp32.",
+)
+
+
+def display(
+    progress: Progress, task: TaskID, summary: Callable[[Mapping[str, Any]], str]
+) -> Callable[[Report], None]:
+    """Shows a run's reports; ``summary`` says in a word or two how the last validation went."""
+
+    def show(report: Report) -> None:
+        last = f", {summary(report.score)}" if report.score else ""
+        progress.update(
+            task,
+            description="train",
+            total=1.0,
+            completed=report.done,
+            note=f"step {report.step}, loss {report.loss:+.4f}, {report.crops_per_second:.1f} crops/s{last}",
         )
-    ):
-        function = parameter(function)
-    return function
+
+    return show
 
 
 @command.command(
@@ -94,22 +159,6 @@ Examples:
     show_default=True,
     help="Which pictures to learn from. all: half and half, a base to start the others from.",
 )
-@click.option(
-    "--minutes",
-    default=60.0,
-    show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
-    help="Time budget of the run, parts before --resume included. The learning rate falls to 1 % over it, "
-    "so a run that is stopped early ends above what it could reach.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Folder of the run: last.pt, best.pt (best validation), log.jsonl.",
-)
-@click.option("--lr", default=1e-3, show_default=True, help="Top learning rate. Halve it if the loss jumps.")
-@click.option("--batch", default=16, show_default=True, type=click.IntRange(1), help="Crops a step.")
 @click.option(
     "--other",
     default=0.15,
@@ -131,42 +180,18 @@ Examples:
     show_default=True,
     help="charbonnier: a smoothed magnitude, sharper; rms: each crop's root mean square, for PSNR.",
 )
-@click.option(
-    "--ema",
-    default=0.999,
-    show_default=True,
-    type=click.FloatRange(0, 1, max_open=True),
-    help="How slowly the averaged weights follow; they are what is validated and exported.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "bf16"]),
-    default="auto",
-    show_default=True,
-    help="auto: bf16 where the processor has it, about twice as fast; weights stay fp32.",
-)
-@click.option("--validate-every", default=120.0, show_default=True, help="Seconds between validations.")
-@run_options
+@precision_option
+@run_options(batch=16, lr=1e-3, ema=0.999, validate_every=120.0)
 def sr(packs: tuple[Path, ...], out: Path, resume: bool, init: Path | None, **words: Any) -> None:
     """Train the super-resolution net on PACKS made by 'clarivid data sr'.
 
     Prints the last validation: PSNR-Y on held-out coded pictures beside Lanczos, by kind.
     """
     from clarivid.cli._progress import bar
-    from clarivid.train.sr import Options, Report, train
+    from clarivid.train.sr import Options, mean_gain, train
 
     with bar("train") as (progress, task):
-
-        def show(report: Report) -> None:
-            gain = "" if report.gain is None else f", {report.gain:+.2f} dB"
-            progress.update(
-                task,
-                total=1.0,
-                completed=report.done,
-                note=f"step {report.step}, loss {report.loss:.4f}, "
-                f"{report.patches_per_second:.0f} crops/s{gain}",
-            )
-
+        show = display(progress, task, lambda score: f"{mean_gain(score) or 0:+.2f} dB")
         score = train(Options(**words), packs, out, resume, init, show)
     for kind, row in score.items():
         click.echo(
@@ -186,20 +211,6 @@ Examples:
       --out runs/c low0.pack
   tail -f runs/a/log.jsonl | jq -c .validation.all
 """,
-)
-@click.option(
-    "--minutes",
-    default=60.0,
-    show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
-    help="Time budget of the run, parts before --resume included, preparation and validation not. The "
-    "learning rate falls to 2 % over it.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Folder of the run: last.pt, best.pt (least loss on held-out crops), log.jsonl.",
 )
 @click.option(
     "--vmaf", default=0.15, show_default=True, help="Weight of VMAF's BD-rate, earned by sharpening."
@@ -308,22 +319,12 @@ Examples:
     help="What the BD-rates of each kind count. [default: 2 for screens, which lose most easily, else 1]",
 )
 @click.option("--qps", default="26,30,34,38,42", show_default=True, help="QPs to learn at, of these.")
-@click.option("--batch", default=8, show_default=True, type=click.IntRange(1), help="Crops a step.")
-@click.option("--lr", default=2e-3, show_default=True, help="Top learning rate. Halve it if the loss jumps.")
-@click.option(
-    "--ema",
-    default=0.99,
-    show_default=True,
-    type=click.FloatRange(0, 1, max_open=True),
-    help="How slowly the averaged weights follow; they are what is validated and exported.",
-)
 @click.option(
     "--prices",
     type=click.Path(path_type=Path),
     help="Prices of the stand-in encoder, from 'clarivid train codec'. [default: the shipped ones]",
 )
-@click.option("--validate-every", default=300.0, show_default=True, help="Seconds between validations.")
-@run_options
+@run_options(batch=8, lr=2e-3, ema=0.99, validate_every=300.0, best="least loss on held-out crops")
 def lowrank(
     packs: tuple[Path, ...],
     out: Path,
@@ -340,7 +341,7 @@ def lowrank(
     """
     from clarivid.cli._progress import bar
     from clarivid.train.codec import SHIPPED
-    from clarivid.train.lowrank import Options, Report, train
+    from clarivid.train.lowrank import Options, train
     from clarivid.train.ratedistortion import METRICS
 
     with bar("prepare") as (progress, task):
@@ -348,17 +349,7 @@ def lowrank(
         def prepare(done: int, total: int) -> None:
             progress.update(task, description="prepare", total=total, completed=done)
 
-        def show(report: Report) -> None:
-            bd = "" if report.bd is None else f", BD {100 * report.bd:+.1f} %"
-            progress.update(
-                task,
-                description="train",
-                total=1.0,
-                completed=report.done,
-                note=f"step {report.step}, loss {report.loss:+.4f}, "
-                f"{report.crops_per_second:.1f} crops/s{bd}",
-            )
-
+        show = display(progress, task, lambda score: f"BD {100 * score['bd']:+.1f} %")
         score = train(Options(**words), packs, out, resume, init, prices or SHIPPED, show, prepare)
     names = (*METRICS, "bits")
     click.echo(" " * 9 + "".join(f"{name:>10}" for name in names))
@@ -389,26 +380,10 @@ Examples:
     help="full: 2.9 million parameters; fast: 0.4 million, for one CPU core.",
 )
 @click.option(
-    "--minutes",
-    default=60.0,
-    show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
-    help="Time budget of the run, parts before --resume included, validation not. The learning rate falls to "
-    "1 % over it, so a run that is stopped early ends above what it could reach.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Folder of the run: last.pt, best.pt (best validation), log.jsonl.",
-)
-@click.option(
     "--teacher",
     type=click.Path(path_type=Path),
     help="Checkpoint of a net whose paintings are imitated as well, by the weight --distil.",
 )
-@click.option("--lr", default=1e-3, show_default=True, help="Top learning rate. Halve it if the loss jumps.")
-@click.option("--batch", default=8, show_default=True, type=click.IntRange(1), help="Crops a step.")
 @click.option("--crop", default=256, show_default=True, help="Luma samples of a crop's side, 16 by 16.")
 @click.option(
     "--natural",
@@ -447,22 +422,8 @@ Examples:
 )
 @click.option("--distil", default=1.0, show_default=True, help="Weight of the difference from the teacher.")
 @click.option("--distil-every", default=2, show_default=True, type=click.IntRange(1), help="Steps.")
-@click.option(
-    "--ema",
-    default=0.998,
-    show_default=True,
-    type=click.FloatRange(0, 1, max_open=True),
-    help="How slowly the averaged weights follow; they are what is validated and exported.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "bf16"]),
-    default="auto",
-    show_default=True,
-    help="auto: bf16 where the processor has it, about twice as fast; weights stay fp32.",
-)
-@click.option("--validate-every", default=180.0, show_default=True, help="Seconds between validations.")
-@run_options
+@precision_option
+@run_options(batch=8, lr=1e-3, ema=0.998, validate_every=180.0)
 def inpaint(
     packs: tuple[Path, ...],
     out: Path,
@@ -477,20 +438,10 @@ def inpaint(
     and SSIM of luma in person-shaped holes of held-out pictures, beside the diffusion that the net builds on.
     """
     from clarivid.cli._progress import bar
-    from clarivid.train.inpaint import Options, Report, train
+    from clarivid.train.inpaint import Options, gain_over_diffusion, train
 
     with bar("train") as (progress, task):
-
-        def show(report: Report) -> None:
-            gain = "" if report.gain is None else f", {report.gain:+.2f} dB"
-            progress.update(
-                task,
-                total=1.0,
-                completed=report.done,
-                note=f"step {report.step}, loss {report.loss:.4f}, "
-                f"{report.crops_per_second:.0f} crops/s{gain}",
-            )
-
+        show = display(progress, task, lambda score: f"{gain_over_diffusion(score):+.2f} dB")
         score = train(Options(**words), packs, out, resume, init, teacher, show)
     for kind, row in score.items():
         click.echo(f"{kind:10}{row['psnr_y']:7.2f} dB, SSIM {row['ssim']:.4f}")

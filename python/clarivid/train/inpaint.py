@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import json
 import math
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,14 +25,12 @@ from clarivid.nets.inpaint import CONFIGURATIONS, MULTIPLE, InpaintNet, Outputs
 from clarivid.train.batches import fold, normalise, unfold
 from clarivid.train.metrics import ssim
 from clarivid.train.runs import (
-    CHECKPOINT_SCHEMA,
-    average_weights,
+    Report,
+    Run,
+    RunOptions,
     computes_in_bf16,
-    cosine,
     pick_device,
     read_checkpoint,
-    save_atomically,
-    summary_of,
 )
 
 TASK = "inpaint"
@@ -45,21 +41,18 @@ _FLOOR = 1e-4  # mean square of an error that nobody sees, 2.2 codes squared
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(RunOptions):
     """What a run is made of; the command line has the same words.
 
-    ``minutes`` is the budget of the whole run, resumed parts together, validation not counted; the learning
-    rate falls over it as a cosine. ``steps`` replaces it by a number of steps, which makes a run repeatable
-    to the bit on one machine. Weights of losses: see :func:`criterion`. ``curriculum`` is the share of the
-    run after which all tiles are drawn from; it starts with the simplest third of each kind.
+    Weights of losses: see :func:`criterion`. ``curriculum`` is the share of the run after which all tiles are
+    drawn from; it starts with the simplest third of each kind.
     """
 
-    size: str = "full"
-    minutes: float = 60.0
-    steps: int = 0
     batch: int = 8
+    ema: float = 0.998
+    validate_every: float = 180.0
+    size: str = "full"
     crop: int = 256
-    lr: float = 1e-3
     natural: float = 0.7
     curriculum: float = 0.25
     pixel: float = 1.0
@@ -74,24 +67,7 @@ class Options:
     adversarial: float = 0.0
     distil: float = 1.0
     distil_every: int = 2
-    ema: float = 0.998
-    seed: int = 0
-    threads: int = 1
-    device: str = "auto"
     precision: str = "auto"
-    save_every: float = 120.0
-    validate_every: float = 180.0
-
-
-@dataclass
-class Report:
-    """What the progress display gets after each tenth step."""
-
-    step: int
-    done: float  # 0..1 of the budget
-    loss: float
-    crops_per_second: float
-    gain: float | None  # dB in the hole over the diffusion, last validation
 
 
 @dataclass(frozen=True)
@@ -398,137 +374,112 @@ def train(
     _check(options)
     torch.set_num_threads(max(1, options.threads))
     torch.manual_seed(options.seed)
-    device = pick_device(options.device)
-    bf16 = computes_in_bf16(device, options.precision)
-    data = [load(path) for path in packs]
-    draws = Draws(data, options, device)
-    net = InpaintNet(options.size).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    history: list[dict[str, Any]] = []
+    run = _Run(options, [load(path) for path in packs], out, teacher)
     if init is not None:
-        state = read_checkpoint(init)
-        _load(net, state, init)
-        history = [*state.get("history", []), summary_of(state)]
-    guide = net_from_checkpoint(teacher)[0].to(device) if teacher else None
-    average = {name: value.detach().clone() for name, value in net.state_dict().items()}
-    optimiser = torch.optim.Adam(net.parameters(), lr=options.lr, betas=(0.9, 0.99))
-    critic = PatchCritic().to(device) if options.adversarial else None
-    critic_optimiser = torch.optim.Adam(critic.parameters(), options.lr) if critic else None
-    out.mkdir(parents=True, exist_ok=True)
-    step, spent, best = 0, 0.0, -math.inf
-    if resume and (out / "last.pt").is_file():
-        state = read_checkpoint(out / "last.pt")
-        _load(net, state, out / "last.pt", "model")
-        average = {name: value.to(device) for name, value in state["ema"].items()}
-        optimiser.load_state_dict(state["optimiser"])
-        if critic and critic_optimiser and state.get("critic"):
-            critic.load_state_dict(state["critic"])
-            critic_optimiser.load_state_dict(state["critic_optimiser"])
-        step, spent, best = state["step"], state["seconds"], state["best"]
-        history = list(state.get("history", []))
-    validation = Validation(data, device)
-    base = Validation.score(validation, _untrained(net), None, False) if validation.cases else {}
-    score: dict[str, Any] = {}
-    gain: float | None = None
-    loss_sum, loss_count, mean_loss = torch.zeros((), device=device), 0, math.nan
-    saved = validated = time.monotonic()
-    rate = 0.0
+        run.start_from(init)
+    if resume:
+        run.resume()
+    return run.train(progress)
 
-    def save(name: str) -> None:
-        state = {
-            "schema": CHECKPOINT_SCHEMA,
-            "task": TASK,
-            "model": net.state_dict(),
-            "ema": average,
-            "optimiser": optimiser.state_dict(),
-            "critic": critic.state_dict() if critic else None,
-            "critic_optimiser": critic_optimiser.state_dict() if critic_optimiser else None,
-            "step": step,
-            "seconds": spent,
-            "best": best,
-            "net": net.config(),
-            "options": asdict(options),
-            "history": history,
-            "score": score,
-            "sources": [p.manifest["sources"] for p in data],
-            "packs": [{"seed": p.manifest["seed"], "views": p.manifest["views"]} for p in data],
-            "teacher": teacher.parent.name if teacher else "",
-        }
-        save_atomically(out / name, state)
 
-    while True:
-        done = step / options.steps if options.steps else spent / (60 * options.minutes)
-        now = time.monotonic()
-        ending = done >= 1
-        if ending or now - validated >= options.validate_every:
-            score = {}
-            if validation.cases:
-                score = {**validation.score(net, average, bf16), "diffusion": base["all"]}
-                gain = score["all"]["psnr_y"] - base["all"]["psnr_y"]
-            if loss_count:
-                mean_loss = float(loss_sum) / loss_count
-                loss_sum.zero_()
-                loss_count = 0
-            line = {
-                "step": step,
-                "minutes": round(spent / 60, 2),
-                "loss": round(mean_loss, 5),
-                "crops_per_second": round(rate, 1),
-                "validation": score,
-            }
-            with (out / "log.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps(line) + "\n")
-            # A hundredth of SSIM counts as much as 0.2 dB: neither may be bought with the other.
-            merit = score["all"]["psnr_y"] + 20 * score["all"]["ssim"] if score else -math.inf
-            if merit > best:
-                best = merit
-                save("best.pt")
-            validated = time.monotonic()
-        if ending or now - saved >= options.save_every:
-            save("last.pt")
-            saved = time.monotonic()
-        if ending:
-            return score
-        clock = time.monotonic()
-        lr = cosine(options.lr, done, step, warm_up=100)
-        for group in optimiser.param_groups:
-            group["lr"] = lr
-        batch = draws.draw(step, done)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            output = net.outputs(batch.x)
-            loss = criterion(output, net.extra, batch, options)
+class _Run(Run):
+    """Of the inpainting net, with a teacher and a critic if they are wanted."""
+
+    warm_up = 100
+
+    def __init__(
+        self, options: Options, packs: Sequence[InpaintPack], out: Path, teacher: Path | None
+    ) -> None:
+        device = pick_device(options.device)
+        self.bf16 = computes_in_bf16(device, options.precision)
+        self.draws = Draws(packs, options, device)
+        self.painter = InpaintNet(options.size).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        super().__init__(self.painter, options, out, device)
+        self.words, self.packs = options, packs
+        self.guide = net_from_checkpoint(teacher)[0].to(device) if teacher else None
+        self.teacher = teacher.parent.name if teacher else ""
+        self.critic = PatchCritic().to(device) if options.adversarial else None
+        self.critic_optimiser = (
+            torch.optim.Adam(self.critic.parameters(), options.lr) if self.critic else None
+        )
+        self.validation = Validation(packs, device)
+        self.base = self.validation.score(_untrained(self.painter), None, False)
+        self.seen: tuple[Tensor, Batch] | None = None  # what the critic judges after the step
+
+    def config(self) -> dict[str, Any]:
+        config: dict[str, Any] = self.painter.config()
+        return config
+
+    def loss(self, done: float) -> Tensor:
+        options = self.words
+        batch = self.draws.draw(self.step, done)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            output = self.painter.outputs(batch.x)
+            loss = criterion(output, self.painter.extra, batch, options)
             picture = output.picture.float()
-            if guide is not None and step % options.distil_every == 0:
+            if self.guide is not None and self.step % options.distil_every == 0:
                 with torch.no_grad():
-                    shown = guide(batch.x).float()
+                    shown = self.guide(batch.x).float()
                 weight = options.distil * options.distil_every
                 loss = loss + weight * _l1((picture - shown).abs(), batch.hole, options.chroma)
-            if options.perceptual and step % options.perceptual_every == 0:
-                rng = np.random.default_rng([options.seed, step, 1])
+            if options.perceptual and self.step % options.perceptual_every == 0:
+                rng = np.random.default_rng([options.seed, self.step, 1])
                 weight = options.perceptual * options.perceptual_every
                 loss = loss + weight * perceptual_loss(picture, batch, options, rng)
-            if critic and critic_optimiser:
-                critic.requires_grad_(False)
-                loss = loss + options.adversarial * adversarial_loss(critic, picture, batch)
-                critic.requires_grad_(True)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 0.5)
-        optimiser.step()
-        if critic and critic_optimiser:
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                judged = critic_loss(critic, picture, batch)
-            critic_optimiser.zero_grad(set_to_none=True)
-            judged.backward()  # type: ignore[no-untyped-call]
-            critic_optimiser.step()
-        loss_sum += loss.detach()
-        loss_count += 1
-        step += 1
-        average_weights(average, net, min(options.ema, (1 + step) / (10 + step)))
-        took = time.monotonic() - clock
-        spent += took
-        rate = options.batch / took if rate == 0 else 0.98 * rate + 0.02 * options.batch / took
-        if progress and step % 10 == 0:
-            progress(Report(step, done, float(loss_sum) / loss_count, rate, gain))
+            if self.critic:
+                self.critic.requires_grad_(False)
+                loss = loss + options.adversarial * adversarial_loss(self.critic, picture, batch)
+                self.critic.requires_grad_(True)
+        self.seen = (picture, batch)
+        return loss
+
+    def after_step(self) -> None:
+        if not self.critic or not self.critic_optimiser or not self.seen:
+            return
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            judged = critic_loss(self.critic, *self.seen)
+        self.critic_optimiser.zero_grad(set_to_none=True)
+        judged.backward()  # type: ignore[no-untyped-call]
+        self.critic_optimiser.step()
+
+    def validate(self) -> tuple[dict[str, Any], float]:
+        if not self.validation.cases:
+            return {}, -math.inf
+        score = {
+            **self.validation.score(self.painter, self.average, self.bf16),
+            "diffusion": self.base["all"],
+        }
+        # A hundredth of SSIM counts as much as 0.2 dB: neither may be bought with the other.
+        return score, score["all"]["psnr_y"] + 20 * score["all"]["ssim"]
+
+    def load_weights(self, state: Mapping[str, Any], which: str, path: Path) -> None:
+        if state.get("task") != TASK or state.get("net") != self.config():
+            raise InputError(
+                f"{path} is for the task '{state.get('task', 'sr')}' and the net {state.get('net')}; "
+                f"this run's is {self.config()}"
+            )
+        self.painter.load_state_dict(state[which])
+
+    def details(self) -> dict[str, Any]:
+        return {
+            "task": TASK,
+            "critic": self.critic.state_dict() if self.critic else None,
+            "critic_optimiser": self.critic_optimiser.state_dict() if self.critic_optimiser else None,
+            "sources": [p.manifest["sources"] for p in self.packs],
+            "packs": [{"seed": p.manifest["seed"], "views": p.manifest["views"]} for p in self.packs],
+            "teacher": self.teacher,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        if self.critic and self.critic_optimiser and state.get("critic"):
+            self.critic.load_state_dict(state["critic"])
+            self.critic_optimiser.load_state_dict(state["critic_optimiser"])
+
+
+def gain_over_diffusion(score: Mapping[str, Any]) -> float:
+    """dB of luma in the hole, of a validation."""
+    gain: float = score["all"]["psnr_y"] - score["diffusion"]["psnr_y"]
+    return gain
 
 
 def net_from_checkpoint(path: Path) -> tuple[InpaintNet, dict[str, Any]]:
@@ -557,15 +508,6 @@ def _untrained(net: InpaintNet) -> InpaintNet:
     return plain.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def _load(net: InpaintNet, state: dict[str, Any], path: Path, key: str = "ema") -> None:
-    if state.get("task") != TASK or state.get("net") != net.config():
-        raise InputError(
-            f"{path} is for the task '{state.get('task', 'sr')}' and the net {state.get('net')}; "
-            f"this run's is {net.config()}"
-        )
-    net.load_state_dict(state[key])
-
-
 def _check(options: Options) -> None:
     if options.size not in CONFIGURATIONS:
         raise InputError(f"size '{options.size}' is not one of {', '.join(CONFIGURATIONS)}")
@@ -581,13 +523,13 @@ __all__ = [
     "Draws",
     "Options",
     "PatchCritic",
-    "Report",
     "Validation",
     "adversarial_loss",
     "batch_of",
     "criterion",
     "critic_loss",
     "edge_map",
+    "gain_over_diffusion",
     "net_from_checkpoint",
     "perceptual_loss",
     "scores_in_hole",

@@ -9,11 +9,8 @@ the colours move. Runs are resumable, on a CPU core or a GPU.
 
 from __future__ import annotations
 
-import json
-import math
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +37,7 @@ from clarivid.train.ratedistortion import (
     sampling,
     table_of,
 )
-from clarivid.train.runs import (
-    CHECKPOINT_SCHEMA,
-    average_weights,
-    cosine,
-    pick_device,
-    read_checkpoint,
-    save_atomically,
-    summary_of,
-)
+from clarivid.train.runs import Report, Run, RunOptions, pick_device
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _STRENGTH_QP = QPS.index(34)
@@ -56,7 +45,7 @@ _VALIDATION_BATCH = 16
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(RunOptions):
     """What a run is made of; the command line has the same words.
 
     ``vmaf`` to ``psnr`` are the weights of the metrics' BD-rates. ``rate_target`` is a change of ln(bits):
@@ -68,12 +57,13 @@ class Options:
     codes whole code values, as the filter gives them, with the gradient of unrounded ones. ``kinds``
     of crops are drawn in equal parts, and their BD-rates count ``kind_weights``. ``vgg`` and
     ``distribution`` weigh distances of VGG features, of ``perceptual_crops`` crops every
-    ``perceptual_every`` steps. ``minutes`` is the budget of the whole run, resumed parts together; ``steps``
-    replaces it by a number of steps, which makes a run repeatable to the bit on one machine.
+    ``perceptual_every`` steps.
     """
 
-    minutes: float = 60.0
-    steps: int = 0
+    batch: int = 8
+    lr: float = 2e-3
+    ema: float = 0.99
+    validate_every: float = 300.0
     vmaf: float = 0.15
     neg: float = 0.5
     ssim_full: float = 0.3
@@ -101,14 +91,6 @@ class Options:
     kinds: str = ",".join(KINDS)
     kind_weights: str = ""
     qps: str = "26,30,34,38,42"
-    batch: int = 8
-    lr: float = 2e-3
-    ema: float = 0.99
-    seed: int = 0
-    threads: int = 1
-    device: str = "auto"
-    save_every: float = 120.0
-    validate_every: float = 300.0
 
     def weights(self) -> dict[str, float]:
         """Weights of the metrics that count; :class:`InputError` when none does."""
@@ -146,18 +128,6 @@ def _numbers(option: str, text: str, names: Sequence[str]) -> dict[str, float]:
     return dict(zip(names, found, strict=True))
 
 
-@dataclass
-class Report:
-    """What the progress display gets after each step."""
-
-    step: int
-    done: float  # 0..1 of the budget
-    loss: float
-    lr: float
-    crops_per_second: float
-    bd: float | None  # weighted mean of the BD-rates at the last validation, a logarithm
-
-
 def train(
     options: Options,
     packs: Sequence[Path],
@@ -176,124 +146,79 @@ def train(
     (crops done, crops in all) while the untouched crops are coded, once for a pack and kept in the cache.
     Raises :class:`InputError` on unusable options, packs or checkpoints.
     """
-    weights = options.weights()
-    options.limits(), options.by_kind()
-    places = qp_index(options.qps)
+    options.weights(), options.limits(), options.by_kind(), qp_index(options.qps)
     torch.set_num_threads(max(1, options.threads))
-    device = pick_device(options.device)
     torch.manual_seed(options.seed)
-    net = _new_net(options).to(device)
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    rng = torch.Generator().manual_seed(options.seed)
-    history: list[dict[str, Any]] = []
+    run = _Run(options, out, prices)
     if init is not None:
-        state = read_checkpoint(init)
-        _fill(net, state, "ema", init, but=("limit",))
-        history = [*state.get("history", []), summary_of(state)]
-    average = {name: value.detach().clone() for name, value in net.state_dict().items()}
-    optimiser = torch.optim.Adam(net.parameters(), lr=options.lr, betas=(0.9, 0.99))
-    step, spent, best = 0, 0.0, math.inf
-    if resume and (out / "last.pt").is_file():
-        state = read_checkpoint(out / "last.pt")
-        _fill(net, state, "model", out / "last.pt")
-        average = {name: value.to(device) for name, value in state["ema"].items()}
-        optimiser.load_state_dict(state["optimiser"])
-        rng.set_state(state["rng"])
-        step, spent, best = state["step"], state["seconds"], state["best"]
-        history = list(state.get("history", []))
-    codec = calibrated(prices).to(device)
-    data = [load(path) for path in packs]
-    training, held_out = _prepare(data, packs, codec, device, preparing)
-    pools = training.pools(options.kinds)
-    out.mkdir(parents=True, exist_ok=True)
-    score: dict[str, Any] = {}
-    bd: float | None = None
-    loss_sum = torch.zeros((), device=device)
-    mean_loss, loss_count = math.nan, 0
-    saved = validated = time.monotonic()
-    speed = 0.0
+        run.start_from(init)
+    if resume:
+        run.resume()
+    run.read(packs, preparing)
+    return run.train(progress)
 
-    def save(name: str) -> None:
-        state = {
-            "schema": CHECKPOINT_SCHEMA,
-            "task": "lowrank",
-            "model": net.state_dict(),
-            "ema": average,
-            "optimiser": optimiser.state_dict(),
-            "rng": rng.get_state(),
-            "step": step,
-            "seconds": spent,
-            "best": best,
-            "net": net.config(),
-            "options": asdict(options),
-            "history": history,
-            "score": score,
-            "sources": [p.manifest["sources"] for p in data],
-            "packs": [{"seed": p.manifest.get("seed", 0), "crops": len(p.train)} for p in data],
-        }
-        save_atomically(out / name, state)
 
-    while True:
-        done = step / options.steps if options.steps else spent / (60 * options.minutes)
-        ending = done >= 1
-        if ending or time.monotonic() - validated >= options.validate_every:
-            score = validate(net, average, held_out, codec, options)
-            bd = score["bd"]
-            if loss_count:
-                mean_loss = float(loss_sum) / loss_count
-                loss_sum.zero_()
-                loss_count = 0
-            line = {
-                "step": step,
-                "minutes": round(spent / 60, 2),
-                "loss": mean_loss,
-                "lr": optimiser.param_groups[0]["lr"],
-                "crops_per_second": round(speed, 1),
-                "validation": score,
-            }
-            with (out / "log.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps(line) + "\n")
-            if score["loss"] < best:
-                best = score["loss"]
-                save("best.pt")
-            validated = time.monotonic()
-        if ending or time.monotonic() - saved >= options.save_every:
-            save("last.pt")
-            saved = time.monotonic()
-        if ending:
-            return score
-        clock = time.monotonic()
-        lr = cosine(options.lr, done, step, 30, 0.02)
-        for group in optimiser.param_groups:
-            group["lr"] = lr
-        index = draw(pools, options.batch, rng)
-        place = places[int(torch.randint(0, len(places), (1,), generator=rng))]
-        pass_ = run(
-            net,
-            training,
+class _Run(Run):
+    """Of the prefilter's net."""
+
+    warm_up = 30
+    least = 0.02
+    clip = 0.3
+    report_every = 1
+
+    def __init__(self, options: Options, out: Path, prices: Path) -> None:
+        device = pick_device(options.device)
+        self.filter = _new_net(options).to(device)
+        self.filter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        super().__init__(self.filter, options, out, device)
+        self.generator = self.rng = torch.Generator().manual_seed(options.seed)
+        self.words = options
+        self.weights = options.weights()
+        self.places = qp_index(options.qps)
+        self.codec = calibrated(prices).to(device)
+
+    def read(self, packs: Sequence[Path], preparing: Callable[[int, int], None] | None) -> None:
+        """Load the packs, and measure what is untouched."""
+        self.data = [load(path) for path in packs]
+        self.crops, self.held_out = _prepare(self.data, packs, self.codec, self.device, preparing)
+        self.pools = self.crops.pools(self.words.kinds)
+
+    def config(self) -> dict[str, Any]:
+        return self.filter.config()
+
+    def loss(self, done: float) -> Tensor:
+        options = self.words
+        index = draw(self.pools, options.batch, self.generator)
+        place = self.places[int(torch.randint(0, len(self.places), (1,), generator=self.generator))]
+        result = run(
+            self.filter,
+            self.crops,
             index,
             place,
-            codec,
-            list(weights),
+            self.codec,
+            list(self.weights),
             steepness=options.steepness,
             rounded=options.round,
         )
-        loss = criterion(pass_, weights, options)
-        if (options.vgg or options.distribution) and step % options.perceptual_every == 0:
-            loss = loss + _perceptual(pass_, options)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 0.3)
-        optimiser.step()
-        loss_sum += loss.detach()
-        loss_count += 1
-        step += 1
-        average_weights(average, net, min(options.ema, (1 + step) / (10 + step)))
-        took = time.monotonic() - clock
-        spent += took
-        speed = options.batch / took if speed == 0 else 0.98 * speed + 0.02 * options.batch / took
-        if progress:
-            progress(Report(step, done, float(loss_sum) / loss_count, lr, speed, bd))
+        loss = criterion(result, self.weights, options)
+        if (options.vgg or options.distribution) and self.step % options.perceptual_every == 0:
+            loss = loss + _perceptual(result, options)
+        return loss
+
+    def validate(self) -> tuple[dict[str, Any], float]:
+        score = validate(self.filter, self.average, self.held_out, self.codec, self.words)
+        return score, -score["loss"]
+
+    def load_weights(self, state: Mapping[str, Any], which: str, path: Path) -> None:
+        # A run may start from one with another limit, and goes on with its own.
+        _fill(self.filter, state, which, path, but=("limit",) if which == "ema" else ())
+
+    def details(self) -> dict[str, Any]:
+        return {
+            "task": "lowrank",
+            "sources": [p.manifest["sources"] for p in self.data],
+            "packs": [{"seed": p.manifest.get("seed", 0), "crops": len(p.train)} for p in self.data],
+        }
 
 
 class Set:
@@ -546,7 +471,7 @@ def _new_net(options: Options) -> LowrankNet:
         raise InputError(f"the net cannot be made: {error}") from error
 
 
-def _fill(net: LowrankNet, state: dict[str, Any], which: str, path: Path, but: Sequence[str] = ()) -> None:
+def _fill(net: LowrankNet, state: Mapping[str, Any], which: str, path: Path, but: Sequence[str] = ()) -> None:
     """Give ``net`` a checkpoint's weights, if they are of the same net, ``but`` for these settings."""
 
     def compared(config: dict[str, Any]) -> dict[str, Any]:

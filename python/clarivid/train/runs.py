@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What every training run has: checkpoints, averaged weights, a learning rate that falls, a device."""
+"""What every training run has: the loop, checkpoints, averaged weights, a learning rate that falls, a
+device."""
 
 from __future__ import annotations
 
+import json
 import math
 import os
-from collections.abc import Mapping
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +85,202 @@ def computes_in_bf16(device: torch.device, precision: str) -> bool:
         raise InputError(f"precision '{precision}' is not one of auto, fp32, bf16")
     fast = device.type == "cuda" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return precision == "bf16" or (precision == "auto" and fast)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a run of any net is made of; the command line has the same words.
+
+    ``minutes`` is the budget of the whole run, resumed parts together, validation not counted; the learning
+    rate falls over it as a cosine. ``steps`` replaces it by a number of steps, which makes a run repeatable
+    to the bit on one machine. ``batch`` crops a step. ``ema`` says how slowly the averaged weights follow;
+    they are what is validated and exported. ``save_every`` and ``validate_every`` in seconds.
+    """
+
+    minutes: float = 60.0
+    steps: int = 0
+    batch: int = 16
+    lr: float = 1e-3
+    ema: float = 0.999
+    seed: int = 0
+    threads: int = 1
+    device: str = "auto"
+    save_every: float = 120.0
+    validate_every: float = 120.0
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a progress display gets."""
+
+    step: int
+    done: float  # 0..1 of the budget
+    loss: float  # mean since the last validation
+    crops_per_second: float
+    score: Mapping[str, Any]  # the last validation; empty before the first
+
+
+class Run(ABC):
+    """A net's way through its budget, which can be cut anywhere and gone on with.
+
+    ``net`` lies on ``device``; ``out`` gets ``last.pt``, ``best.pt`` (most merit) and ``log.jsonl``. Beyond
+    the five methods, a subclass sets ``rng`` when what it draws depends on a generator's state.
+    """
+
+    warm_up = 50  # steps
+    least = 0.01  # of the learning rate, at the end
+    clip = 0.5  # of the gradient's norm
+    report_every = 10  # steps: a report waits for the device
+
+    def __init__(self, net: nn.Module, options: RunOptions, out: Path, device: torch.device) -> None:
+        self.net, self.options, self.out, self.device = net, options, out, device
+        self.average = {name: value.detach().clone() for name, value in net.state_dict().items()}
+        self.optimiser = torch.optim.Adam(net.parameters(), lr=options.lr, betas=(0.9, 0.99))
+        self.rng: torch.Generator | None = None
+        self.step, self.seconds, self.merit = 0, 0.0, -math.inf
+        self.history: list[dict[str, Any]] = []
+        self.score: dict[str, Any] = {}
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """The net's, from which it can be built again."""
+
+    @abstractmethod
+    def loss(self, done: float) -> Tensor:
+        """Draw a batch, ``done`` (0..1) of the way, and say how wrong the net is on it."""
+
+    @abstractmethod
+    def validate(self) -> tuple[dict[str, Any], float]:
+        """Scores of the averaged weights on what is held out, and their merit: more is better, -inf none."""
+
+    @abstractmethod
+    def load_weights(self, state: Mapping[str, Any], which: str, path: Path) -> None:
+        """Give the net the weights ``state[which]``; :class:`InputError` when they are another net's."""
+
+    def details(self) -> dict[str, Any]:
+        """What else belongs in a checkpoint: "task", "sources", "packs", and what :meth:`restore` reads."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - not every run has more
+        """Take back from a checkpoint what :meth:`details` put there beyond its descriptions."""
+
+    def after_step(self) -> None:  # noqa: B027 - not every run has a critic
+        """What follows the net's own step, such as a critic's."""
+
+    def start_from(self, path: Path) -> None:
+        """Begin with the averaged weights of another run."""
+        state = read_checkpoint(path)
+        self.load_weights(state, "ema", path)
+        self.average = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
+        self.history = [*state.get("history", []), summary_of(state)]
+
+    def resume(self) -> None:
+        """Go on from ``last.pt``, when it is there."""
+        path = self.out / "last.pt"
+        if not path.is_file():
+            return
+        state = read_checkpoint(path)
+        self.load_weights(state, "model", path)
+        self.average = {name: value.to(self.device) for name, value in state["ema"].items()}
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.rng is not None:
+            self.rng.set_state(state["rng"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.merit = state.get("merit", -math.inf)
+        self.history = list(state.get("history", []))
+        self.restore(state)
+
+    def save(self, name: str) -> None:
+        """Write a checkpoint of now."""
+        state = {
+            "schema": CHECKPOINT_SCHEMA,
+            "model": self.net.state_dict(),
+            "ema": self.average,
+            "optimiser": self.optimiser.state_dict(),
+            "rng": self.rng.get_state() if self.rng is not None else None,
+            "step": self.step,
+            "seconds": self.seconds,
+            "merit": self.merit,
+            "net": self.config(),
+            "options": asdict(self.options),
+            "history": self.history,
+            "score": self.score,
+            **self.details(),
+        }
+        save_atomically(self.out / name, state)
+
+    def train(self, progress: Callable[[Report], None] | None = None) -> dict[str, Any]:
+        """Train to the budget's end; returns the last validation."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        options = self.options
+        mean = _Mean(self.device)
+        rate = 0.0
+        saved = validated = time.monotonic()
+        while True:
+            done = self.step / options.steps if options.steps else self.seconds / (60 * options.minutes)
+            ending = done >= 1
+            if ending or time.monotonic() - validated >= options.validate_every:
+                self._validate(mean, rate)
+                validated = time.monotonic()
+            if ending or time.monotonic() - saved >= options.save_every:
+                self.save("last.pt")
+                saved = time.monotonic()
+            if ending:
+                return self.score
+            clock = time.monotonic()
+            mean.add(self._step(done))
+            took = time.monotonic() - clock
+            self.seconds += took
+            rate = options.batch / took if rate == 0 else 0.98 * rate + 0.02 * options.batch / took
+            if progress and self.step % self.report_every == 0:
+                progress(Report(self.step, done, mean.now(), rate, self.score))
+
+    def _validate(self, mean: _Mean, rate: float) -> None:
+        self.score, merit = self.validate()
+        line = {
+            "step": self.step,
+            "minutes": round(self.seconds / 60, 2),
+            "loss": mean.take(),
+            "lr": self.optimiser.param_groups[0]["lr"],
+            "crops_per_second": round(rate, 1),
+            "validation": self.score,
+        }
+        with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+        if merit > self.merit:
+            self.merit = merit
+            self.save("best.pt")
+
+    def _step(self, done: float) -> Tensor:
+        for group in self.optimiser.param_groups:
+            group["lr"] = cosine(self.options.lr, done, self.step, self.warm_up, self.least)
+        loss = self.loss(done)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.clip)
+        self.optimiser.step()
+        self.after_step()
+        self.step += 1
+        average_weights(self.average, self.net, min(self.options.ema, (1 + self.step) / (10 + self.step)))
+        return loss.detach()
+
+
+class _Mean:
+    """Of losses that stay on their device until somebody asks."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.sum, self.count, self.last = torch.zeros((), device=device), 0, math.nan
+
+    def add(self, loss: Tensor) -> None:
+        self.sum += loss
+        self.count += 1
+
+    def now(self) -> float:
+        return float(self.sum) / self.count if self.count else self.last
+
+    def take(self) -> float:
+        """The mean, and begin anew."""
+        self.last = self.now()
+        self.sum.zero_()
+        self.count = 0
+        return self.last

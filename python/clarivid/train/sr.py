@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import json
 import math
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,58 +20,31 @@ from clarivid.errors import InputError
 from clarivid.nets.sr import SRNet
 from clarivid.train.batches import Batch, Batches, fold, normalise, unfold
 from clarivid.train.runs import (
-    CHECKPOINT_SCHEMA,
-    average_weights,
+    Report,
+    Run,
+    RunOptions,
     computes_in_bf16,
-    cosine,
     pick_device,
     read_checkpoint,
-    save_atomically,
-    summary_of,
 )
+
+TASK = "sr"
 
 
 @dataclass(frozen=True)
-class Options:
-    """What a run is made of; the command line has the same words.
-
-    ``minutes`` is the budget of the whole run, resumed parts together; the learning rate falls over it as a
-    cosine. ``steps`` replaces it by a number of steps, which makes a run repeatable to the bit on one
-    machine.
-    """
+class Options(RunOptions):
+    """What a run is made of; the command line has the same words."""
 
     kind: str = "all"
-    minutes: float = 60.0
-    steps: int = 0
-    batch: int = 16
-    lr: float = 1e-3
     other: float = 0.15
     chroma_weight: float = 0.25
     edge_weight: float = 0.0
     loss: str = "charbonnier"
     border_weight: float = 0.3
-    ema: float = 0.999
     channels: int = 48
     blocks: int = 4
     attention: bool = True
-    seed: int = 0
-    threads: int = 1
-    device: str = "auto"
     precision: str = "auto"
-    save_every: float = 120.0
-    validate_every: float = 120.0
-
-
-@dataclass
-class Report:
-    """What the progress display gets after each step."""
-
-    step: int
-    done: float  # 0..1 of the budget
-    loss: float
-    lr: float
-    patches_per_second: float
-    gain: float | None  # dB over Lanczos at the last validation, mean of the kinds
 
 
 def train(
@@ -94,117 +65,60 @@ def train(
         raise InputError(f"loss '{options.loss}' is not one of charbonnier, rms")
     torch.set_num_threads(max(1, options.threads))
     torch.manual_seed(options.seed)
-    device = pick_device(options.device)
-    bf16 = computes_in_bf16(device, options.precision)
-    data = [load(path) for path in packs]
-    batches = Batches(data, _shares(options), options.batch, options.seed, device)
-    net = SRNet(options.channels, options.blocks, attention=options.attention).to(device)
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    history: list[dict[str, Any]] = []
+    run = _Run(options, [load(path) for path in packs], out)
     if init is not None:
-        state = read_checkpoint(init)
-        net.load_state_dict(state["ema"])
-        history = [*state.get("history", []), summary_of(state)]
-    average = {name: value.detach().clone() for name, value in net.state_dict().items()}
-    optimiser = torch.optim.Adam(net.parameters(), lr=options.lr, betas=(0.9, 0.99))
-    out.mkdir(parents=True, exist_ok=True)
-    step, spent, best = 0, 0.0, -math.inf
-    if resume and (out / "last.pt").is_file():
-        state = read_checkpoint(out / "last.pt")
-        net.load_state_dict(state["model"])
-        average = {name: value.to(device) for name, value in state["ema"].items()}
-        optimiser.load_state_dict(state["optimiser"])
-        batches.rng.set_state(state["rng"])
-        step, spent, best = state["step"], state["seconds"], state["best"]
-        history = list(state.get("history", []))
-    validation = Validation(data, device)
-    score: dict[str, Any] = {}
-    gain: float | None = None
-    loss_sum = torch.zeros((), device=device)
-    mean_loss, loss_count = math.nan, 0
-    clock = saved = validated = time.monotonic()
-    rate = 0.0
-
-    def save(name: str) -> None:
-        save_atomically(
-            out / name,
-            {
-                "schema": CHECKPOINT_SCHEMA,
-                "model": net.state_dict(),
-                "ema": average,
-                "optimiser": optimiser.state_dict(),
-                "rng": batches.rng.get_state(),
-                "step": step,
-                "seconds": spent,
-                "best": best,
-                "net": net.config(),
-                "options": asdict(options),
-                "history": history,
-                "score": score,
-                "sources": [p.manifest["sources"] for p in data],
-                "packs": [_origin(p) for p in data],
-            },
-        )
-
-    while True:
-        done = step / options.steps if options.steps else spent / (60 * options.minutes)
-        now = time.monotonic()
-        ending = done >= 1
-        if ending or now - validated >= options.validate_every:
-            score = validation.score(net, average, bf16)
-            gain = float(np.mean([kind["gain_db"] for kind in score.values()])) if score else None
-            if loss_count:
-                mean_loss = float(loss_sum) / loss_count
-                loss_sum.zero_()
-                loss_count = 0
-            with (out / "log.jsonl").open("a", encoding="utf-8") as log:
-                log.write(
-                    json.dumps(
-                        {
-                            "step": step,
-                            "minutes": round(spent / 60, 2),
-                            "loss": mean_loss,
-                            "lr": optimiser.param_groups[0]["lr"],
-                            "patches_per_second": round(rate, 1),
-                            "validation": score,
-                        }
-                    )
-                    + "\n"
-                )
-            if gain is not None and gain > best:
-                best = gain
-                save("best.pt")
-            validated = time.monotonic()
-        if ending or now - saved >= options.save_every:
-            save("last.pt")
-            saved = time.monotonic()
-        if ending:
-            return score
-        clock = time.monotonic()
-        lr = cosine(options.lr, done, step)
-        for group in optimiser.param_groups:
-            group["lr"] = lr
-        loss = _step(net, optimiser, batches.draw(), options, bf16)
-        loss_sum += loss
-        loss_count += 1
-        step += 1
-        average_weights(average, net, min(options.ema, (1 + step) / (10 + step)))
-        took = time.monotonic() - clock
-        spent += took
-        rate = options.batch / took if rate == 0 else 0.98 * rate + 0.02 * options.batch / took
-        if progress and step % 10 == 0:
-            progress(Report(step, done, float(loss_sum) / loss_count, lr, rate, gain))
+        run.start_from(init)
+    if resume:
+        run.resume()
+    return run.train(progress)
 
 
-def _step(net: SRNet, optimiser: torch.optim.Optimizer, batch: Batch, options: Options, bf16: bool) -> Tensor:
-    with torch.autocast(batch.low.device.type, torch.bfloat16, enabled=bf16):
-        out = net(batch.low, batch.mix)
-    loss = criterion(out.float(), batch, options)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(net.parameters(), 0.5)
-    optimiser.step()
-    return loss.detach()
+class _Run(Run):
+    """Of the super-resolution net."""
+
+    def __init__(self, options: Options, packs: Sequence[Pack], out: Path) -> None:
+        device = pick_device(options.device)
+        self.bf16 = computes_in_bf16(device, options.precision)
+        self.batches = Batches(packs, _shares(options), options.batch, options.seed, device)
+        self.sr = SRNet(options.channels, options.blocks, attention=options.attention).to(device)
+        self.sr.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        super().__init__(self.sr, options, out, device)
+        self.rng = self.batches.rng
+        self.words, self.packs = options, packs
+        self.validation = Validation(packs, device)
+
+    def config(self) -> dict[str, Any]:
+        return self.sr.config()
+
+    def loss(self, done: float) -> Tensor:
+        batch = self.batches.draw()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            out = self.sr(batch.low, batch.mix)
+        return criterion(out.float(), batch, self.words)
+
+    def validate(self) -> tuple[dict[str, Any], float]:
+        score = self.validation.score(self.sr, self.average, self.bf16)
+        gain = mean_gain(score)
+        return score, -math.inf if gain is None else gain
+
+    def load_weights(self, state: Mapping[str, Any], which: str, path: Path) -> None:
+        if state.get("task", TASK) != TASK or state["net"] != self.config():
+            raise InputError(
+                f"{path} is of another net than the options ask for: {state['net']}, not {self.config()}"
+            )
+        self.sr.load_state_dict(state[which])
+
+    def details(self) -> dict[str, Any]:
+        return {
+            "task": TASK,
+            "sources": [p.manifest["sources"] for p in self.packs],
+            "packs": [_origin(p) for p in self.packs],
+        }
+
+
+def mean_gain(score: Mapping[str, Any]) -> float | None:
+    """dB over Lanczos, mean of the kinds of a validation."""
+    return float(np.mean([kind["gain_db"] for kind in score.values()])) if score else None
 
 
 def criterion(out: Tensor, batch: Batch, options: Options) -> Tensor:
