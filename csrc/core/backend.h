@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What core asks of a backend. A backend is a shared library libclarivid_<name>.so that exports
-// clarivid_backend_create(); it knows tensors and runtimes, no pictures and no filters.
+// clarivid_backend_create(); it knows tensors and runtimes and no filters. There are three ways to run a net:
+//
+//   compile()          tensors in host memory, in slots; core converts pictures
+//   compile_tensors()  tensors in device memory, in the order of a stream; core's CudaServices convert
+//   compile_pictures() pictures in device memory: conversions are fused into the net's first and last layer
 #pragma once
 
 #include <cstddef>
@@ -12,11 +16,13 @@
 
 #include "clarivid/clarivid.h"
 #include "core/error.h"
+#include "cuda/place.h"
+#include "pixels/pixels.h"
 
 namespace clv {
 
 /// Changes whenever anything in this header does; core refuses a backend with another number.
-inline constexpr uint32_t kBackendAbi = 3;
+inline constexpr uint32_t kBackendAbi = 4;
 
 /// N is always 1: pictures are not batched, slots in flight are.
 struct TensorShape {
@@ -81,16 +87,78 @@ public:
     virtual std::unique_ptr<InferRequest> create_request() = 0;
 };
 
-/// Outlives every CompiledModel it made.
+/// Pictures that lie in device memory, and what their samples are rounded with.
+struct PictureSpec {
+    pixels::PictureFormat format; ///< of the input; the output is scale times its size
+    pixels::Dither dither = pixels::Dither::round;
+    cuda::Place place;
+};
+
+/// A net that takes and gives pictures in device memory. Used by one thread at a time. Its destructor gives
+/// device memory back in the order of the stream, or waits for the stream (counted).
+class PictureModel {
+public:
+    virtual ~PictureModel() = default;
+    virtual int scale() const = 0;
+    virtual clv_precision precision() const = 0; ///< what it took, never AUTO
+    virtual uint64_t device_bytes() const = 0;   ///< held: weights, activations
+    /// How the net is run, for the log, such as "1 kernel, tiles of 64x16, 41 KiB of shared memory"; may be "".
+    virtual std::string text() const = 0;
+    /// Enqueues on the place's stream and returns; the context need not be current. Planes are device pointers
+    /// with positive strides. Throws Error(CLV_ERR_INFERENCE).
+    virtual void enqueue(const pixels::ConstPicture &in, const pixels::Picture &out) = 0;
+};
+
+/// A net on contiguous NCHW tensors in device memory. Used by one thread at a time; destructor as above.
+class TensorModel {
+public:
+    virtual ~TensorModel() = default;
+    virtual TensorShape output() const = 0;
+    virtual ElementType input_type() const = 0;
+    virtual ElementType output_type() const = 0;
+    virtual clv_precision precision() const = 0;
+    virtual uint64_t device_bytes() const = 0; ///< held, without input and output
+    virtual std::string text() const { return {}; }
+    /// Enqueues on the place's stream and returns. Throws Error(CLV_ERR_INFERENCE).
+    virtual void enqueue(const void *in, void *out) = 0;
+};
+
+/// Outlives every model it made.
 class Backend {
 public:
     virtual ~Backend() = default;
     /// The runtime's name and version, such as "OpenVINO 2026.4.1".
     virtual std::string runtime() const = 0;
+
     /// Whether backend=auto should take this one for the request rather than one that runs any net.
     virtual bool suits(const CompileRequest & /*request*/) const { return true; }
     /// Throws Error: CLV_ERR_UNSUPPORTED, CLV_ERR_INVALID_MODEL, CLV_ERR_BACKEND.
     virtual std::unique_ptr<CompiledModel> compile(const CompileRequest &request) = 0;
+
+    /// Whether compile_pictures() knows this architecture. Cheap, and does not look at the precision or the
+    /// device: what those cannot do is compile_pictures()' sentence.
+    virtual bool suits_pictures(const CompileRequest & /*request*/, const PictureSpec & /*spec*/) const {
+        return false;
+    }
+    /// Throws Error: CLV_ERR_UNSUPPORTED, CLV_ERR_INVALID_MODEL, CLV_ERR_BACKEND, CLV_ERR_NO_MEMORY. Uses
+    /// nothing of the place before this call. `request.input` is the padded tensor of host backends.
+    virtual std::unique_ptr<PictureModel> compile_pictures(const CompileRequest & /*request*/,
+                                                           const PictureSpec & /*spec*/) {
+        throw Error(CLV_ERR_UNSUPPORTED, runtime() + kHostOnly);
+    }
+
+    /// Whether compile_tensors() is there at all.
+    virtual bool takes_device_tensors() const { return false; }
+    /// Throws as compile_pictures().
+    virtual std::unique_ptr<TensorModel> compile_tensors(const CompileRequest & /*request*/,
+                                                         const cuda::Place & /*place*/) {
+        throw Error(CLV_ERR_UNSUPPORTED, runtime() + kHostOnly);
+    }
+
+private:
+    static constexpr const char *kHostOnly =
+        " takes pictures in host memory only: leave out backend, use backend=cuda, or download the pictures "
+        "first (in ffmpeg: hwdownload,format=nv12)";
 };
 
 } // namespace clv

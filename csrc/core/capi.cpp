@@ -164,6 +164,11 @@ int clv_session_pending(const clv_session *session) {
     return session->pending();
 }
 
+void clv_session_get_device_stats(const clv_session *session, clv_device_stats *stats) {
+    *stats = {};
+    session->device_stats(*stats);
+}
+
 int clv_boxes_create(clv_context *context, const char *text, int is_file, clv_boxes **boxes) {
     if (!context)
         return CLV_ERR_INVALID_ARGUMENT;

@@ -57,6 +57,11 @@ void clv_inpainter_get_stats(const clv_inpainter *inpainter, clv_inpaint_stats *
     inpainter->stats(*stats);
 }
 
+void clv_inpainter_get_device_stats(const clv_inpainter *inpainter, clv_device_stats *stats) {
+    *stats = {};
+    inpainter->device_stats(*stats);
+}
+
 int clv_inpainter_reset(clv_inpainter *inpainter) {
     if (!inpainter)
         return CLV_ERR_INVALID_ARGUMENT;

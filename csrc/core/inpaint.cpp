@@ -120,7 +120,7 @@ clv_mask clv_inpainter::with_segments(const clv_picture &input, const clv_mask *
     segmenter_->run(clv::readable(input), mask_);
     if (mask)
         add_mask(*mask, mask_, format_.width, format_.height);
-    return {mask_.data(), format_.width, format_.width, format_.height};
+    return {mask_.data(), format_.width, format_.width, format_.height, CLV_MEMORY_HOST};
 }
 
 int clv_inpainter::submit(const clv_picture &input, const clv_mask *mask, const clv_picture &output,

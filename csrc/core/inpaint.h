@@ -28,6 +28,7 @@ public:
     int receive(bool flush, void **opaque);
     int pending() const { return static_cast<int>(waiting_.size()); }
     void stats(clv_inpaint_stats &stats) const { memory_->stats(stats); }
+    void device_stats(clv_device_stats & /*stats*/) const {}
     void paint(const clv_picture &picture, const clv_mask &mask);
     void reset();
     clv_context &context() const { return context_; }

@@ -25,6 +25,7 @@ public:
     int receive(bool wait, void **opaque);
     int pending() const { return static_cast<int>(busy_.size()); }
     void info(clv_session_info &info) const;
+    void device_stats(clv_device_stats & /*stats*/) const {}
     clv_context &context() const { return context_; }
 
 private:

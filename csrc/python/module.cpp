@@ -171,7 +171,8 @@ struct InpainterDeleter {
 clv_mask view(const py::array_t<uint8_t> &mask) {
     if (mask.ndim() != 2)
         throw py::value_error("a mask has two dimensions, not " + std::to_string(mask.ndim()));
-    return {mask.data(), mask.strides(0), static_cast<int>(mask.shape(1)), static_cast<int>(mask.shape(0))};
+    return {mask.data(), mask.strides(0), static_cast<int>(mask.shape(1)), static_cast<int>(mask.shape(0)),
+            CLV_MEMORY_HOST};
 }
 
 class Inpainter {

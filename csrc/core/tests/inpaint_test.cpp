@@ -122,7 +122,7 @@ struct Mask {
     bool chroma_at(int x, int y) const {
         return at(2 * x, 2 * y) || at(2 * x + 1, 2 * y) || at(2 * x, 2 * y + 1) || at(2 * x + 1, 2 * y + 1);
     }
-    clv_mask view() const { return {data.data(), width, width, height}; }
+    clv_mask view() const { return {data.data(), width, width, height, CLV_MEMORY_HOST}; }
     int width, height;
     std::vector<uint8_t> data;
 };

@@ -164,7 +164,7 @@ typedef enum clv_pixel_format {
 
 typedef enum clv_memory {
     CLV_MEMORY_HOST = 0,
-    CLV_MEMORY_CUDA = 1 /**< reserved: CLV_ERR_UNSUPPORTED in this version */
+    CLV_MEMORY_CUDA = 1 /**< device memory of one CUDA context; the params name it (clv_cuda_device) */
 } clv_memory;
 
 typedef enum clv_range {
@@ -201,13 +201,50 @@ typedef struct clv_format {
 } clv_format;
 
 /**
- * A view of one picture's planes; owns nothing. Strides are in bytes and may be negative (bottom-up); any
- * alignment works, 64 bytes is fastest. Planes beyond the format's are ignored.
+ * A view of one picture's planes; owns nothing. Strides are in bytes. In host memory they may be negative
+ * (bottom-up); any alignment works, 64 bytes is fastest. In CUDA memory `data` are device pointers (a
+ * CUdeviceptr as a pointer) that the host must not follow, strides are positive, and 16-bit samples lie at
+ * even addresses; 16 bytes is fastest. Planes beyond the format's are ignored.
  */
 typedef struct clv_picture {
     void *data[4];
     ptrdiff_t stride[4];
 } clv_picture;
+
+/* ------------------------------------------------------------------------------------------- CUDA memory
+ * ---- */
+
+/**
+ * Where pictures in CLV_MEMORY_CUDA live and in what order they are worked on, as the handles of NVIDIA's
+ * driver API: in FFmpeg AVCUDADeviceContext.cuda_ctx and .stream; from the runtime API, the device's primary
+ * context and a cudaStream_t.
+ *
+ *  - Ownership: the caller's. Both handles must outlive the session or inpainter that was made with them; the
+ *    struct itself is read during the call only.
+ *  - Order: everything is enqueued on `stream`, nothing on another one. Planes may be written by what was
+ *    enqueued on it before, and are read and written for what is enqueued on it after. The host is not made
+ *    to wait, and no picture goes through its memory, but where a function says so (clv_device_stats counts).
+ *  - Threads: `context` is pushed and popped inside each call; it need not be current, and what is current
+ *    stays so. Sessions on one stream may belong to different threads; their work is in the stream's order.
+ */
+typedef struct clv_cuda_device {
+    void *context; /**< CUcontext; not NULL */
+    void *stream;  /**< CUstream; NULL is the default stream of the context */
+} clv_cuda_device;
+
+/**
+ * What a session or an inpainter had to do with a device, since it was created. In a steady state the first
+ * two and `synchronisations` do not grow: that is tested. All are 0 for pictures in host memory.
+ */
+typedef struct clv_device_stats {
+    uint64_t copies_to_host;
+    uint64_t bytes_to_host;
+    uint64_t copies_to_device; /**< weights at creation; masks and tables of inpainting */
+    uint64_t bytes_to_device;
+    uint64_t synchronisations; /**< times that a thread of the host waited for the device */
+    uint64_t device_bytes;     /**< device memory held now: weights, activations, tensors; no pictures of the
+                                    caller's */
+} clv_device_stats;
 
 /* ----------------------------------------------------------------------------------------------- sessions
  * ---- */
@@ -228,7 +265,7 @@ typedef enum clv_dither {
 
 typedef struct clv_session_params {
     uint32_t struct_size; /**< sizeof(clv_session_params): lets an old host run with a newer library */
-    const char *backend;  /**< "auto", "openvino", "cpu", "dummy", ...; NULL is "auto" */
+    const char *backend;  /**< "auto", "openvino", "cpu", "cuda", "dummy", ...; NULL is "auto" */
     const char *device;   /**< the backend's name of a device; NULL or "" for its default */
     clv_precision precision;
     int threads;   /**< CPU threads, 1..1024; 0 for all cores that the process may use */
@@ -239,11 +276,16 @@ typedef struct clv_session_params {
      * with a strength (clv_model_has_strength()); others take 1 only, else CLV_ERR_UNSUPPORTED.
      */
     double strength;
+    /**
+     * The device whose memory pictures are in: needed when format.memory is CLV_MEMORY_CUDA, not looked at
+     * for CLV_MEMORY_HOST. Read during clv_session_create() only; its handles must outlive the session.
+     */
+    const clv_cuda_device *cuda;
 } clv_session_params;
 
 /** Every field's default. */
 #define CLV_SESSION_PARAMS_DEFAULTS                                                                          \
-    { sizeof(clv_session_params), NULL, NULL, CLV_PRECISION_AUTO, 0, 1, CLV_DITHER_NONE, 1.0 }
+    { sizeof(clv_session_params), NULL, NULL, CLV_PRECISION_AUTO, 0, 1, CLV_DITHER_NONE, 1.0, NULL }
 
 /** A model made ready for pictures of one format on one backend. */
 typedef struct clv_session clv_session;
@@ -256,24 +298,29 @@ typedef struct clv_session_info {
     clv_precision precision; /**< never CLV_PRECISION_AUTO */
     int threads;
     int in_flight;
-    uint64_t tensor_bytes; /**< memory of input and output tensors of all slots, without the runtime's own */
+    uint64_t tensor_bytes; /**< host memory: input and output tensors of all slots, without the runtime's own;
+                                CUDA memory: all device memory that the session holds */
 } clv_session_info;
 
 /**
  * Compiles `model` for pictures of `format`: this is the slow call (tens of milliseconds to seconds).
- * backend="auto" takes what fits the net and the pictures' memory (on the CPU: "cpu", our own kernels, for a
- * bundle whose architecture they know, else "openvino") and says at CLV_LOG_INFO what it took and why; a
- * named backend that cannot run is an error with the reason, never another backend.
+ * backend="auto" takes what fits the net and the pictures' memory and says at CLV_LOG_INFO what it took and
+ * why: in host memory "cpu", our own kernels, for a bundle whose architecture they know, else "openvino"; in
+ * CUDA memory "cuda", our own kernels, for a bundle whose architecture they know, else it is an error that
+ * says so. A named backend that cannot run is an error with the reason, never another backend.
  * @param params NULL for the defaults. Fields beyond struct_size, which an older host does not know, have
- * theirs.
+ * theirs. CUDA memory needs params->cuda.
  * @return CLV_OK and *session, which the caller destroys; CLV_ERR_INVALID_ARGUMENT, CLV_ERR_UNSUPPORTED
- * (picture too small, precision not on this processor, ...), CLV_ERR_BACKEND, CLV_ERR_INVALID_MODEL,
- *         CLV_ERR_NO_MEMORY
+ * (picture too small, precision not on this processor, backend for other memory, ...), CLV_ERR_BACKEND (no
+ * NVIDIA driver, ...), CLV_ERR_INVALID_MODEL, CLV_ERR_NO_MEMORY: of the host or of the device, which then
+ * goes on with what it had before
  */
 CLV_API int clv_session_create(clv_context *context, clv_model *model, const clv_format *format,
                                const clv_session_params *params, clv_session **session);
 
-/** Waits for what is in flight, destroys *session and sets it to NULL. NULL is allowed. */
+/**
+ * Waits for what is in flight, on the device too, destroys *session and sets it to NULL. NULL is allowed.
+ */
 CLV_API void clv_session_destroy(clv_session **session);
 
 /** Fills *info; its strings live as long as the session. */
@@ -281,8 +328,12 @@ CLV_API void clv_session_get_info(const clv_session *session, clv_session_info *
 
 /**
  * Starts work on one picture and returns without waiting for the net.
- * `input` is read before this returns; `output` is written up to the matching clv_session_receive(): the
- * caller keeps its planes alive and untouched until then.
+ * Host memory: `input` is read before this returns; `output` is written up to the matching
+ * clv_session_receive(): the caller keeps its planes alive and untouched until then.
+ * CUDA memory: all work on the picture is enqueued on the device's stream before this returns. `input` is
+ * read and `output` written in the order of the stream: the caller keeps the planes of both until the stream
+ * has passed (memory that is given back in the order of the stream, as FFmpeg's pools and cuMemFreeAsync do,
+ * may be given back at once). `input` and `output` must not overlap.
  * @param opaque handed back by clv_session_receive()
  * @return CLV_OK; CLV_AGAIN when in_flight pictures are under way (receive one first; nothing was read);
  *         CLV_ERR_INVALID_ARGUMENT; CLV_ERR_INFERENCE, after which this picture is not in flight
@@ -292,6 +343,9 @@ CLV_API int clv_session_submit(clv_session *session, const clv_picture *input, c
 
 /**
  * Ends work on the oldest picture in flight: pictures come back in the order of clv_session_submit().
+ * CUDA memory: returns at once, never CLV_AGAIN. The output planes are written in the order of the stream:
+ * what is enqueued on it from now on sees them; the host must wait for the stream before it looks. A failure
+ * that the device reports later is the sentence of the call that meets it.
  * @param wait   0: return CLV_AGAIN when the oldest is not ready; else wait for it
  * @param opaque set to the picture's on CLV_OK and on CLV_ERR_INFERENCE; may be NULL
  * @return CLV_OK: the output planes are written; CLV_AGAIN; CLV_EMPTY; CLV_ERR_INFERENCE: the picture failed
@@ -299,8 +353,11 @@ CLV_API int clv_session_submit(clv_session *session, const clv_picture *input, c
  */
 CLV_API int clv_session_receive(clv_session *session, int wait, void **opaque);
 
-/** Number of pictures in flight. */
+/** Number of pictures in flight: submitted and not received. */
 CLV_API int clv_session_pending(const clv_session *session);
+
+/** Fills *stats; all 0 for pictures in host memory. Does not wait for the device. From any thread. */
+CLV_API void clv_session_get_device_stats(const clv_session *session, clv_device_stats *stats);
 
 /* ---------------------------------------------------------------------------------------------- inpainting
  * ---- */
@@ -308,13 +365,15 @@ CLV_API int clv_session_pending(const clv_session *session);
 /**
  * A mask: which samples of a picture are to vanish. 8 bit, one plane, 128 and above is the hole. A mask of
  * another size than the picture is stretched over it (nearest sample). Owns nothing; the stride is in bytes
- * and may be negative.
+ * and, in host memory, may be negative.
  */
 typedef struct clv_mask {
     const uint8_t *data;
     ptrdiff_t stride;
-    int width;  /**< 1..32768 */
-    int height; /**< 1..32768 */
+    int width;         /**< 1..32768 */
+    int height;        /**< 1..32768 */
+    clv_memory memory; /**< CLV_MEMORY_CUDA: of the inpainter's device, written in its stream's order; only
+                            for pictures that are there too */
 } clv_mask;
 
 /** What an inpainter draws instead of the result: for people who tune it. */
@@ -338,11 +397,12 @@ typedef struct clv_inpaint_params {
     int dilate;       /**< luma samples that the hole grows by on every side, 0..64 */
     int feather;      /**< width of the blend at the hole's inner border in luma samples, 0..64 */
     clv_inpaint_show show;
+    const clv_cuda_device *cuda; /**< as in clv_session_params */
 } clv_inpaint_params;
 
 /** Every field's default. */
 #define CLV_INPAINT_PARAMS_DEFAULTS                                                                          \
-    { sizeof(clv_inpaint_params), NULL, NULL, CLV_PRECISION_AUTO, 0, 16, 9, 0, 4, 4, CLV_SHOW_RESULT }
+    { sizeof(clv_inpaint_params), NULL, NULL, CLV_PRECISION_AUTO, 0, 16, 9, 0, 4, 4, CLV_SHOW_RESULT, NULL }
 
 /**
  * Makes what a mask covers vanish from the pictures of one video, in order: remembers the background, carries
@@ -412,6 +472,9 @@ CLV_API int clv_inpainter_pending(const clv_inpainter *inpainter);
 
 /** Fills *stats. */
 CLV_API void clv_inpainter_get_stats(const clv_inpainter *inpainter, clv_inpaint_stats *stats);
+
+/** Fills *stats; all 0 for pictures in host memory. Does not wait for the device. */
+CLV_API void clv_inpainter_get_device_stats(const clv_inpainter *inpainter, clv_device_stats *stats);
 
 /**
  * Forgets everything but the nets, as if just created: for the next video of the same format. Pictures not

@@ -62,7 +62,7 @@ struct Mask {
     Mask(int w, int h) : width(w), height(h), data(static_cast<size_t>(w) * static_cast<size_t>(h), 0) {}
     void ellipse(double cx, double cy, double rx, double ry);
     void box(int x0, int y0, int x1, int y1);
-    clv_mask view() const { return {data.data(), width, width, height}; }
+    clv_mask view() const { return {data.data(), width, width, height, CLV_MEMORY_HOST}; }
     bool at(int x, int y) const {
         return data[static_cast<size_t>(y) * static_cast<size_t>(width) + static_cast<size_t>(x)] != 0;
     }

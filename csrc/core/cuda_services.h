@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What core and csrc/mesh need of a CUDA device, without linking against anything of CUDA: an object that
+// libclarivid_cuda.so makes, loaded on demand (backend_loader.h). It knows no nets.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "core/backend.h"
+#include "cuda/place.h"
+#include "pixels/pixels.h"
+
+namespace clv {
+
+namespace mesh {
+class PictureOps;
+}
+
+/// Device memory, given back in the order of the stream when it goes. Counted in Counters::device_bytes.
+class DeviceMemory {
+public:
+    virtual ~DeviceMemory() = default;
+    virtual void *data() const = 0;
+    virtual size_t bytes() const = 0;
+};
+
+/// Stateless but for the loaded kernels of each context: used by several threads at once. Whatever takes a
+/// place makes its context current for the call, enqueues on its stream and counts in its counters. Pointers
+/// are device pointers unless a name says host; strides are in bytes and positive. Everything throws
+/// Error(CLV_ERR_INFERENCE) when the device refuses, CLV_ERR_NO_MEMORY when it has no memory left, and
+/// CLV_ERR_BACKEND when there is no driver.
+class CudaServices {
+public:
+    virtual ~CudaServices() = default;
+
+    /// Throws Error: CLV_ERR_BACKEND (no driver), CLV_ERR_INVALID_ARGUMENT (handles that are none),
+    /// CLV_ERR_UNSUPPORTED (a device older than the kernels). Returns the device's name for the log, such as
+    /// "NVIDIA H100 80GB HBM3 (sm_90)".
+    virtual std::string check(const cuda::Place &place) = 0;
+
+    // ---- memory
+    virtual std::unique_ptr<DeviceMemory> allocate(const cuda::Place &place, size_t bytes,
+                                                   const char *what) = 0;
+    /// `rows` rows of `row_bytes` from device to device.
+    virtual void copy(const cuda::Place &place, const void *from, ptrdiff_t from_stride, void *to,
+                      ptrdiff_t to_stride, size_t row_bytes, int rows) = 0;
+    /// Counted. Returns when `host_to` is written: it waits for the stream (counted too).
+    virtual void download(const cuda::Place &place, const void *from, ptrdiff_t from_stride, void *host_to,
+                          ptrdiff_t to_stride, size_t row_bytes, int rows) = 0;
+    /// Counted. `host_from` has been read when it returns; the device's copy is in the stream's order.
+    virtual void upload(const cuda::Place &place, const void *host_from, ptrdiff_t from_stride, void *to,
+                        ptrdiff_t to_stride, size_t row_bytes, int rows) = 0;
+    /// Waits for all that is enqueued (counted).
+    virtual void synchronise(const cuda::Place &place) = 0;
+
+    // ---- pixels, as the functions of the same names in pixels.h, over all rows of the tensor
+    virtual void space_to_depth(const cuda::Place &place, const pixels::PictureFormat &format,
+                                const pixels::ConstPicture &picture, const pixels::Tensor &tensor) = 0;
+    virtual void depth_to_space(const cuda::Place &place, const pixels::ConstTensor &tensor, int scale,
+                                const pixels::PictureFormat &format, const pixels::Picture &picture,
+                                pixels::Dither dither) = 0;
+    virtual void luma_to_tensor(const cuda::Place &place, const pixels::PictureFormat &format,
+                                const pixels::ConstPicture &picture, const pixels::Tensor &tensor) = 0;
+    virtual void tensor_to_luma(const cuda::Place &place, const pixels::ConstTensor &tensor,
+                                const pixels::PictureFormat &format, const pixels::Picture &picture,
+                                pixels::Dither dither) = 0;
+
+    // ---- inpainting
+    /// The pixel work of an inpainter for pictures of `format` that lie at `place` (csrc/mesh).
+    virtual std::unique_ptr<mesh::PictureOps> make_picture_ops(const pixels::PictureFormat &format,
+                                                               const cuda::Place &place) = 0;
+};
+
+} // namespace clv
+
+/// Beside clarivid_backend_create() in libclarivid_cuda.so. Returns NULL when `abi` is not its kBackendAbi.
+/// Never touches the driver. The caller owns the result.
+extern "C" __attribute__((visibility("default"))) clv::CudaServices *
+clarivid_cuda_services_create(uint32_t abi);
