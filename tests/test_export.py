@@ -25,7 +25,8 @@ from clarivid.export.sr import build_onnx  # noqa: E402
 from clarivid.nets.load import load_net  # noqa: E402
 from clarivid.nets.lowrank import LowrankNet  # noqa: E402
 from clarivid.nets.sr import SRNet  # noqa: E402
-from clarivid.train.sr import CHECKPOINT_SCHEMA, Options  # noqa: E402
+from clarivid.train.runs import CHECKPOINT_SCHEMA  # noqa: E402
+from clarivid.train.sr import Options  # noqa: E402
 from lowrank_bundle import checkpoint_of, lowrank_bundle, random_net  # noqa: E402
 
 
