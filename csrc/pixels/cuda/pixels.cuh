@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// Samples of a 4:2:0 picture <-> values of a net, one position or a few neighbours at a time: what kernels
+// inline, so that a net's first layer reads the picture itself and its last layer writes it.
+//
+//     position (i, j)                        the net's output at (i, j), scale s = 2: 24 values
+//     luma           U      V                luma                    U           V
+//     +----+----+    +---+  +---+            +---+---+---+---+       +---+---+   +---+---+
+//     | x0 | x1 |    |x4 |  |x5 |            | 0 | 1 | 2 | 3 |       | 16| 17|   | 20| 21|
+//     +----+----+    +---+  +---+            +---+---+---+---+       +---+---+   +---+---+
+//     | x2 | x3 |     (i,j) of its           | 4 | 5 | 6 | 7 |       | 18| 19|   | 22| 23|
+//     +----+----+     plane, or pair         +---+---+---+---+       +---+---+   +---+---+
+//      rows 2i, 2i+1  (i,j) of the           | 8 | 9 | 10| 11|        s x s samples from
+//      columns        semi-planar one        +---+---+---+---+        row s i, column s j on
+//      2j, 2j+1                              | 12| 13| 14| 15|
+//                                            +---+---+---+---+   2s x 2s samples from row 2s i, column 2s j
+//                                            on
+//
+// Memory traffic. A picture of W x H moves 1.5 W H samples once, whatever the layout: 3.1 MB at 1080p in 8
+// bit, 6.2 MB in 10. Threads next to each other should take positions next to each other (or runs of N), so
+// that a warp's access to a row is contiguous:
+//     read_positions<N>    N = 4 in two bytes, 8 in one: two luma loads and one chroma load (planar: two of
+//                          half the size) of 16 bytes a thread; 512 contiguous bytes a warp and row
+//     write_positions<N>   s = 2, one byte: N = 4 gives stores of 16 bytes, N = 1 of 4 (128 a warp, still
+//                          whole sectors of 32)
+// where addresses are multiples of the access; else sample by sample. Planes that do not start so, odd
+// pitches and runs that pass the right edge take that way: slower, with the same result.
+//
+// What is guaranteed. For equal f32 values the codes written are those of csrc/pixels' reference, and the
+// values read are its f32 values, to the last bit, for all formats of PictureFormat: each rounding of the
+// reference is one operation here that no compiler may fuse (mul_rn, add_rn), and the division is an exact
+// one. NaN gives code 0. Positions beyond the picture read its last row or column (before it: its first);
+// what lies beyond the picture is never written, padding of rows included.
+#pragma once
+
+#include "cuda/device.cuh"
+#include "pixels/cuda/device_picture.h"
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace clv::pixels::device {
+
+// ---- arithmetic
+
+/// Operations that round once: never part of a fused multiply-add that nobody wrote. (x86-64 has none unless
+/// it is asked for; the host's side of this header is compiled without.)
+CLV_HOST_DEVICE float mul_rn(float a, float b) {
+#ifdef __CUDA_ARCH__
+    return __fmul_rn(a, b);
+#else
+    return a * b;
+#endif
+}
+
+CLV_HOST_DEVICE float add_rn(float a, float b) {
+#ifdef __CUDA_ARCH__
+    return __fadd_rn(a, b);
+#else
+    return a + b;
+#endif
+}
+
+CLV_HOST_DEVICE float fma_rn(float a, float b, float c) {
+#ifdef __CUDA_ARCH__
+    return __fmaf_rn(a, b, c);
+#else
+    return std::fmaf(a, b, c);
+#endif
+}
+
+CLV_HOST_DEVICE float float_of_bits(std::uint32_t bits) {
+#ifdef __CUDA_ARCH__
+    return __uint_as_float(bits);
+#else
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+#endif
+}
+
+/// (code - offset) / span - centre. No conversion of integers (a quarter of the rate or less) and no
+/// division: a quotient times its remainder's correction is the rounded quotient when `inverse` is the
+/// rounded 1/span (Markstein 1990; checked for every code and span that exist by check_cuda_pixels).
+CLV_HOST_DEVICE float normalise(std::uint32_t code, const SampleScale &s) {
+    const float n = add_rn(float_of_bits(0x4b000000u | code), -s.bias_in); // exact
+    const float q = mul_rn(n, s.inverse);
+    const float remainder = fma_rn(-q, s.span, n); // exact
+    return add_rn(fma_rn(remainder, s.inverse, q), -s.centre);
+}
+
+/// Bits of 1 + rank/64, rank 0..63 being the sample's place in Bayer's order (planes.cpp). The rank's bits
+/// are sums modulo 2 of bits of x and y, therefore bits(x ^ dx, y ^ dy) = bits(x, y) ^ rank_bits(dx, dy).
+constexpr std::uint32_t threshold_one = 0x3f800000u;
+CLV_HOST_DEVICE constexpr std::uint32_t rank_bits(std::uint32_t x, std::uint32_t y) {
+    const std::uint32_t a = x ^ y;
+    return ((a & 1u) << 5 | (a & 2u) << 2 | (a & 4u) >> 1 | (y & 1u) << 4 | (y & 2u) << 1 | (y & 4u) >> 2)
+           << 17;
+}
+CLV_HOST_DEVICE std::uint32_t threshold_bits(int x, int y) {
+    return threshold_one | rank_bits(static_cast<std::uint32_t>(x), static_cast<std::uint32_t>(y));
+}
+
+/// The sample for value x at the place whose threshold_bits() are given, its code in place (`shift`).
+/// Without dither format.threshold leaves 1.0 of the bits, and bias_out makes up for it.
+CLV_HOST_DEVICE std::uint32_t quantise(float x, const SampleScale &s, const SampleFormat &format,
+                                       std::uint32_t bits) {
+    const float bias = add_rn(s.bias_out, float_of_bits(bits & format.threshold)); // exact
+    float t = add_rn(mul_rn(x, s.span), bias);
+    t = t > 0.0f ? t : 0.0f; // NaN too
+    t = t < format.max_code ? t : format.max_code;
+    return static_cast<std::uint32_t>(static_cast<int>(t)) << format.shift;
+}
+
+// ---- runs of samples in memory
+
+CLV_HOST_DEVICE constexpr int clamp_index(int i, int count) {
+    return i < 0 ? 0 : i < count ? i : count - 1;
+}
+
+/// The largest access for `bytes` bytes in a row, 0 when they are no power of two.
+constexpr int access_bytes(int bytes) {
+    return (bytes & (bytes - 1)) != 0 ? 0 : bytes < 16 ? bytes : 16;
+}
+
+CLV_HOST_DEVICE bool is_aligned(const void *p, int to) {
+    return (reinterpret_cast<std::uintptr_t>(p) & static_cast<std::uintptr_t>(to - 1)) == 0;
+}
+
+/// Up to 32 samples as they lie in memory.
+template <typename Sample, int Count>
+struct Run {
+    static constexpr int bytes = Count * static_cast<int>(sizeof(Sample));
+    static constexpr int access = access_bytes(bytes);
+    static constexpr int per_word = 4 / static_cast<int>(sizeof(Sample));
+    std::uint32_t word[(bytes + 3) / 4];
+
+    CLV_HOST_DEVICE std::uint32_t operator[](int k) const {
+        return word[k / per_word] >> (8 * static_cast<int>(sizeof(Sample)) * (k % per_word)) &
+               (sizeof(Sample) == 1 ? 0xffu : 0xffffu);
+    }
+    CLV_HOST_DEVICE void set(int k, std::uint32_t sample) { // words start as 0, each sample is set once
+        word[k / per_word] |= sample << (8 * static_cast<int>(sizeof(Sample)) * (k % per_word));
+    }
+
+    /// From an address that is a multiple of `access`. Not for memory that the same kernel writes.
+    CLV_HOST_DEVICE void load(const std::uint8_t *from) {
+        static_assert(access > 0);
+        if constexpr (access == 16) {
+#pragma unroll
+            for (int k = 0; k < bytes / 16; k++) {
+                const uint4 v = __ldg(reinterpret_cast<const uint4 *>(from) + k);
+                word[4 * k] = v.x;
+                word[4 * k + 1] = v.y;
+                word[4 * k + 2] = v.z;
+                word[4 * k + 3] = v.w;
+            }
+        } else if constexpr (access == 8) {
+            const uint2 v = __ldg(reinterpret_cast<const uint2 *>(from));
+            word[0] = v.x;
+            word[1] = v.y;
+        } else if constexpr (access == 4) {
+            word[0] = __ldg(reinterpret_cast<const unsigned int *>(from));
+        } else if constexpr (access == 2) {
+            word[0] = __ldg(reinterpret_cast<const unsigned short *>(from));
+        } else {
+            word[0] = __ldg(from);
+        }
+    }
+
+    CLV_HOST_DEVICE void store(std::uint8_t *to) const {
+        static_assert(access > 0);
+        if constexpr (access == 16) {
+#pragma unroll
+            for (int k = 0; k < bytes / 16; k++)
+                reinterpret_cast<uint4 *>(to)[k] =
+                    make_uint4(word[4 * k], word[4 * k + 1], word[4 * k + 2], word[4 * k + 3]);
+        } else if constexpr (access == 8) {
+            *reinterpret_cast<uint2 *>(to) = make_uint2(word[0], word[1]);
+        } else if constexpr (access == 4) {
+            *reinterpret_cast<std::uint32_t *>(to) = word[0];
+        } else if constexpr (access == 2) {
+            *reinterpret_cast<std::uint16_t *>(to) = static_cast<std::uint16_t>(word[0]);
+        } else {
+            *to = static_cast<std::uint8_t>(word[0]);
+        }
+    }
+};
+
+template <typename Sample>
+CLV_HOST_DEVICE std::uint32_t load_sample(const std::uint8_t *row, int x) {
+    return reinterpret_cast<const Sample *>(row)[x];
+}
+
+/// `Count` samples into a row of `width` from column x on; those beyond its end are dropped.
+template <typename Sample, int Count>
+CLV_HOST_DEVICE void store_run(std::uint8_t *row, int x, int width, const Run<Sample, Count> &run) {
+    using R = Run<Sample, Count>;
+    std::uint8_t *const to = row + static_cast<std::int64_t>(x) * static_cast<int>(sizeof(Sample));
+    if constexpr (R::access > 0) {
+        if (x + Count <= width && is_aligned(to, R::access)) {
+            run.store(to);
+            return;
+        }
+    }
+#pragma unroll
+    for (int k = 0; k < Count; k++)
+        if (x + k < width)
+            reinterpret_cast<Sample *>(to)[k] = static_cast<Sample>(run[k]);
+}
+
+template <typename Byte>
+CLV_HOST_DEVICE Byte *plane_row(const BasicDevicePicture<Byte> &picture, int plane, int y) {
+    return picture.plane[plane] + y * picture.pitch[plane];
+}
+
+// ---- reading
+
+/// The six values of position (i, j), for any i and j: edge samples are repeated beyond the picture.
+template <typename Sample, bool SemiPlanar>
+CLV_HOST_DEVICE void read_position(const SourcePicture &p, int i, int j, float (&x)[6]) {
+    const SampleFormat &f = p.format;
+    const int left = clamp_index(2 * j, p.width);
+    const int right = clamp_index(2 * j + 1, p.width);
+    const std::uint8_t *const top = plane_row(p, 0, clamp_index(2 * i, p.height));
+    const std::uint8_t *const bottom = plane_row(p, 0, clamp_index(2 * i + 1, p.height));
+    const int line = clamp_index(i, p.chroma_height);
+    const int column = clamp_index(j, p.chroma_width);
+    const std::uint8_t *const u = plane_row(p, 1, line);
+    const std::uint32_t sample[6] = {
+        load_sample<Sample>(top, left),
+        load_sample<Sample>(top, right),
+        load_sample<Sample>(bottom, left),
+        load_sample<Sample>(bottom, right),
+        load_sample<Sample>(u, SemiPlanar ? 2 * column : column),
+        SemiPlanar ? load_sample<Sample>(u, 2 * column + 1)
+                   : load_sample<Sample>(plane_row(p, 2, line), column),
+    };
+#pragma unroll
+    for (int c = 0; c < 6; c++)
+        x[c] = normalise(sample[c] >> f.shift, c < 4 ? f.luma : f.chroma);
+}
+
+/// Positions (i, j) to (i, j + N - 1), N a power of two up to 8, for any i and j. The loads are as wide as
+/// N allows when j is a multiple of N, all positions lie in the picture and the planes' addresses fit.
+template <typename Sample, bool SemiPlanar, int N>
+CLV_HOST_DEVICE void read_positions(const SourcePicture &p, int i, int j, float (&x)[N][6]) {
+    static_assert(N == 1 || N == 2 || N == 4 || N == 8);
+    using Luma = Run<Sample, 2 * N>;
+    using Chroma = Run<Sample, SemiPlanar ? 2 * N : N>;
+    constexpr int size = static_cast<int>(sizeof(Sample));
+    const std::int64_t luma_at = static_cast<std::int64_t>(2 * j) * size;
+    const std::int64_t chroma_at = (SemiPlanar ? 2 : 1) * static_cast<std::int64_t>(j) * size;
+    const int line = clamp_index(i, p.chroma_height);
+    const std::uint8_t *const top = plane_row(p, 0, clamp_index(2 * i, p.height)) + luma_at;
+    const std::uint8_t *const bottom = plane_row(p, 0, clamp_index(2 * i + 1, p.height)) + luma_at;
+    const std::uint8_t *const u = plane_row(p, 1, line) + chroma_at;
+    const std::uint8_t *const v = SemiPlanar ? u : plane_row(p, 2, line) + chroma_at;
+
+    if (j >= 0 && 2 * (j + N) <= p.width && is_aligned(top, Luma::access) &&
+        is_aligned(bottom, Luma::access) && is_aligned(u, Chroma::access) && is_aligned(v, Chroma::access)) {
+        Luma row[2];
+        Chroma chroma[SemiPlanar ? 1 : 2];
+        row[0].load(top); // all in flight before the first is used
+        row[1].load(bottom);
+        chroma[0].load(u);
+        if constexpr (!SemiPlanar)
+            chroma[1].load(v);
+        const SampleFormat &f = p.format;
+#pragma unroll
+        for (int n = 0; n < N; n++) {
+#pragma unroll
+            for (int c = 0; c < 4; c++)
+                x[n][c] = normalise(row[c / 2][2 * n + c % 2] >> f.shift, f.luma);
+#pragma unroll
+            for (int c = 0; c < 2; c++)
+                x[n][4 + c] = normalise(
+                    (SemiPlanar ? chroma[0][2 * n + c] : chroma[SemiPlanar ? 0 : c][n]) >> f.shift, f.chroma);
+        }
+        return;
+    }
+#pragma unroll
+    for (int n = 0; n < N; n++)
+        read_position<Sample, SemiPlanar>(p, i, j + n, x[n]);
+}
+
+// ---- writing
+
+/// N neighbours from (i, j) on, Scale 1..4: the picture's rows and columns that exist. i and j are not
+/// negative. The stores are as wide as N allows where addresses fit.
+template <typename Sample, bool SemiPlanar, int Scale, int N>
+CLV_HOST_DEVICE void write_positions(const TargetPicture &p, int i, int j,
+                                     const float (&x)[N][6 * Scale * Scale]) {
+    constexpr int side = 2 * Scale;
+    constexpr bool aligned_block = (side & (side - 1)) == 0; // x0 + c is x0 ^ c
+    const SampleFormat &f = p.format;
+    const int x0 = side * j;
+    const int y0 = side * i;
+#pragma unroll
+    for (int r = 0; r < side; r++) {
+        if (y0 + r >= p.height)
+            break;
+        Run<Sample, side *N> run = {};
+#pragma unroll
+        for (int n = 0; n < N; n++) {
+            const std::uint32_t origin = threshold_bits(x0 + side * n, y0);
+#pragma unroll
+            for (int c = 0; c < side; c++) {
+                const std::uint32_t bits = aligned_block ? origin ^ rank_bits(static_cast<std::uint32_t>(c),
+                                                                              static_cast<std::uint32_t>(r))
+                                                         : threshold_bits(x0 + side * n + c, y0 + r);
+                run.set(side * n + c, quantise(x[n][side * r + c], f.luma, f, bits));
+            }
+        }
+        store_run<Sample>(plane_row(p, 0, y0 + r), x0, p.width, run);
+    }
+
+    const int u0 = Scale * j;
+    const int v0 = Scale * i; // row of U and of V
+#pragma unroll
+    for (int r = 0; r < Scale; r++) {
+        if (v0 + r >= p.chroma_height)
+            break;
+        constexpr int planes = SemiPlanar ? 1 : 2;
+        constexpr int per_plane = SemiPlanar ? 2 : 1;
+        Run<Sample, Scale * per_plane * N> run[planes] = {};
+#pragma unroll
+        for (int n = 0; n < N; n++)
+#pragma unroll
+            for (int c = 0; c < Scale; c++) {
+                const std::uint32_t bits = threshold_bits(u0 + Scale * n + c, v0 + r);
+#pragma unroll
+                for (int plane = 0; plane < 2; plane++) {
+                    const float value = x[n][side * side + plane * Scale * Scale + Scale * r + c];
+                    run[SemiPlanar ? 0 : plane].set(SemiPlanar ? 2 * (Scale * n + c) + plane : Scale * n + c,
+                                                    quantise(value, f.chroma, f, bits));
+                }
+            }
+#pragma unroll
+        for (int plane = 0; plane < planes; plane++)
+            store_run<Sample>(plane_row(p, 1 + plane, v0 + r), per_plane * u0, per_plane * p.chroma_width,
+                              run[plane]);
+    }
+}
+
+/// One position: a 2s x 2s block of luma and an s x s block of each chroma plane.
+template <typename Sample, bool SemiPlanar, int Scale>
+CLV_HOST_DEVICE void write_position(const TargetPicture &p, int i, int j,
+                                    const float (&x)[6 * Scale * Scale]) {
+    write_positions<Sample, SemiPlanar, Scale, 1>(p, i, j,
+                                                  reinterpret_cast<const float(&)[1][6 * Scale * Scale]>(x));
+}
+
+/// Channels `channel` and `channel` + 1 (channel even, Scale 1, 2 or 4) of position (i, j): what a lane of a
+/// tensor-core fragment holds. Beyond the picture nothing is written, nor for channels that do not exist
+/// (a fragment's padding). The eight lanes' positions of a fragment make runs of 32 samples at scale 2.
+template <typename Sample, bool SemiPlanar, int Scale>
+CLV_HOST_DEVICE void write_pair(const TargetPicture &p, int i, int j, int channel, float a, float b) {
+    static_assert(Scale == 1 || Scale == 2 || Scale == 4);
+    constexpr int side = 2 * Scale;
+    const SampleFormat &f = p.format;
+    if (channel < side * side) {
+        const int y = side * i + channel / side;
+        const int x = side * j + channel % side;
+        if (y >= p.height)
+            return;
+        const std::uint32_t bits = threshold_bits(x, y);
+        Run<Sample, 2> run = {};
+        run.set(0, quantise(a, f.luma, f, bits));
+        run.set(1, quantise(b, f.luma, f, bits ^ rank_bits(1, 0)));
+        store_run<Sample>(plane_row(p, 0, y), x, p.width, run);
+        return;
+    }
+    const int rest = channel - side * side;
+    if (rest >= 2 * Scale * Scale)
+        return;
+    const int in_plane = rest % (Scale * Scale);
+    const int y = Scale * i + in_plane / Scale;
+    const int x = Scale * j + in_plane % Scale;
+    if (y >= p.chroma_height || x >= p.chroma_width)
+        return;
+    const std::uint32_t bits = threshold_bits(x, y);
+    if constexpr (Scale == 1) { // U and V of one place
+        const std::uint32_t u = quantise(a, f.chroma, f, bits);
+        const std::uint32_t v = quantise(b, f.chroma, f, bits);
+        if constexpr (SemiPlanar) {
+            Run<Sample, 2> run = {};
+            run.set(0, u);
+            run.set(1, v);
+            store_run<Sample>(plane_row(p, 1, y), 2 * x, 2 * p.chroma_width, run);
+        } else {
+            reinterpret_cast<Sample *>(plane_row(p, 1, y))[x] = static_cast<Sample>(u);
+            reinterpret_cast<Sample *>(plane_row(p, 2, y))[x] = static_cast<Sample>(v);
+        }
+    } else { // two neighbours of one plane
+        const int plane = rest / (Scale * Scale);
+        const std::uint32_t first = quantise(a, f.chroma, f, bits);
+        const std::uint32_t second = quantise(b, f.chroma, f, bits ^ rank_bits(1, 0));
+        if constexpr (SemiPlanar) {
+            Sample *const to = reinterpret_cast<Sample *>(plane_row(p, 1, y)) + 2 * x + plane;
+            to[0] = static_cast<Sample>(first);
+            if (x + 1 < p.chroma_width)
+                to[2] = static_cast<Sample>(second);
+        } else {
+            Run<Sample, 2> run = {};
+            run.set(0, first);
+            run.set(1, second);
+            store_run<Sample>(plane_row(p, 1 + plane, y), x, p.chroma_width, run);
+        }
+    }
+}
+
+// ---- what nets in fp16 keep
+
+/// A position as one block of eight halves, the last two zero: 16 bytes as activations lie in memory.
+CLV_DEVICE uint4 block_of_halves(const float (&x)[6]) {
+    uint4 out = make_uint4(0, 0, 0, 0);
+    const __half2 pair[3] = {__floats2half2_rn(x[0], x[1]), __floats2half2_rn(x[2], x[3]),
+                             __floats2half2_rn(x[4], x[5])};
+    memcpy(&out, pair, sizeof pair);
+    return out;
+}
+
+} // namespace clv::pixels::device
