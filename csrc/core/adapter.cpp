@@ -36,15 +36,6 @@ Element element(ElementType type) {
     return type == ElementType::f16 ? Element::f16 : Element::f32;
 }
 
-struct Padded {
-    int width;
-    int height;
-};
-
-Padded pad(const PictureFormat &format, const Bundle &bundle) {
-    return {round_up(format.width, bundle.multiple_of), round_up(format.height, bundle.multiple_of)};
-}
-
 /// The scale of nets whose output is a picture like their input (layouts y and rgb).
 int picture_scale(const TensorShape &input, const TensorShape &output, const std::string &model) {
     for (int scale = 1; scale <= 4; scale++)
@@ -58,10 +49,8 @@ int picture_scale(const TensorShape &input, const TensorShape &output, const std
 class S2dAdapter final : public Adapter {
 public:
     S2dAdapter(const Bundle &bundle, const PictureFormat &format, Dither dither, pixels::ThreadPool &pool)
-        : model_(bundle.name), format_(format), dither_(dither), pool_(pool) {
-        const Padded padded = pad(format, bundle);
-        input_ = {6, round_up(padded.height, 2) / 2, round_up(padded.width, 2) / 2};
-    }
+        : model_(bundle.name), format_(format), dither_(dither), pool_(pool),
+          input_(clv::input_shape(bundle, format)) {}
 
     TensorShape input_shape() const override { return input_; }
 
@@ -105,7 +94,7 @@ private:
     const PictureFormat format_;
     const Dither dither_;
     pixels::ThreadPool &pool_;
-    TensorShape input_;
+    const TensorShape input_;
     TensorShape output_;
     Element type_ = Element::f32;
     int scale_ = 0;
@@ -115,10 +104,8 @@ private:
 class LumaAdapter final : public Adapter {
 public:
     LumaAdapter(const Bundle &bundle, const PictureFormat &format, Dither dither, pixels::ThreadPool &pool)
-        : model_(bundle.name), format_(format), dither_(dither), pool_(pool) {
-        const Padded padded = pad(format, bundle);
-        input_ = {1, padded.height, padded.width};
-    }
+        : model_(bundle.name), format_(format), dither_(dither), pool_(pool),
+          input_(clv::input_shape(bundle, format)) {}
 
     TensorShape input_shape() const override { return input_; }
 
@@ -155,7 +142,7 @@ private:
     const PictureFormat format_;
     const Dither dither_;
     pixels::ThreadPool &pool_;
-    TensorShape input_;
+    const TensorShape input_;
     Element type_ = Element::f32;
     int scale_ = 0;
     std::unique_ptr<pixels::ChromaScaler> chroma_;
@@ -165,10 +152,7 @@ private:
 class RgbAdapter final : public Adapter {
 public:
     RgbAdapter(const Bundle &bundle, const PictureFormat &format, Dither dither)
-        : model_(bundle.name), format_(format), dither_(dither) {
-        const Padded padded = pad(format, bundle);
-        input_ = {3, padded.height, padded.width};
-    }
+        : model_(bundle.name), format_(format), dither_(dither), input_(clv::input_shape(bundle, format)) {}
 
     TensorShape input_shape() const override { return input_; }
 
@@ -193,11 +177,27 @@ private:
     const std::string model_;
     const PictureFormat format_;
     const Dither dither_;
-    TensorShape input_;
+    const TensorShape input_;
     std::unique_ptr<pixels::RgbConverter> converter_;
 };
 
 } // namespace
+
+TensorShape input_shape(const Bundle &bundle, const PictureFormat &format) {
+    const int width = round_up(format.width, bundle.multiple_of);
+    const int height = round_up(format.height, bundle.multiple_of);
+    switch (bundle.layout) {
+    case CLV_LAYOUT_YUV420_S2D:
+        return {6, round_up(height, 2) / 2, round_up(width, 2) / 2};
+    case CLV_LAYOUT_Y:
+        return {1, height, width};
+    case CLV_LAYOUT_RGB:
+        return {3, height, width};
+    case CLV_LAYOUT_YUV420_S2D_MASK: // net_painter.h
+        break;
+    }
+    throw Error(CLV_ERR_INTERNAL, "model " + bundle.name + " has a layout that no session takes");
+}
 
 std::unique_ptr<Adapter> make_adapter(const Bundle &bundle, const clv_format &format, clv_dither dither,
                                       pixels::ThreadPool &pool) {

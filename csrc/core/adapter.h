@@ -6,9 +6,13 @@
 
 #include "core/backend.h"
 #include "core/model.h"
+#include "pixels/pixels.h"
 #include "pixels/thread_pool.h"
 
 namespace clv {
+
+/// What a net of the bundle's layout takes for pictures of `format`: padded as its card asks.
+TensorShape input_shape(const Bundle &bundle, const pixels::PictureFormat &format);
 
 /// One layout's way from a picture to the net's tensor and back, for one input format. Used by one thread at
 /// a time.

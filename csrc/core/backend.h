@@ -102,10 +102,11 @@ public:
     virtual int scale() const = 0;
     virtual clv_precision precision() const = 0; ///< what it took, never AUTO
     virtual uint64_t device_bytes() const = 0;   ///< held: weights, activations
-    /// How the net is run, for the log, such as "1 kernel, tiles of 64x16, 41 KiB of shared memory"; may be "".
+    /// How the net is run, for the log, such as "1 kernel, tiles of 64x16, 41 KiB of shared memory"; may be
+    /// "".
     virtual std::string text() const = 0;
-    /// Enqueues on the place's stream and returns; the context need not be current. Planes are device pointers
-    /// with positive strides. Throws Error(CLV_ERR_INFERENCE).
+    /// Enqueues on the place's stream and returns; the context need not be current. Planes are device
+    /// pointers with positive strides. Throws Error(CLV_ERR_INFERENCE).
     virtual void enqueue(const pixels::ConstPicture &in, const pixels::Picture &out) = 0;
 };
 
@@ -147,8 +148,8 @@ public:
         throw Error(CLV_ERR_UNSUPPORTED, runtime() + kHostOnly);
     }
 
-    /// Whether compile_tensors() is there at all.
-    virtual bool takes_device_tensors() const { return false; }
+    /// Whether compile_tensors() can run this net: asked when suits_pictures() says no.
+    virtual bool suits_tensors(const CompileRequest & /*request*/) const { return false; }
     /// Throws as compile_pictures().
     virtual std::unique_ptr<TensorModel> compile_tensors(const CompileRequest & /*request*/,
                                                          const cuda::Place & /*place*/) {

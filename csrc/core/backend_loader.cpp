@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <optional>
 #include <string_view>
+#include <type_traits>
 
 #include "core/files.h"
 
@@ -28,8 +29,8 @@ constexpr std::array kBackends = {
     KnownBackend{"dummy", "install libclarivid_dummy.so beside libclarivid.so"},
     KnownBackend{"tensorrt", "this build of clarivid has no TensorRT backend; on software frames use "
                              "backend=openvino"},
-    KnownBackend{"cuda",
-                 "this build of clarivid has no CUDA backend; on software frames use backend=openvino"}};
+    KnownBackend{"cuda", "this build of clarivid has no CUDA backend (-DCLARIVID_CUDA=ON builds it); on "
+                         "software frames use backend=openvino"}};
 
 std::string known_names() {
     std::string names;
@@ -66,7 +67,11 @@ bool has_backend(const std::string &name) {
     return find_library(name).has_value();
 }
 
-std::unique_ptr<Backend> load_backend(const std::string &name) {
+namespace {
+
+/// What `symbol` of backend `name` makes.
+template <class Create>
+auto create_from(const std::string &name, const char *symbol) {
     const auto found = find_library(name);
     if (!found) {
         const auto known = std::find_if(kBackends.begin(), kBackends.end(),
@@ -86,16 +91,25 @@ std::unique_ptr<Backend> load_backend(const std::string &name) {
                                          " cannot be loaded, its runtime is missing or does not fit: " +
                                          (why ? why : path.string()));
     }
-    const auto create =
-        reinterpret_cast<decltype(&clarivid_backend_create)>(dlsym(library, "clarivid_backend_create"));
+    const auto create = reinterpret_cast<Create>(dlsym(library, symbol));
     if (!create)
         throw Error(CLV_ERR_BACKEND,
                     path.string() + " is no clarivid backend: remove it from CLARIVID_BACKEND_PATH");
-    std::unique_ptr<Backend> backend(create(kBackendAbi));
-    if (!backend)
+    std::unique_ptr<std::remove_pointer_t<std::invoke_result_t<Create, uint32_t>>> made(create(kBackendAbi));
+    if (!made)
         throw Error(CLV_ERR_BACKEND,
                     path.string() + " belongs to another release of clarivid: install both from one build");
-    return backend;
+    return made;
+}
+
+} // namespace
+
+std::unique_ptr<Backend> load_backend(const std::string &name) {
+    return create_from<decltype(&clarivid_backend_create)>(name, "clarivid_backend_create");
+}
+
+std::unique_ptr<CudaServices> load_cuda_services() {
+    return create_from<decltype(&clarivid_cuda_services_create)>("cuda", "clarivid_cuda_services_create");
 }
 
 } // namespace clv

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/backend.h"
+#include "core/cuda_services.h"
 
 namespace clv {
 
@@ -16,5 +17,9 @@ bool has_backend(const std::string &name);
 /// objects. Throws Error: CLV_ERR_NOT_FOUND (no such backend), CLV_ERR_BACKEND (its runtime is missing or
 /// failed).
 std::unique_ptr<Backend> load_backend(const std::string &name);
+
+/// What libclarivid_cuda.so offers besides its backend; found, opened and kept as above. Does not touch the
+/// driver. Throws Error(CLV_ERR_BACKEND).
+std::unique_ptr<CudaServices> load_cuda_services();
 
 } // namespace clv

@@ -50,10 +50,18 @@ void check_format(const clv_format &format) {
     check_enum("range", format.range, CLV_RANGE_UNSPECIFIED, CLV_RANGE_FULL);
     check_enum("matrix", format.matrix, CLV_MATRIX_UNSPECIFIED, CLV_MATRIX_BT2020_NCL);
     check_enum("siting", format.siting, CLV_SITING_UNSPECIFIED, CLV_SITING_TOP_LEFT);
-    if (format.memory != CLV_MEMORY_HOST)
-        throw Error(CLV_ERR_UNSUPPORTED,
-                    "pictures in CUDA memory are not supported by this release: download them "
-                    "first (in ffmpeg: hwdownload,format=nv12)");
+}
+
+void check_cuda(const clv_format &format, const clv_cuda_device *cuda) {
+    if (format.memory != CLV_MEMORY_CUDA)
+        return;
+    if (!cuda)
+        throw Error(CLV_ERR_INVALID_ARGUMENT,
+                    "the format says CUDA memory, but params.cuda is NULL: give the context and the stream "
+                    "that the pictures belong to");
+    if (!cuda->context)
+        throw Error(CLV_ERR_INVALID_ARGUMENT,
+                    "params.cuda has no context: give the CUcontext that the pictures belong to");
 }
 
 int threads_or_cores(int threads) {

@@ -28,8 +28,11 @@ void check_enum(const char *name, const Enum &value, int low, int high) {
     check_range(name, number, low, high);
 }
 
-/// Throws Error: CLV_ERR_INVALID_ARGUMENT, CLV_ERR_UNSUPPORTED (memory that is not the host's).
+/// Throws Error(CLV_ERR_INVALID_ARGUMENT).
 void check_format(const clv_format &format);
+
+/// CUDA memory needs a device. Throws Error(CLV_ERR_INVALID_ARGUMENT).
+void check_cuda(const clv_format &format, const clv_cuda_device *cuda);
 
 /// `threads` of an options struct, 0 for the cores that this process may use: the affinity mask, which
 /// containers and taskset set.

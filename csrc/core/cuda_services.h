@@ -26,8 +26,9 @@ public:
     virtual size_t bytes() const = 0;
 };
 
-/// Stateless but for the loaded kernels of each context: used by several threads at once. Whatever takes a
-/// place makes its context current for the call, enqueues on its stream and counts in its counters. Pointers
+/// Made for one session or inpainter, and for one context: it keeps the kernels that it loaded there until it
+/// goes, before which the stream must have passed. One thread at a time. Whatever takes a place makes its
+/// context current for the call, enqueues on its stream and counts in its counters. Pointers
 /// are device pointers unless a name says host; strides are in bytes and positive. Everything throws
 /// Error(CLV_ERR_INFERENCE) when the device refuses, CLV_ERR_NO_MEMORY when it has no memory left, and
 /// CLV_ERR_BACKEND when there is no driver.
@@ -59,11 +60,6 @@ public:
     virtual void space_to_depth(const cuda::Place &place, const pixels::PictureFormat &format,
                                 const pixels::ConstPicture &picture, const pixels::Tensor &tensor) = 0;
     virtual void depth_to_space(const cuda::Place &place, const pixels::ConstTensor &tensor, int scale,
-                                const pixels::PictureFormat &format, const pixels::Picture &picture,
-                                pixels::Dither dither) = 0;
-    virtual void luma_to_tensor(const cuda::Place &place, const pixels::PictureFormat &format,
-                                const pixels::ConstPicture &picture, const pixels::Tensor &tensor) = 0;
-    virtual void tensor_to_luma(const cuda::Place &place, const pixels::ConstTensor &tensor,
                                 const pixels::PictureFormat &format, const pixels::Picture &picture,
                                 pixels::Dither dither) = 0;
 

@@ -29,7 +29,7 @@ std::string Engine::text() const {
            "), precision=" + precision_name(model->precision());
 }
 
-Engine make_engine(const Bundle &bundle, const TensorShape &input, const EngineOptions &options) {
+CompileRequest compile_request(const Bundle &bundle, const TensorShape &input, const EngineOptions &options) {
     CompileRequest request;
     request.onnx = bundle.onnx;
     request.model_name = bundle.name;
@@ -47,7 +47,11 @@ Engine make_engine(const Bundle &bundle, const TensorShape &input, const EngineO
         request.strength = options.strength;
     request.threads = options.threads;
     request.in_flight = options.in_flight;
+    return request;
+}
 
+Engine make_engine(const Bundle &bundle, const TensorShape &input, const EngineOptions &options) {
+    const CompileRequest request = compile_request(bundle, input, options);
     Engine engine;
     choose_backend(engine, options.backend.empty() ? "auto" : options.backend, request);
     engine.runtime = engine.backend->runtime();

@@ -33,6 +33,9 @@ struct Engine {
     std::string text() const;
 };
 
+/// Spans and strings of the bundle that it holds must outlive it.
+CompileRequest compile_request(const Bundle &bundle, const TensorShape &input, const EngineOptions &options);
+
 /// backend=auto takes "cpu", our own kernels, for a net that they know, else "openvino"; a named backend that
 /// cannot run is an error. Throws Error: CLV_ERR_NOT_FOUND, CLV_ERR_BACKEND, CLV_ERR_UNSUPPORTED,
 /// CLV_ERR_INVALID_MODEL.

@@ -76,6 +76,10 @@ clv_inpainter::clv_inpainter(clv_context &context, std::shared_ptr<const clv::Bu
                              const clv_inpaint_params &params)
     : context_(context), format_(format) {
     clv::check_format(format);
+    clv::check_cuda(format, params.cuda);
+    if (format.memory == CLV_MEMORY_CUDA)
+        throw Error(CLV_ERR_UNSUPPORTED, "inpainting takes pictures in host memory only: download them first "
+                                         "(in ffmpeg: hwdownload,format=nv12)");
     check_params(params);
     options_.grid = {params.mesh_columns, params.mesh_rows};
     options_.lookahead = params.lookahead;

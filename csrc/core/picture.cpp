@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "core/picture.h"
 
+#include <cstdint>
 #include <cstring>
 #include <string>
 
@@ -89,13 +90,22 @@ void check_picture(const char *which, const clv_picture &picture, const clv_form
     for (int i = 0; i < plane_count(format); i++) {
         const ptrdiff_t row = row_bytes(format, i);
         const ptrdiff_t stride = picture.stride[i];
+        const std::string plane = std::string(which) + " plane " + std::to_string(i);
         if (!picture.data[i])
-            throw Error(CLV_ERR_INVALID_ARGUMENT,
-                        std::string(which) + " plane " + std::to_string(i) + " is NULL");
+            throw Error(CLV_ERR_INVALID_ARGUMENT, plane + " is NULL");
         if ((stride < 0 ? -stride : stride) < row)
-            throw Error(CLV_ERR_INVALID_ARGUMENT, std::string(which) + " plane " + std::to_string(i) +
-                                                      " has a stride of " + std::to_string(stride) +
+            throw Error(CLV_ERR_INVALID_ARGUMENT, plane + " has a stride of " + std::to_string(stride) +
                                                       " bytes, a row has " + std::to_string(row));
+        if (format.memory != CLV_MEMORY_CUDA)
+            continue;
+        if (stride < 0)
+            throw Error(CLV_ERR_INVALID_ARGUMENT,
+                        plane + " has a stride of " + std::to_string(stride) +
+                            " bytes: in CUDA memory rows go from top to bottom, flip the picture there");
+        if (is_wide(format.pixel_format) && (reinterpret_cast<uintptr_t>(picture.data[i]) | stride) % 2)
+            throw Error(CLV_ERR_INVALID_ARGUMENT,
+                        plane + " has 16-bit samples at an odd address or stride (" + std::to_string(stride) +
+                            " bytes): CUDA memory is read by whole samples, align both to 2 bytes");
     }
 }
 

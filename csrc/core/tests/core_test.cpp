@@ -360,7 +360,10 @@ void bad_options_get_one_sentence_each(const Folder &folder) {
         {[](auto &f, auto &) { f.height = 1 << 20; }, CLV_ERR_INVALID_ARGUMENT, "height"},
         {[](auto &f, auto &) { f.pixel_format = static_cast<clv_pixel_format>(0); }, CLV_ERR_INVALID_ARGUMENT,
          "pixel_format"},
-        {[](auto &f, auto &) { f.memory = CLV_MEMORY_CUDA; }, CLV_ERR_UNSUPPORTED, "CUDA"},
+        {[](auto &f, auto &) { f.memory = static_cast<clv_memory>(2); }, CLV_ERR_INVALID_ARGUMENT,
+         "memory=2"},
+        {[](auto &f, auto &) { f.memory = CLV_MEMORY_CUDA; }, CLV_ERR_INVALID_ARGUMENT,
+         "params.cuda is NULL"},
     };
     for (const auto &item : cases) {
         Host host;

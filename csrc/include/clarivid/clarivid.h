@@ -233,13 +233,13 @@ typedef struct clv_cuda_device {
 } clv_cuda_device;
 
 /**
- * What a session or an inpainter had to do with a device, since it was created. In a steady state the first
- * two and `synchronisations` do not grow: that is tested. All are 0 for pictures in host memory.
+ * What the pictures of a session or an inpainter made the host and a device do; creating it does not count.
+ * For sessions all but `device_bytes` stay 0: that is tested. All are 0 for pictures in host memory.
  */
 typedef struct clv_device_stats {
     uint64_t copies_to_host;
     uint64_t bytes_to_host;
-    uint64_t copies_to_device; /**< weights at creation; masks and tables of inpainting */
+    uint64_t copies_to_device; /**< masks and tables of inpainting */
     uint64_t bytes_to_device;
     uint64_t synchronisations; /**< times that a thread of the host waited for the device */
     uint64_t device_bytes;     /**< device memory held now: weights, activations, tensors; no pictures of the
