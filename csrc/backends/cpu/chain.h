@@ -18,17 +18,12 @@
 #include <mutex>
 #include <vector>
 
+#include "backends/lowrank_chain.h"
 #include "kernels.h"
 
 namespace clv::cpu {
 
-struct Layer {
-    int in_channels = 0;
-    int out_channels = 0;
-    int dilation = 1;
-    std::vector<float> weights; ///< [out][in][3][3]
-    std::vector<float> bias;    ///< [out]
-};
+using Layer = ChainLayer;
 
 /// Immutable but for its scratch memory; any number of threads may run it.
 class Chain {
