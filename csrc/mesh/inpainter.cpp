@@ -7,10 +7,8 @@
 #include <deque>
 #include <vector>
 
-#include "mesh/blend.h"
-#include "mesh/diffuse.h"
 #include "mesh/hole.h"
-#include "mesh/light.h"
+#include "mesh/host_ops.h"
 #include "mesh/memory.h"
 #include "mesh/motion.h"
 #include "mesh/overlay.h"
@@ -35,10 +33,6 @@ private:
     Clock::time_point start_;
 };
 
-Shape shape_of(const pixels::PictureFormat &format) {
-    return {format.width, format.height, format.bit_depth};
-}
-
 /// Blocks around the hole that are visible but not trusted: 8 samples of luma at 720 lines.
 int skirt_of(int height) {
     return std::clamp((8 * height + 720) / 1440, 2, 16);
@@ -58,37 +52,29 @@ struct Inpainter::State {
         Field forward; ///< from the picture before
     };
 
-    State(const pixels::PictureFormat &picture_format, const InpainterOptions &picture_options, Painter *net,
-          pixels::ThreadPool &threads, Log logger)
-        : format(picture_format), options(picture_options), shape(shape_of(picture_format)), pool(threads),
-          log(std::move(logger)), diffusion(picture_format.bit_depth), painter(net ? net : &diffusion),
-          frames(shape), follower(format, options.grid, pool), memory(shape, frames, pool), membrane(shape) {
+    State(const pixels::PictureFormat &format, const InpainterOptions &picture_options,
+          std::unique_ptr<PictureOps> picture_ops, pixels::ThreadPool &pool, Log logger)
+        : options(picture_options), shape(shape_of(format)), log(std::move(logger)),
+          ops(std::move(picture_ops)), frames([this] { return ops->make_frame(); }),
+          follower(format, options.grid, pool), memory(shape, *ops, frames, pool) {
         // Slots, the picture shown and the one before it, those that wait, one that is being painted or
         // gathered.
-        frames.reserve(Memory::kSlots + options.lookahead + 6);
+        frames.reserve(kSlots + options.lookahead + 5);
         canvas = frames.take();
-        result = frames.take();
         for (int i = 0; i <= options.lookahead; i++)
             idle.push_back(std::make_unique<Waiting>(shape));
         holes_bytes = idle.size() * (idle[0]->hole.bytes() + 2 * idle[0]->back.bytes());
         holes.resize(static_cast<size_t>(shape.width) * static_cast<size_t>(shape.height));
     }
 
-    const pixels::PictureFormat format;
     const InpainterOptions options;
     const Shape shape;
-    pixels::ThreadPool &pool;
     const Log log;
-    Diffusion diffusion;
-    Painter *const painter;
+    const std::unique_ptr<PictureOps> ops;
     FramePool frames;
     Follower follower;
     Memory memory;
-    Membrane membrane;
-    Blender blender;
-    PullPush surface;
     FramePtr canvas; ///< what is remembered, drawn where the hole is
-    FramePtr result;
     std::deque<std::unique_ptr<Waiting>> waiting;
     std::vector<std::unique_ptr<Waiting>> idle;
     size_t holes_bytes = 0;
@@ -104,10 +90,7 @@ struct Inpainter::State {
     void look_ahead();
     bool worth_painting() const;
     void paint(const FramePtr &now);
-    template <typename Sample>
-    void diffuse_unknown(const Frame &now);
-    void match_skirt(const Waiting &picture);
-    void show(const Waiting &picture);
+    std::function<void(Frame &)> annotation(const Waiting &picture) const;
     void account(const Waiting &picture);
 };
 
@@ -118,10 +101,12 @@ void Inpainter::State::submit(const pixels::ConstPicture &input, const clv_mask 
     picture->frame->time = submitted++;
     {
         const Stopwatch watch(stats.fill_ms);
-        import_picture(format, input, *picture->frame, pool);
-        picture->hole.read(mask, options.dilate, skirt_of(shape.height), *picture->frame);
+        ops->import(input, mask, *picture->frame);
+        const clv_mask *const read_back = ops->host_mask();
+        picture->hole.read(read_back ? read_back : mask, options.dilate, skirt_of(shape.height),
+                           *picture->frame);
     }
-    picture->motion = follower.follow(input, picture->hole);
+    picture->motion = follower.follow(*ops, input, picture->hole);
     stats.track_ms += picture->motion.track_ms;
     stats.solve_ms += picture->motion.solve_ms;
     const Stopwatch watch(stats.fill_ms);
@@ -156,79 +141,27 @@ bool Inpainter::State::worth_painting() const {
 
 void Inpainter::State::paint(const FramePtr &now) {
     const FramePtr picture = frames.take();
-    picture->copy_from(*now);
+    ops->copy(*now, *picture);
     memory.overlay(*canvas, *picture);
-    Box unknown; // in blocks
-    for (int row = memory.region().y0; row < memory.region().y1; row++)
-        for (int column = memory.region().x0; column < memory.region().x1; column++)
-            if (now->origins(row)[column] == Origin::unknown && memory.at(column, row).slot < 0)
-                unknown.include(column, row);
+    const Box unknown = memory.drawn().unknown_box(); // in blocks
     // An excerpt: what is around tells what belongs there. A net sees a part of the picture's shape that is
     // higher and wider than the hole: around one that is high, that takes more than twice its height.
     const int around = std::max(16, 3 * std::max(unknown.width(), unknown.height()) / 2);
-    const Box box = unknown.grown(around, shape.block_columns(), shape.block_rows());
-    const int width = std::min(2 * box.x1, shape.width) - 2 * box.x0;
-    const int height = std::min(2 * box.y1, shape.height) - 2 * box.y0;
-    for (int y = 0; y < height; y++)
-        for (int x = 0; x < width; x++) {
-            const int column = box.x0 + x / 2;
-            const int row = box.y0 + y / 2;
-            holes[static_cast<size_t>(y) * width + x] =
-                now->origins(row)[column] == Origin::unknown && memory.at(column, row).slot < 0 ? 255 : 0;
-        }
-    pixels::Picture view = picture->picture();
-    const int bytes = shape.wide() ? 2 : 1;
-    for (int plane = 0; plane < 3; plane++)
-        view.data[plane] +=
-            box.y0 * (plane == 0 ? 2 : 1) * view.stride[plane] + box.x0 * (plane == 0 ? 2 : 1) * bytes;
+    const Box blocks = unknown.grown(around, shape.block_columns(), shape.block_rows());
+    const Box box{2 * blocks.x0, 2 * blocks.y0, std::min(2 * blocks.x1, shape.width),
+                  std::min(2 * blocks.y1, shape.height)};
+    uint8_t *to = holes.data();
+    for (int y = box.y0; y < box.y1; y++)
+        for (int x = box.x0; x < box.x1; x++)
+            *to++ = Blocks::unknown(memory.drawn().at(x / 2, y / 2)) ? 255 : 0;
     {
         const Stopwatch watch(stats.paint_ms);
-        painter->paint(view, width, height, holes.data(), width);
+        ops->paint(*picture, box, holes.data());
     }
     stats.paintings++;
-    picture->pad(pool);
+    ops->pad(*picture);
     memory.adopt(picture);
     memory.draw(*canvas);
-}
-
-template <typename Sample>
-void Inpainter::State::diffuse_unknown(const Frame &now) {
-    Box box;
-    const auto unknown = [&](int column, int row) {
-        return now.origins(row)[column] == Origin::unknown && memory.at(column, row).slot < 0;
-    };
-    for (int row = memory.region().y0; row < memory.region().y1; row++)
-        for (int column = memory.region().x0; column < memory.region().x1; column++)
-            if (unknown(column, row))
-                box.include(column, row);
-    box = box.grown(8, shape.block_columns(), shape.block_rows());
-    for (int plane = 0; plane < 3; plane++) {
-        const int scale = plane == 0 ? 2 : 1;
-        const int x0 = scale * box.x0;
-        const int y0 = scale * box.y0;
-        const int width = std::min(scale * box.x1, shape.plane_width(plane)) - x0;
-        const int height = std::min(scale * box.y1, shape.plane_height(plane)) - y0;
-        surface.resize(width, height);
-        for (int y = 0; y < height; y++) {
-            const Sample *seen = now.row<Sample>(plane, y0 + y) + x0;
-            const Sample *drawn = canvas->row<Sample>(plane, y0 + y) + x0;
-            const int row = (y0 + y) / scale;
-            for (int x = 0; x < width; x++) {
-                const int column = (x0 + x) / scale;
-                const size_t at = static_cast<size_t>(y) * width + x;
-                const bool hole = now.origins(row)[column] == Origin::unknown;
-                surface.values()[at] = static_cast<float>(hole ? drawn[x] : seen[x]);
-                surface.weights()[at] = hole && memory.at(column, row).slot < 0 ? 0.F : 1.F;
-            }
-        }
-        surface.fill(static_cast<float>(1 << (shape.bit_depth - 1)));
-        for (int y = 0; y < height; y++) {
-            Sample *to = canvas->row<Sample>(plane, y0 + y) + x0;
-            for (int x = 0; x < width; x++)
-                if (unknown((x0 + x) / scale, (y0 + y) / scale))
-                    to[x] = static_cast<Sample>(surface.values()[static_cast<size_t>(y) * width + x] + 0.5F);
-        }
-    }
 }
 
 void Inpainter::State::fill(Waiting &picture) {
@@ -237,7 +170,7 @@ void Inpainter::State::fill(Waiting &picture) {
         const Stopwatch watch(stats.fill_ms);
         if (picture.motion.cut) {
             memory.clear();
-            membrane.reset();
+            ops->reset_membrane();
             stats.cuts++;
             log(CLV_LOG_INFO, "scene cut at picture " + std::to_string(picture.frame->time));
         }
@@ -246,9 +179,7 @@ void Inpainter::State::fill(Waiting &picture) {
         memory.tidy();
         memory.draw(*canvas);
         // The skirt's old references, before a painting gives it new ones.
-        membrane.update(*canvas, *picture.frame, picture.hole.region, picture.back, [&](int column, int row) {
-            return picture.frame->origins(row)[column] == Origin::skirt && memory.at(column, row).slot >= 0;
-        });
+        ops->update_membrane(memory.drawn(), *canvas, *picture.frame, picture.back);
         since_painting = memory.unknown() > 0 ? since_painting + 1 : 0;
         std::exception_ptr failure;
         if (worth_painting()) {
@@ -259,12 +190,8 @@ void Inpainter::State::fill(Waiting &picture) {
                 failure = std::current_exception();
             }
         }
-        if (memory.unknown() > 0) {
-            if (shape.wide())
-                diffuse_unknown<uint16_t>(*picture.frame);
-            else
-                diffuse_unknown<uint8_t>(*picture.frame);
-        }
+        if (memory.unknown() > 0)
+            ops->diffuse(memory.drawn(), *picture.frame, *canvas);
         memory.make_room(*canvas);
         if (failure)
             std::rethrow_exception(failure);
@@ -272,23 +199,22 @@ void Inpainter::State::fill(Waiting &picture) {
     stats.fill_ms -= stats.paint_ms - painting;
 }
 
-void Inpainter::State::show(const Waiting &picture) {
+std::function<void(Frame &)> Inpainter::State::annotation(const Waiting &picture) const {
     switch (options.show) {
     case CLV_SHOW_RESULT:
         break;
     case CLV_SHOW_MASK:
-        show_mask(picture.hole, *result);
-        break;
+        return [&](Frame &frame) { show_mask(picture.hole, frame); };
     case CLV_SHOW_MESH:
-        show_mesh(picture.motion.solution.mesh, *result);
-        break;
+        return [&](Frame &frame) { show_mesh(picture.motion.solution.mesh, frame); };
     case CLV_SHOW_TRACKS:
-        show_tracks(picture.motion.tracks.matches, picture.motion.solution.inlier, *result);
-        break;
+        return [&](Frame &frame) {
+            show_tracks(picture.motion.tracks.matches, picture.motion.solution.inlier, frame);
+        };
     case CLV_SHOW_AGE:
-        show_age(picture.hole, memory, *result);
-        break;
+        return [&](Frame &frame) { show_age(picture.hole, memory, frame); };
     }
+    return {};
 }
 
 void Inpainter::State::account(const Waiting &picture) {
@@ -310,18 +236,21 @@ void Inpainter::State::account(const Waiting &picture) {
 void Inpainter::State::finish(Waiting &picture, const pixels::Picture &output) {
     fill(picture);
     const Stopwatch watch(stats.fill_ms);
-    result->copy_from(*picture.frame);
-    if (options.show != CLV_SHOW_MASK)
-        blender.blend(*canvas, membrane, picture.hole, std::min(options.feather, options.dilate), *result,
-                      pool);
-    show(picture);
-    export_picture(*result, format, output, pool);
+    ops->compose({*picture.frame, *canvas, picture.hole, std::min(options.feather, options.dilate),
+                  options.show != CLV_SHOW_MASK, annotation(picture)},
+                 output);
     account(picture);
 }
 
 Inpainter::Inpainter(const pixels::PictureFormat &format, const InpainterOptions &options, Painter *painter,
                      pixels::ThreadPool &pool, Log log)
-    : state_(std::make_unique<State>(format, options, painter, pool, std::move(log))) {}
+    : Inpainter(format, options, make_host_ops(format, pool), pool, std::move(log)) {
+    state_->ops->use(painter);
+}
+
+Inpainter::Inpainter(const pixels::PictureFormat &format, const InpainterOptions &options,
+                     std::unique_ptr<PictureOps> ops, pixels::ThreadPool &pool, Log log)
+    : state_(std::make_unique<State>(format, options, std::move(ops), pool, std::move(log))) {}
 
 Inpainter::~Inpainter() = default;
 
@@ -363,7 +292,7 @@ void Inpainter::stats(clv_inpaint_stats &stats) const {
     const State &state = *state_;
     stats = state.stats;
     stats.memory_bytes = state.frames.bytes() + state.holes_bytes + state.holes.size() +
-                         state.memory.bytes() + state.membrane.bytes() + state.follower.bytes();
+                         state.memory.bytes() + state.ops->bytes() + state.follower.bytes();
 }
 
 } // namespace clv::mesh

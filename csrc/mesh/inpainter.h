@@ -11,6 +11,7 @@
 #include "clarivid/clarivid.h"
 #include "mesh/mesh.h"
 #include "mesh/painter.h"
+#include "mesh/picture_ops.h"
 #include "pixels/pixels.h"
 #include "pixels/thread_pool.h"
 
@@ -29,11 +30,14 @@ class Inpainter {
 public:
     using Log = std::function<void(clv_log_level, const std::string &)>;
 
-    /// `painter` may be null: what was never seen is then diffused from around. It, and `pool`, must outlive
-    /// the inpainter. A painter takes planar pictures (not semi_planar, not msb_aligned) of the format's bit
-    /// depth and range.
+    /// For pictures in host memory. `painter` may be null: what was never seen is then diffused from around.
+    /// It, and `pool`, must outlive the inpainter. A painter takes planar pictures (not semi_planar, not
+    /// msb_aligned) of the format's bit depth and range.
     Inpainter(const pixels::PictureFormat &format, const InpainterOptions &options, Painter *painter,
               pixels::ThreadPool &pool, Log log);
+    /// For pictures where `ops`, made for the same format, works. Throws Error(CLV_ERR_NO_MEMORY).
+    Inpainter(const pixels::PictureFormat &format, const InpainterOptions &options,
+              std::unique_ptr<PictureOps> ops, pixels::ThreadPool &pool, Log log);
     ~Inpainter();
 
     /// `mask`: as of clv_mask, or null. Returns false when lookahead + 1 pictures wait.

@@ -191,6 +191,18 @@ void Membrane::reset() {
         std::fill(plane.begin(), plane.end(), 0.F);
 }
 
+void Membrane::update(const Blocks &blocks, const Frame &canvas, const Frame &now, const Field &back) {
+    for (auto *list : {&sums_, &weights_})
+        for (auto &plane : *list)
+            std::fill(plane.begin(), plane.end(), 0.F);
+    const Box &box = blocks.box();
+    for (int row = box.y0; row < box.y1; row++)
+        for (int column = box.x0; column < box.x1; column++)
+            if (Blocks::comparable(blocks.row(row)[column - box.x0]))
+                add_block(canvas, now, column, row);
+    spread(box, back);
+}
+
 void Membrane::add_block(const Frame &canvas, const Frame &now, int column, int row) {
     const auto difference = shape_.wide() ? differences<uint16_t>(canvas, now, column, row)
                                           : differences<uint8_t>(canvas, now, column, row);

@@ -5,6 +5,7 @@
 #include <array>
 #include <vector>
 
+#include "mesh/blocks.h"
 #include "mesh/diffuse.h"
 #include "mesh/store.h"
 #include "mesh/warp.h"
@@ -33,11 +34,9 @@ public:
 
     /// Zero everywhere, and nothing before it.
     void reset();
-    /// `canvas` holds what is remembered, `now` the picture; `usable(column, row)`: whether a block's
-    /// difference counts. `region`, in blocks; `back`: from the picture to the one before, whose membrane is
-    /// mixed in.
-    template <typename Usable>
-    void update(const Frame &canvas, const Frame &now, const Box &region, const Field &back, Usable &&usable);
+    /// `canvas` holds what is remembered, `now` the picture: their difference counts where blocks are
+    /// Blocks::comparable(). `back`: from the picture to the one before, whose membrane is mixed in.
+    void update(const Blocks &blocks, const Frame &canvas, const Frame &now, const Field &back);
 
     /// Correction of samples [first, last) of a row of a plane.
     void row(int plane, int y, int first, int last, float *to) const;
@@ -58,18 +57,5 @@ private:
     std::array<std::vector<float>, 3> before_;
     PullPush pyramid_;
 };
-
-template <typename Usable>
-void Membrane::update(const Frame &canvas, const Frame &now, const Box &region, const Field &back,
-                      Usable &&usable) {
-    for (auto *list : {&sums_, &weights_})
-        for (auto &plane : *list)
-            std::fill(plane.begin(), plane.end(), 0.F);
-    for (int row = region.y0; row < region.y1; row++)
-        for (int column = region.x0; column < region.x1; column++)
-            if (usable(column, row))
-                add_block(canvas, now, column, row);
-    spread(region, back);
-}
 
 } // namespace clv::mesh

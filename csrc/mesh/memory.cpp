@@ -24,8 +24,8 @@ int block_of(float luma) {
 
 } // namespace
 
-Memory::Memory(const Shape &shape, FramePool &pool, pixels::ThreadPool &threads)
-    : shape_(shape), columns_(shape.block_columns()), rows_(shape.block_rows()), pool_(pool),
+Memory::Memory(const Shape &shape, PictureOps &ops, FramePool &pool, pixels::ThreadPool &threads)
+    : shape_(shape), columns_(shape.block_columns()), rows_(shape.block_rows()), ops_(ops), pool_(pool),
       threads_(threads), slots_(kSlots), map_(shape.blocks()), before_(shape.blocks()), back_(shape) {
     for (Slot &slot : slots_)
         slot.field = back_;
@@ -73,7 +73,7 @@ void Memory::place(int slot, const FramePtr &frame, const Field &field, int gene
     Slot &to = slots_[static_cast<size_t>(slot)];
     to.frame = frame;
     to.field = field;
-    to.lights = {};
+    ops_.reset_light(slot);
     to.generation = generation;
     to.time = frame->time;
     to.uses = 0;
@@ -329,82 +329,44 @@ void Memory::look_ahead(std::span<const Ahead> later) {
 void Memory::tidy() {
     if (slots_used() == 0)
         return;
-    Lights step;
-    const bool stepped = previous_ && match_lights(*previous_, back_, *now_, step);
-    threads_.parallel_for(0, kSlots, 1, [&](int first, int last) {
-        for (int i = first; i < last; i++) {
-            Slot &slot = slots_[static_cast<size_t>(i)];
-            if (!slot.frame)
-                continue;
-            // Each slot's turn comes at every other picture: light changes slowly, or all at once, which the
-            // step from the picture before tells.
-            const bool turn =
-                slot.time == now_->time - 1 || (now_->time + i) % 2 == 0 || slot.time >= now_->time;
-            Lights lights;
-            if (turn && match_lights(*slot.frame, slot.field, *now_, lights))
-                slot.lights = lights;
-            else if (stepped)
-                slot.lights = chained(slot.lights, step);
-        }
-    });
+    std::vector<LightTask> tasks;
+    for (int i = 0; i < kSlots; i++) {
+        const Slot &slot = slots_[static_cast<size_t>(i)];
+        if (!slot.frame)
+            continue;
+        // Each slot's turn comes at every other picture: light changes slowly, or all at once, which the
+        // step from the picture before tells.
+        const bool turn =
+            slot.time == now_->time - 1 || (now_->time + i) % 2 == 0 || slot.time >= now_->time;
+        tasks.push_back({i, {slot.frame.get(), &slot.field}, turn});
+    }
+    ops_.match_lights(*now_, previous_.get(), back_, tasks);
 }
 
-template <typename Sample>
-void Memory::draw_row(int row, Frame &canvas) const {
-    const Origin *here = now_->origins(row);
-    for (int column = hole_.x0; column < hole_.x1;) {
-        const int8_t slot = here[column] == Origin::seen ? int8_t{-1} : at(column, row).slot;
-        const int first = column++;
-        if (slot < 0)
-            continue;
-        while (column < hole_.x1 && here[column] != Origin::seen && at(column, row).slot == slot)
-            column++;
-        const Slot &from = slots_[static_cast<size_t>(slot)];
-        for (int y = 2 * row; y < std::min(2 * row + 2, shape_.height); y++)
-            resample_luma(*from.frame, from.field, from.lights[0], y, 2 * first,
-                          std::min(2 * column, shape_.width), canvas.row<Sample>(0, y));
-        resample_chroma(*from.frame, from.field, from.lights[1], from.lights[2], row, first, column,
-                        canvas.row<Sample>(1, row), canvas.row<Sample>(2, row));
+void Memory::describe() {
+    drawn_.resize(hole_);
+    for (int row = hole_.y0; row < hole_.y1; row++) {
+        const Origin *here = now_->origins(row);
+        uint8_t *to = drawn_.row(row);
+        for (int column = hole_.x0; column < hole_.x1; column++, to++) {
+            const uint8_t kind = here[column] == Origin::unknown ? Blocks::kHole : Blocks::kSkirt;
+            *to = here[column] == Origin::seen
+                      ? uint8_t{0}
+                      : static_cast<uint8_t>(kind | static_cast<uint8_t>(at(column, row).slot + 1));
+        }
     }
 }
 
 void Memory::draw(Frame &canvas) {
-    threads_.parallel_for(hole_.y0, hole_.y1, kRows, [&](int first, int last) {
-        for (int row = first; row < last; row++)
-            if (shape_.wide())
-                draw_row<uint16_t>(row, canvas);
-            else
-                draw_row<uint8_t>(row, canvas);
-    });
+    describe();
+    std::array<Source, kSlots> sources;
+    for (size_t i = 0; i < kSlots; i++)
+        sources[i] = {slots_[i].frame.get(), &slots_[i].field};
+    ops_.draw(drawn_, sources, canvas);
 }
 
 void Memory::overlay(const Frame &canvas, Frame &picture) const {
-    const int bytes = shape_.wide() ? 2 : 1;
-    const pixels::Picture from = const_cast<Frame &>(canvas).picture();
-    const pixels::Picture to = picture.picture();
-    const auto copy = [&](int plane, int y, int first, int last) {
-        std::memcpy(to.data[plane] + y * to.stride[plane] + first * bytes,
-                    from.data[plane] + y * from.stride[plane] + first * bytes,
-                    static_cast<size_t>(last - first) * static_cast<size_t>(bytes));
-    };
-    for (int row = hole_.y0; row < hole_.y1; row++) {
-        const Origin *here = now_->origins(row);
-        const auto drawn = [&](int column) {
-            return here[column] == Origin::unknown ||
-                   (here[column] == Origin::skirt && at(column, row).slot >= 0);
-        };
-        for (int column = hole_.x0; column < hole_.x1;) {
-            const int first = column++;
-            if (!drawn(first))
-                continue;
-            while (column < hole_.x1 && drawn(column))
-                column++;
-            for (int y = 2 * row; y < std::min(2 * row + 2, shape_.height); y++)
-                copy(0, y, 2 * first, std::min(2 * column, shape_.width));
-            for (int plane = 1; plane < 3; plane++)
-                copy(plane, row, first, column);
-        }
-    }
+    ops_.overlay(drawn_, canvas, picture);
 }
 
 void Memory::adopt(const FramePtr &picture) {
@@ -450,7 +412,7 @@ void Memory::gather(const Frame &canvas) {
     const int generation = slots_[static_cast<size_t>(chosen[0])].generation + 1;
 
     const FramePtr picture = pool_.take();
-    picture->copy_from(*now_);
+    ops_.copy(*now_, *picture);
     for (int row = hole_.y0; row < hole_.y1; row++) {
         const Origin *here = now_->origins(row);
         for (int column = hole_.x0; column < hole_.x1; column++)
@@ -458,7 +420,7 @@ void Memory::gather(const Frame &canvas) {
                 picture->origins(row)[column] = at(column, row).origin;
     }
     overlay(canvas, *picture);
-    picture->pad(threads_);
+    ops_.pad(*picture);
     std::array<bool, kSlots> gone{};
     for (const int i : chosen) {
         gone[static_cast<size_t>(i)] = true;

@@ -18,7 +18,8 @@
 #include <span>
 #include <vector>
 
-#include "mesh/light.h"
+#include "mesh/blocks.h"
+#include "mesh/picture_ops.h"
 #include "mesh/store.h"
 #include "mesh/warp.h"
 
@@ -36,7 +37,6 @@ struct Reference {
 struct Slot {
     FramePtr frame; ///< null: free
     Field field;    ///< takes points of the picture shown now to the frame
-    Lights lights;  ///< takes codes of the frame to now
     int generation = 0;
     int64_t time = 0;
     int uses = 0; ///< blocks that refer to it
@@ -50,9 +50,8 @@ struct Ahead {
 
 class Memory {
 public:
-    static constexpr int kSlots = 20;
-
-    Memory(const Shape &shape, FramePool &pool, pixels::ThreadPool &threads);
+    /// All of them must outlive the memory.
+    Memory(const Shape &shape, PictureOps &ops, FramePool &pool, pixels::ThreadPool &threads);
 
     /// After a cut.
     void clear();
@@ -66,6 +65,8 @@ public:
     void tidy();
     /// Draws what is remembered of hole and skirt into `canvas`; leaves unknown blocks alone.
     void draw(Frame &canvas);
+    /// What draw() drew.
+    const Blocks &drawn() const { return drawn_; }
     /// Puts what is drawn into a picture of now: all of the hole, and of the skirt what is remembered.
     void overlay(const Frame &canvas, Frame &picture) const;
     /// Makes `picture` a slot, in the coordinates and at the time of now, and has the blocks of hole and
@@ -113,8 +114,7 @@ private:
     Origin origin_at(const Slot &slot, Point centre) const;
     void count();
     void gather(const Frame &canvas);
-    template <typename Sample>
-    void draw_row(int row, Frame &canvas) const;
+    void describe();
 
     Reference &entry(int column, int row) { return map_[static_cast<size_t>(row) * columns_ + column]; }
     static Point centre_of(int column, int row) {
@@ -124,9 +124,11 @@ private:
     Shape shape_;
     int columns_;
     int rows_;
+    PictureOps &ops_;
     FramePool &pool_;
     pixels::ThreadPool &threads_;
     std::vector<Slot> slots_;
+    Blocks drawn_;
     std::vector<Reference> map_;
     std::vector<Reference> before_;
     Box region_;

@@ -50,7 +50,7 @@ Follower::Follower(const pixels::PictureFormat &format, const Grid &grid, pixels
         plane->assign(size, 0);
 }
 
-Motion Follower::follow(const pixels::ConstPicture &picture, const Hole &hole) {
+Motion Follower::follow(PictureOps &ops, const pixels::ConstPicture &picture, const Hole &hole) {
     Motion motion;
     motion.solution.mesh = still_;
     if (width_ < kSmallest || height_ < kSmallest)
@@ -58,9 +58,9 @@ Motion Follower::follow(const pixels::ConstPicture &picture, const Hole &hole) {
     const auto start = std::chrono::steady_clock::now();
     luma_.swap(luma_before_);
     hole_.swap(hole_before_);
-    reduce_luma(format_, picture, reduction_, luma_.data(), width_, pool_);
     reduce_mask(hole.luma.data(), format_.width, format_.width, format_.height, reduction_, hole_.data(),
                 width_, pool_);
+    ops.reduced_luma(picture, luma_.data()); // may have to be waited for
     const GrayView luma{luma_.data(), width_, width_, height_};
     const GrayView covered{hole_.data(), width_, width_, height_};
     motion.tracks = tracker_.advance(luma, covered);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "mesh/hole.h"
+#include "mesh/picture_ops.h"
 #include "mesh/solver.h"
 #include "mesh/tracker.h"
 #include "pixels/thread_pool.h"
@@ -24,7 +25,8 @@ class Follower {
 public:
     Follower(const pixels::PictureFormat &format, const Grid &grid, pixels::ThreadPool &pool);
 
-    Motion follow(const pixels::ConstPicture &picture, const Hole &hole);
+    /// `picture` was given to the import() of `ops`.
+    Motion follow(PictureOps &ops, const pixels::ConstPicture &picture, const Hole &hole);
     size_t bytes() const { return 4 * luma_.size(); }
 
 private:

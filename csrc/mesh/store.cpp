@@ -9,6 +9,11 @@ namespace {
 
 constexpr int kRows = 64; ///< rows of luma that a thread takes at once
 
+/// Rows begin on multiples of 32 samples, the border's first one included.
+ptrdiff_t stride_of(const Shape &shape, int plane) {
+    return (shape.plane_width(plane) + 2 * kBorder + 31) / 32 * 32;
+}
+
 /// Callers' planes need no alignment.
 template <typename Sample>
 Sample load(const uint8_t *from) {
@@ -136,18 +141,28 @@ Box Box::grown(int by, int width, int height) const {
     return {std::max(x0 - by, 0), std::max(y0 - by, 0), std::min(x1 + by, width), std::min(y1 + by, height)};
 }
 
-Frame::Frame(const Shape &shape) : shape_(shape), columns_(static_cast<size_t>(shape.block_columns())) {
+Frame::Frame(const Shape &shape) // samples are not touched: the system gives pages as they are used
+    : Frame(shape, std::shared_ptr<uint8_t>(new uint8_t[sample_bytes(shape)],
+                                            std::default_delete<uint8_t[]>())) {}
+
+Frame::Frame(const Shape &shape, std::shared_ptr<uint8_t> data)
+    : shape_(shape), columns_(static_cast<size_t>(shape.block_columns())), bytes_(sample_bytes(shape)),
+      data_(std::move(data)) {
     ptrdiff_t samples = 0;
     for (size_t plane = 0; plane < 3; plane++) {
         const int index = static_cast<int>(plane);
-        // Rows begin on multiples of 32 samples, the border's first one included.
-        stride_[plane] = (shape.plane_width(index) + 2 * kBorder + 31) / 32 * 32;
+        stride_[plane] = stride_of(shape, index);
         offset_[plane] = samples + kBorder * stride_[plane] + kBorder;
         samples += stride_[plane] * (shape.plane_height(index) + 2 * kBorder);
     }
-    bytes_ = static_cast<size_t>(samples) * (shape.wide() ? 2 : 1);
-    data_.reset(new uint8_t[bytes_]); // not touched: the system gives pages as they are used
     origins_.assign(shape.blocks(), Origin::unknown);
+}
+
+size_t Frame::sample_bytes(const Shape &shape) {
+    ptrdiff_t samples = 0;
+    for (int plane = 0; plane < 3; plane++)
+        samples += stride_of(shape, plane) * (shape.plane_height(plane) + 2 * kBorder);
+    return static_cast<size_t>(samples) * (shape.wide() ? 2 : 1);
 }
 
 pixels::Picture Frame::picture() {
@@ -163,6 +178,10 @@ pixels::Picture Frame::picture() {
 
 void Frame::copy_from(const Frame &other) {
     std::memcpy(data_.get(), other.data_.get(), bytes_);
+    copy_knowledge(other);
+}
+
+void Frame::copy_knowledge(const Frame &other) {
     origins_ = other.origins_;
     time = other.time;
 }
@@ -175,15 +194,15 @@ void Frame::pad(pixels::ThreadPool &pool) {
 }
 
 struct FramePool::Shelf {
-    explicit Shelf(const Shape &of) : shape(of) {}
+    explicit Shelf(Make maker) : make(std::move(maker)) {}
 
-    const Shape shape;
+    const Make make;
     mutable std::mutex mutex;
     std::vector<std::unique_ptr<Frame>> free;
     size_t bytes = 0;
 };
 
-FramePool::FramePool(const Shape &shape) : shelf_(std::make_shared<Shelf>(shape)) {}
+FramePool::FramePool(Make make) : shelf_(std::make_shared<Shelf>(std::move(make))) {}
 
 FramePtr FramePool::take() {
     std::unique_ptr<Frame> frame;
@@ -195,7 +214,7 @@ FramePtr FramePool::take() {
         }
     }
     if (!frame) {
-        frame = std::make_unique<Frame>(shelf_->shape);
+        frame = shelf_->make();
         const std::lock_guard lock(shelf_->mutex);
         shelf_->bytes += frame->bytes();
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Pictures as the memory keeps them: planar, in plain codes, with a border, so that kernels need not ask
-// where they are.
+// where they are. The samples are in host memory or in that of a device, with the same layout; what blocks
+// are worth is always the host's.
 //
 //     plane of a frame            kBorder samples on every side repeat the edge; 8 bit pictures have one byte
 //     a
@@ -14,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -72,6 +74,10 @@ struct Box {
 class Frame {
 public:
     explicit Frame(const Shape &shape);
+    /// With samples in memory of somebody else's, sample_bytes() of it: such as a device's.
+    Frame(const Shape &shape, std::shared_ptr<uint8_t> data);
+
+    static size_t sample_bytes(const Shape &shape);
 
     const Shape &shape() const { return shape_; }
     /// Samples from one row to the next.
@@ -97,8 +103,13 @@ public:
     /// Repeats the planes' edges into the border.
     void pad(pixels::ThreadPool &pool);
 
+    /// Origins and time.
+    void copy_knowledge(const Frame &other);
+
     int64_t time = 0; ///< index of the picture that it shows
 
+    uint8_t *data() const { return data_.get(); }
+    size_t sample_bytes() const { return bytes_; }
     size_t bytes() const { return bytes_ + origins_.size() + sizeof(*this); }
 
 private:
@@ -107,7 +118,7 @@ private:
     std::array<ptrdiff_t, 3> stride_{};
     std::array<ptrdiff_t, 3> offset_{};
     size_t bytes_ = 0;
-    std::unique_ptr<uint8_t[]> data_;
+    std::shared_ptr<uint8_t> data_;
     std::vector<Origin> origins_;
 };
 
@@ -116,9 +127,10 @@ using FramePtr = std::shared_ptr<Frame>;
 /// Frames to be used again and again. A frame goes back when nobody holds it; the pool may go first.
 class FramePool {
 public:
-    explicit FramePool(const Shape &shape);
+    using Make = std::function<std::unique_ptr<Frame>()>;
+    explicit FramePool(Make make);
 
-    /// Contents are whatever was there.
+    /// Contents are whatever was there. Throws what making one throws.
     FramePtr take();
     /// Makes sure that there are this many.
     void reserve(int count);
