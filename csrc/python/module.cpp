@@ -101,24 +101,103 @@ private:
     std::unique_ptr<clv_model, ModelDeleter> model_;
 };
 
-clv_picture view(const std::vector<py::array> &planes, bool writeable) {
+/// Arrays of numpy, or of a device: whatever has __cuda_array_interface__ (tensors of PyTorch and CuPy).
+using Planes = std::vector<py::object>;
+
+/// A plane in device memory, as https://numba.readthedocs.io/en/stable/cuda/cuda_array_interface.html has it.
+struct DevicePlane {
+    void *data;
+    ptrdiff_t stride; ///< bytes
+    ptrdiff_t rows;
+    ptrdiff_t row_bytes; ///< of samples that lie side by side
+    bool read_only;
+};
+
+DevicePlane device_plane(const py::object &plane, const std::string &which) {
+    if (!py::hasattr(plane, "__cuda_array_interface__"))
+        throw py::value_error(which + " is no array in CUDA memory: it has no __cuda_array_interface__");
+    const auto interface = plane.attr("__cuda_array_interface__").cast<py::dict>();
+    const auto data = interface["data"].cast<std::pair<uintptr_t, bool>>();
+    const auto shape = interface["shape"].cast<std::vector<ptrdiff_t>>();
+    const auto item = py::dtype(interface["typestr"].cast<std::string>()).itemsize();
+    if (shape.size() < 2)
+        throw py::value_error(which + " has no rows: its shape has " + std::to_string(shape.size()) +
+                              " dimensions, not 2 or 3");
+    ptrdiff_t inner = item;
+    for (size_t i = shape.size() - 1; i > 0; i--)
+        inner *= shape[i];
+    DevicePlane out{reinterpret_cast<void *>(data.first), inner, shape[0], inner, data.second};
+    if (interface.contains("strides") && !interface["strides"].is_none()) {
+        const auto strides = interface["strides"].cast<std::vector<ptrdiff_t>>();
+        ptrdiff_t wanted = item;
+        for (size_t i = shape.size() - 1; i > 0; wanted *= shape[i], i--)
+            if (shape[i] > 1 && strides[i] != wanted)
+                throw py::value_error(which + " has gaps between the samples of a row: copy it first");
+        out.stride = strides[0];
+    }
+    return out;
+}
+
+/// Only what the C ABI cannot see is checked: sizes.
+void check_device_plane(const DevicePlane &plane, const clv_format &format, size_t index,
+                        const std::string &which) {
+    const bool two_bytes =
+        format.pixel_format == CLV_PIXEL_YUV420P10 || format.pixel_format == CLV_PIXEL_P010;
+    const bool pairs = format.pixel_format == CLV_PIXEL_NV12 || format.pixel_format == CLV_PIXEL_P010;
+    const ptrdiff_t rows = index ? (format.height + 1) / 2 : format.height;
+    const ptrdiff_t samples = index ? ptrdiff_t{(format.width + 1) / 2} * (pairs ? 2 : 1) : format.width;
+    if (plane.rows != rows || plane.row_bytes != samples * (two_bytes ? 2 : 1))
+        throw py::value_error(which + " has " + std::to_string(plane.rows) + " rows of " +
+                              std::to_string(plane.row_bytes) + " bytes, not " + std::to_string(rows) +
+                              " of " + std::to_string(samples * (two_bytes ? 2 : 1)));
+}
+
+clv_picture view(const Planes &planes, const clv_format &format, bool writeable) {
     clv_picture picture = {};
     if (planes.size() < 2 || planes.size() > 3)
         throw py::value_error("a picture has two or three planes, not " + std::to_string(planes.size()));
     for (size_t i = 0; i < planes.size(); i++) {
-        if (writeable && !planes[i].writeable())
-            throw py::value_error("plane " + std::to_string(i) + " of the output is read-only");
-        picture.data[i] = const_cast<void *>(planes[i].data());
-        picture.stride[i] = planes[i].strides(0);
+        const std::string which = "plane " + std::to_string(i) + (writeable ? " of the output" : "");
+        bool read_only = false;
+        if (format.memory == CLV_MEMORY_CUDA) {
+            const DevicePlane plane = device_plane(planes[i], which);
+            check_device_plane(plane, format, i, which);
+            picture.data[i] = plane.data;
+            picture.stride[i] = plane.stride;
+            read_only = plane.read_only;
+        } else {
+            if (!py::isinstance<py::array>(planes[i]))
+                throw py::type_error(which + " is no array of numpy");
+            const auto plane = py::reinterpret_borrow<py::array>(planes[i]);
+            picture.data[i] = const_cast<void *>(plane.data());
+            picture.stride[i] = plane.strides(0);
+            read_only = !plane.writeable();
+        }
+        if (writeable && read_only)
+            throw py::value_error(which + " is read-only");
     }
     return picture;
+}
+
+py::dict dict_of(const clv_device_stats &stats) {
+    py::dict all;
+#define CLV_FIELD(name) all[#name] = stats.name
+    CLV_FIELD(copies_to_host);
+    CLV_FIELD(bytes_to_host);
+    CLV_FIELD(copies_to_device);
+    CLV_FIELD(bytes_to_device);
+    CLV_FIELD(synchronisations);
+    CLV_FIELD(device_bytes);
+#undef CLV_FIELD
+    return all;
 }
 
 class Session {
 public:
     Session(const Model &model, const clv_format &format, const std::string &backend,
-            const std::string &device, int precision, int threads, int in_flight, int dither, double strength)
-        : context_(model.context()) {
+            const std::string &device, int precision, int threads, int in_flight, int dither, double strength,
+            const clv_cuda_device *cuda)
+        : context_(model.context()), format_(format) {
         clv_session_params params = CLV_SESSION_PARAMS_DEFAULTS;
         params.backend = backend.c_str();
         params.device = device.c_str();
@@ -127,6 +206,7 @@ public:
         params.in_flight = in_flight;
         params.dither = static_cast<clv_dither>(dither);
         params.strength = strength;
+        params.cuda = cuda;
         clv_session *session = nullptr;
         int status;
         {
@@ -135,6 +215,7 @@ public:
         }
         context_->check(status);
         session_.reset(session);
+        output_format_ = info().output;
     }
 
     clv_session_info info() const {
@@ -143,9 +224,15 @@ public:
         return info;
     }
 
-    void process(const std::vector<py::array> &input, const std::vector<py::array> &output) {
-        const clv_picture in = view(input, false);
-        const clv_picture out = view(output, true);
+    py::dict device_stats() const {
+        clv_device_stats stats;
+        clv_session_get_device_stats(session_.get(), &stats);
+        return dict_of(stats);
+    }
+
+    void process(const Planes &input, const Planes &output) {
+        const clv_picture in = view(input, format_, false);
+        const clv_picture out = view(output, output_format_, true);
         int status;
         {
             const py::gil_scoped_release release;
@@ -158,6 +245,8 @@ public:
 
 private:
     std::shared_ptr<Context> context_;
+    const clv_format format_;
+    clv_format output_format_ = {};
     std::unique_ptr<clv_session, SessionDeleter> session_;
 };
 
@@ -168,7 +257,15 @@ struct InpainterDeleter {
     }
 };
 
-clv_mask view(const py::array_t<uint8_t> &mask) {
+clv_mask view(const py::object &any, const clv_format &format) {
+    if (format.memory == CLV_MEMORY_CUDA && py::hasattr(any, "__cuda_array_interface__")) {
+        const DevicePlane mask = device_plane(any, "the mask");
+        return {static_cast<const uint8_t *>(mask.data), mask.stride, static_cast<int>(mask.row_bytes),
+                static_cast<int>(mask.rows), CLV_MEMORY_CUDA};
+    }
+    if (!py::isinstance<py::array_t<uint8_t>>(any))
+        throw py::type_error("a mask is an array of uint8");
+    const auto mask = py::reinterpret_borrow<py::array_t<uint8_t>>(any);
     if (mask.ndim() != 2)
         throw py::value_error("a mask has two dimensions, not " + std::to_string(mask.ndim()));
     return {mask.data(), mask.strides(0), static_cast<int>(mask.shape(1)), static_cast<int>(mask.shape(0)),
@@ -177,13 +274,12 @@ clv_mask view(const py::array_t<uint8_t> &mask) {
 
 class Inpainter {
 public:
-    using Planes = std::vector<py::array>;
-    using Mask = std::optional<py::array_t<uint8_t>>;
+    using Mask = std::optional<py::object>;
 
     Inpainter(const Model *net, const Model *segmenter, const clv_format &format, const std::string &backend,
               const std::string &device, int precision, int threads, int mesh_columns, int mesh_rows,
-              int lookahead, int dilate, int feather, int show, Log log)
-        : context_(std::make_shared<Context>(std::move(log))) {
+              int lookahead, int dilate, int feather, int show, const clv_cuda_device *cuda, Log log)
+        : context_(std::make_shared<Context>(std::move(log))), format_(format) {
         clv_inpaint_params params = CLV_INPAINT_PARAMS_DEFAULTS;
         params.backend = backend.c_str();
         params.device = device.c_str();
@@ -195,6 +291,7 @@ public:
         params.dilate = dilate;
         params.feather = feather;
         params.show = static_cast<clv_inpaint_show>(show);
+        params.cuda = cuda;
         clv_inpainter *inpainter = nullptr;
         int status;
         {
@@ -208,9 +305,9 @@ public:
     }
 
     bool submit(const Planes &input, const Mask &mask, const Planes &output) {
-        const clv_picture in = view(input, false);
-        const clv_picture out = view(output, true);
-        const clv_mask hole = mask ? view(*mask) : clv_mask{};
+        const clv_picture in = view(input, format_, false);
+        const clv_picture out = view(output, format_, true);
+        const clv_mask hole = mask ? view(*mask, format_) : clv_mask{};
         waiting_.push_back(output);
         int status;
         {
@@ -243,9 +340,9 @@ public:
         return planes;
     }
 
-    void paint(const Planes &planes, const py::array_t<uint8_t> &mask) {
-        const clv_picture picture = view(planes, true);
-        const clv_mask hole = view(mask);
+    void paint(const Planes &planes, const py::object &mask) {
+        const clv_picture picture = view(planes, format_, true);
+        const clv_mask hole = view(mask, format_);
         int status;
         {
             const py::gil_scoped_release release;
@@ -291,8 +388,15 @@ public:
         return all;
     }
 
+    py::dict device_stats() const {
+        clv_device_stats stats;
+        clv_inpainter_get_device_stats(inpainter_.get(), &stats);
+        return dict_of(stats);
+    }
+
 private:
     std::shared_ptr<Context> context_;
+    const clv_format format_;
     std::deque<Planes> waiting_; // keeps alive what the inpainter writes to
     std::unique_ptr<clv_inpainter, InpainterDeleter> inpainter_;
 };
@@ -351,18 +455,27 @@ PYBIND11_MODULE(_core, module) {
     module.def("probe", &probe, py::arg("backend"),
                "Name and version of a backend's runtime; raises when it is missing.");
 
-    py::class_<clv_format>(module, "Format")
-        .def(py::init([](int width, int height, int pixel_format, int range, int matrix, int siting) {
-                 return clv_format{width,
-                                   height,
-                                   static_cast<clv_pixel_format>(pixel_format),
-                                   CLV_MEMORY_HOST,
-                                   static_cast<clv_range>(range),
-                                   static_cast<clv_matrix>(matrix),
-                                   static_cast<clv_chroma_siting>(siting)};
+    py::class_<clv_cuda_device>(module, "CudaDevice",
+                                "Where pictures in CUDA memory live: handles of the driver API, which must "
+                                "outlive what is made with them.")
+        .def(py::init([](uintptr_t context, uintptr_t stream) {
+                 return clv_cuda_device{reinterpret_cast<void *>(context), reinterpret_cast<void *>(stream)};
              }),
+             py::arg("context"), py::arg("stream") = 0);
+
+    py::class_<clv_format>(module, "Format")
+        .def(py::init(
+                 [](int width, int height, int pixel_format, int range, int matrix, int siting, int memory) {
+                     return clv_format{width,
+                                       height,
+                                       static_cast<clv_pixel_format>(pixel_format),
+                                       static_cast<clv_memory>(memory),
+                                       static_cast<clv_range>(range),
+                                       static_cast<clv_matrix>(matrix),
+                                       static_cast<clv_chroma_siting>(siting)};
+                 }),
              py::arg("width"), py::arg("height"), py::arg("pixel_format"), py::arg("range") = 0,
-             py::arg("matrix") = 0, py::arg("siting") = 0)
+             py::arg("matrix") = 0, py::arg("siting") = 0, py::arg("memory") = 0)
         .def_readonly("width", &clv_format::width)
         .def_readonly("height", &clv_format::height);
 
@@ -379,13 +492,14 @@ PYBIND11_MODULE(_core, module) {
 
     py::class_<Session>(module, "Session")
         .def(py::init<const Model &, const clv_format &, const std::string &, const std::string &, int, int,
-                      int, int, double>(),
+                      int, int, double, const clv_cuda_device *>(),
              py::arg("model"), py::arg("format"), py::arg("backend") = "auto", py::arg("device") = "",
              py::arg("precision") = 0, py::arg("threads") = 0, py::arg("in_flight") = 1,
-             py::arg("dither") = 0, py::arg("strength") = 1.0)
+             py::arg("dither") = 0, py::arg("strength") = 1.0, py::arg("cuda") = py::none())
         .def("process", &Session::process, py::arg("input"), py::arg("output"),
              "Runs one picture; the planes' last axis must be contiguous and their sizes those of the "
-             "formats.")
+             "formats. In CUDA memory (objects with __cuda_array_interface__) it is enqueued on the device's "
+             "stream: planes must live until the stream has passed.")
         .def_property_readonly("scale", [](const Session &session) { return session.info().scale; })
         .def_property_readonly("backend",
                                [](const Session &session) { return std::string(session.info().backend); })
@@ -394,16 +508,18 @@ PYBIND11_MODULE(_core, module) {
         .def_property_readonly(
             "precision", [](const Session &session) { return static_cast<int>(session.info().precision); })
         .def_property_readonly("threads", [](const Session &session) { return session.info().threads; })
-        .def_property_readonly("output", [](const Session &session) { return session.info().output; });
+        .def_property_readonly("output", [](const Session &session) { return session.info().output; })
+        .def_property_readonly("device_stats", &Session::device_stats);
 
     py::class_<Inpainter>(module, "Inpainter")
         .def(py::init<const Model *, const Model *, const clv_format &, const std::string &,
-                      const std::string &, int, int, int, int, int, int, int, int, Log>(),
+                      const std::string &, int, int, int, int, int, int, int, int, const clv_cuda_device *,
+                      Log>(),
              py::arg("net"), py::arg("segmenter"), py::arg("format"), py::kw_only(),
              py::arg("backend") = "auto", py::arg("device") = "", py::arg("precision") = 0,
              py::arg("threads") = 0, py::arg("mesh_columns") = 16, py::arg("mesh_rows") = 9,
              py::arg("lookahead") = 0, py::arg("dilate") = 4, py::arg("feather") = 4, py::arg("show") = 0,
-             py::arg("log") = Log())
+             py::arg("cuda") = py::none(), py::arg("log") = Log())
         .def("submit", &Inpainter::submit, py::arg("input"), py::arg("mask"), py::arg("output"),
              "Hands over the next picture; False when others must be received first.")
         .def("receive", &Inpainter::receive, py::arg("flush"),
@@ -412,5 +528,6 @@ PYBIND11_MODULE(_core, module) {
              "Has the net alone paint the hole of one picture, in place.")
         .def("reset", &Inpainter::reset, "Forgets everything but the nets.")
         .def_property_readonly("pending", &Inpainter::pending)
-        .def_property_readonly("stats", &Inpainter::stats);
+        .def_property_readonly("stats", &Inpainter::stats)
+        .def_property_readonly("device_stats", &Inpainter::device_stats);
 }

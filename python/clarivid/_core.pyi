@@ -1,15 +1,31 @@
 # SPDX-License-Identifier: BSD-2-Clause
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, overload
 
 from numpy.typing import NDArray
 
 def version() -> str: ...
 def probe(backend: str) -> str: ...
 
+class SupportsCudaArray(Protocol):
+    """An array in CUDA memory: tensors of PyTorch and CuPy, and others."""
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]: ...
+
+class CudaDevice:
+    def __init__(self, context: int, stream: int = 0) -> None: ...
+
 class Format:
     def __init__(
-        self, width: int, height: int, pixel_format: int, range: int = 0, matrix: int = 0, siting: int = 0
+        self,
+        width: int,
+        height: int,
+        pixel_format: int,
+        range: int = 0,
+        matrix: int = 0,
+        siting: int = 0,
+        memory: int = 0,
     ) -> None: ...
     @property
     def width(self) -> int: ...
@@ -45,8 +61,12 @@ class Session:
         in_flight: int = 1,
         dither: int = 0,
         strength: float = 1.0,
+        cuda: CudaDevice | None = None,
     ) -> None: ...
+    @overload
     def process(self, input: Sequence[NDArray[Any]], output: Sequence[NDArray[Any]]) -> None: ...
+    @overload
+    def process(self, input: Sequence[SupportsCudaArray], output: Sequence[SupportsCudaArray]) -> None: ...
     @property
     def scale(self) -> int: ...
     @property
@@ -59,6 +79,8 @@ class Session:
     def threads(self) -> int: ...
     @property
     def output(self) -> Format: ...
+    @property
+    def device_stats(self) -> dict[str, int]: ...
 
 class Inpainter:
     def __init__(
@@ -77,15 +99,29 @@ class Inpainter:
         dilate: int = 4,
         feather: int = 4,
         show: int = 0,
+        cuda: CudaDevice | None = None,
         log: Callable[[int, str], None] | None = None,
     ) -> None: ...
+    @overload
     def submit(
         self, input: Sequence[NDArray[Any]], mask: NDArray[Any] | None, output: Sequence[NDArray[Any]]
     ) -> bool: ...
-    def receive(self, flush: bool) -> list[NDArray[Any]] | None: ...
+    @overload
+    def submit(
+        self,
+        input: Sequence[SupportsCudaArray],
+        mask: SupportsCudaArray | NDArray[Any] | None,
+        output: Sequence[SupportsCudaArray],
+    ) -> bool: ...
+    def receive(self, flush: bool) -> list[Any] | None: ...
+    @overload
     def paint(self, planes: Sequence[NDArray[Any]], mask: NDArray[Any]) -> None: ...
+    @overload
+    def paint(self, planes: Sequence[SupportsCudaArray], mask: SupportsCudaArray | NDArray[Any]) -> None: ...
     def reset(self) -> None: ...
     @property
     def pending(self) -> int: ...
     @property
     def stats(self) -> dict[str, Any]: ...
+    @property
+    def device_stats(self) -> dict[str, int]: ...

@@ -437,7 +437,8 @@ void bad_options_of_an_inpainter_get_one_sentence_each(const Folder &folder) {
         {[](auto &, auto &p) { p.device = "nonsense"; }, CLV_ERR_UNSUPPORTED, "no device"},
         {[](auto &, auto &p) { p.struct_size = 0; }, CLV_ERR_INVALID_ARGUMENT, "CLV_INPAINT_PARAMS_DEFAULTS"},
         {[](auto &f, auto &) { f.width = 0; }, CLV_ERR_INVALID_ARGUMENT, "width=0"},
-        {[](auto &f, auto &) { f.memory = CLV_MEMORY_CUDA; }, CLV_ERR_UNSUPPORTED, "CUDA"},
+        {[](auto &f, auto &) { f.memory = CLV_MEMORY_CUDA; }, CLV_ERR_INVALID_ARGUMENT,
+         "params.cuda is NULL"},
     };
     const auto model = painter_bundle(folder);
     for (const auto &item : cases) {
