@@ -102,15 +102,22 @@ CLV_HOST_DEVICE std::uint32_t threshold_bits(int x, int y) {
     return threshold_one | rank_bits(static_cast<std::uint32_t>(x), static_cast<std::uint32_t>(y));
 }
 
-/// The sample for value x at the place whose threshold_bits() are given, its code in place (`shift`).
-/// Without dither format.threshold leaves 1.0 of the bits, and bias_out makes up for it.
-CLV_HOST_DEVICE std::uint32_t quantise(float x, const SampleScale &s, const SampleFormat &format,
-                                       std::uint32_t bits) {
+/// The sample for a value in codes, counted from where x is 0 (offset + centre * span), at the place whose
+/// threshold_bits() are given; its code in place (`shift`). Without dither format.threshold leaves 1.0 of the
+/// bits, and bias_out makes up for it.
+CLV_HOST_DEVICE std::uint32_t quantise_codes(float codes, const SampleScale &s, const SampleFormat &format,
+                                             std::uint32_t bits) {
     const float bias = add_rn(s.bias_out, float_of_bits(bits & format.threshold)); // exact
-    float t = add_rn(mul_rn(x, s.span), bias);
+    float t = add_rn(codes, bias);
     t = t > 0.0f ? t : 0.0f; // NaN too
     t = t < format.max_code ? t : format.max_code;
     return static_cast<std::uint32_t>(static_cast<int>(t)) << format.shift;
+}
+
+/// The same for value x.
+CLV_HOST_DEVICE std::uint32_t quantise(float x, const SampleScale &s, const SampleFormat &format,
+                                       std::uint32_t bits) {
+    return quantise_codes(mul_rn(x, s.span), s, format, bits);
 }
 
 // ---- runs of samples in memory
@@ -119,71 +126,80 @@ CLV_HOST_DEVICE constexpr int clamp_index(int i, int count) {
     return i < 0 ? 0 : i < count ? i : count - 1;
 }
 
-/// The largest access for `bytes` bytes in a row, 0 when they are no power of two.
-constexpr int access_bytes(int bytes) {
-    return (bytes & (bytes - 1)) != 0 ? 0 : bytes < 16 ? bytes : 16;
-}
-
 CLV_HOST_DEVICE bool is_aligned(const void *p, int to) {
     return (reinterpret_cast<std::uintptr_t>(p) & static_cast<std::uintptr_t>(to - 1)) == 0;
 }
 
-/// Up to 32 samples as they lie in memory.
+/// Bytes of an access: the largest power of two up to 16 that divides `bytes`.
+constexpr int access_bytes(int bytes) {
+    const int divides = bytes & -bytes;
+    return divides < 16 ? divides : 16;
+}
+
+template <int Bytes>
+struct Access;
+template <>
+struct Access<1> {
+    using Type = unsigned char;
+};
+template <>
+struct Access<2> {
+    using Type = unsigned short;
+};
+template <>
+struct Access<4> {
+    using Type = unsigned int;
+};
+template <>
+struct Access<8> {
+    using Type = uint2;
+};
+template <>
+struct Access<16> {
+    using Type = uint4;
+};
+
+/// Samples in a row as they lie in memory, four or two to a word.
 template <typename Sample, int Count>
 struct Run {
-    static constexpr int bytes = Count * static_cast<int>(sizeof(Sample));
+    static constexpr int size = static_cast<int>(sizeof(Sample));
+    static constexpr int bytes = Count * size;
     static constexpr int access = access_bytes(bytes);
-    static constexpr int per_word = 4 / static_cast<int>(sizeof(Sample));
-    std::uint32_t word[(bytes + 3) / 4];
+    static constexpr int accesses = bytes / access;
+    using Vector = typename Access<access>::Type;
+    alignas(access < 4 ? 4 : access) std::uint32_t word[(bytes + 3) / 4];
 
     CLV_HOST_DEVICE std::uint32_t operator[](int k) const {
-        return word[k / per_word] >> (8 * static_cast<int>(sizeof(Sample)) * (k % per_word)) &
-               (sizeof(Sample) == 1 ? 0xffu : 0xffffu);
+        return word[k * size / 4] >> (8 * (k * size % 4)) & (size == 1 ? 0xffu : 0xffffu);
     }
     CLV_HOST_DEVICE void set(int k, std::uint32_t sample) { // words start as 0, each sample is set once
-        word[k / per_word] |= sample << (8 * static_cast<int>(sizeof(Sample)) * (k % per_word));
+        word[k * size / 4] |= sample << (8 * (k * size % 4));
     }
 
     /// From an address that is a multiple of `access`. Not for memory that the same kernel writes.
     CLV_HOST_DEVICE void load(const std::uint8_t *from) {
-        static_assert(access > 0);
-        if constexpr (access == 16) {
 #pragma unroll
-            for (int k = 0; k < bytes / 16; k++) {
-                const uint4 v = __ldg(reinterpret_cast<const uint4 *>(from) + k);
-                word[4 * k] = v.x;
-                word[4 * k + 1] = v.y;
-                word[4 * k + 2] = v.z;
-                word[4 * k + 3] = v.w;
+        for (int k = 0; k < accesses; k++) {
+            const Vector v = __ldg(reinterpret_cast<const Vector *>(from) + k);
+            if constexpr (access >= 4) {
+                memcpy(word + k * (access / 4), &v, sizeof v);
+            } else {
+                if (k * access % 4 == 0)
+                    word[k * access / 4] = 0;
+                word[k * access / 4] |= static_cast<std::uint32_t>(v) << (8 * (k * access % 4));
             }
-        } else if constexpr (access == 8) {
-            const uint2 v = __ldg(reinterpret_cast<const uint2 *>(from));
-            word[0] = v.x;
-            word[1] = v.y;
-        } else if constexpr (access == 4) {
-            word[0] = __ldg(reinterpret_cast<const unsigned int *>(from));
-        } else if constexpr (access == 2) {
-            word[0] = __ldg(reinterpret_cast<const unsigned short *>(from));
-        } else {
-            word[0] = __ldg(from);
         }
     }
 
     CLV_HOST_DEVICE void store(std::uint8_t *to) const {
-        static_assert(access > 0);
-        if constexpr (access == 16) {
 #pragma unroll
-            for (int k = 0; k < bytes / 16; k++)
-                reinterpret_cast<uint4 *>(to)[k] =
-                    make_uint4(word[4 * k], word[4 * k + 1], word[4 * k + 2], word[4 * k + 3]);
-        } else if constexpr (access == 8) {
-            *reinterpret_cast<uint2 *>(to) = make_uint2(word[0], word[1]);
-        } else if constexpr (access == 4) {
-            *reinterpret_cast<std::uint32_t *>(to) = word[0];
-        } else if constexpr (access == 2) {
-            *reinterpret_cast<std::uint16_t *>(to) = static_cast<std::uint16_t>(word[0]);
-        } else {
-            *to = static_cast<std::uint8_t>(word[0]);
+        for (int k = 0; k < accesses; k++) {
+            Vector v;
+            if constexpr (access >= 4)
+                memcpy(&v, word + k * (access / 4), sizeof v);
+            else
+                v = static_cast<Vector>(word[k * access / 4] >> (8 * (k * access % 4)));
+            reinterpret_cast<Vector *>(to)[k] = v;
         }
     }
 };
@@ -198,11 +214,9 @@ template <typename Sample, int Count>
 CLV_HOST_DEVICE void store_run(std::uint8_t *row, int x, int width, const Run<Sample, Count> &run) {
     using R = Run<Sample, Count>;
     std::uint8_t *const to = row + static_cast<std::int64_t>(x) * static_cast<int>(sizeof(Sample));
-    if constexpr (R::access > 0) {
-        if (x + Count <= width && is_aligned(to, R::access)) {
-            run.store(to);
-            return;
-        }
+    if (x + Count <= width && is_aligned(to, R::access)) {
+        run.store(to);
+        return;
     }
 #pragma unroll
     for (int k = 0; k < Count; k++)
@@ -287,60 +301,86 @@ CLV_HOST_DEVICE void read_positions(const SourcePicture &p, int i, int j, float 
 
 // ---- writing
 
-/// N neighbours from (i, j) on, Scale 1..4: the picture's rows and columns that exist. i and j are not
-/// negative. The stores are as wide as N allows where addresses fit.
+/// N neighbours from (i, j) on, Scale 1..4, i and j not negative: row r of their blocks of luma, x[n][c]
+/// being the values of column c. What lies beyond the picture is dropped. The stores are as wide as N allows
+/// where the planes' addresses fit.
+template <typename Sample, int Scale, int N>
+CLV_HOST_DEVICE void write_luma_row(const TargetPicture &p, int i, int j, int r,
+                                    const float (&x)[N][2 * Scale]) {
+    constexpr int side = 2 * Scale;
+    constexpr bool power_of_two = (side & (side - 1)) == 0; // column + c is column ^ c
+    const SampleFormat &f = p.format;
+    const int y = side * i + r;
+    if (y >= p.height)
+        return;
+    Run<Sample, side *N> run = {};
+#pragma unroll
+    for (int n = 0; n < N; n++) {
+        const int column = side * (j + n);
+        const std::uint32_t first = threshold_bits(column, y);
+#pragma unroll
+        for (int c = 0; c < side; c++)
+            run.set(side * n + c, quantise(x[n][c], f.luma, f,
+                                           power_of_two ? first ^ rank_bits(static_cast<std::uint32_t>(c), 0)
+                                                        : threshold_bits(column + c, y)));
+    }
+    store_run<Sample>(plane_row(p, 0, y), side * j, p.width, run);
+}
+
+/// The same of both chroma planes: x[n][c] of U, then x[n][Scale + c] of V.
+template <typename Sample, bool SemiPlanar, int Scale, int N>
+CLV_HOST_DEVICE void write_chroma_row(const TargetPicture &p, int i, int j, int r,
+                                      const float (&x)[N][2 * Scale]) {
+    constexpr int planes = SemiPlanar ? 1 : 2;
+    constexpr int per_place = SemiPlanar ? 2 : 1;
+    const SampleFormat &f = p.format;
+    const int y = Scale * i + r;
+    if (y >= p.chroma_height)
+        return;
+    Run<Sample, Scale * per_place * N> run[planes] = {};
+#pragma unroll
+    for (int n = 0; n < N; n++)
+#pragma unroll
+        for (int c = 0; c < Scale; c++) {
+            const std::uint32_t bits = threshold_bits(Scale * (j + n) + c, y);
+            const std::uint32_t u = quantise(x[n][c], f.chroma, f, bits);
+            const std::uint32_t v = quantise(x[n][Scale + c], f.chroma, f, bits);
+            const int place = (Scale * n + c) * per_place;
+            run[0].set(place, u);
+            if constexpr (SemiPlanar)
+                run[0].set(place + 1, v);
+            else
+                run[1].set(place, v);
+        }
+#pragma unroll
+    for (int plane = 0; plane < planes; plane++)
+        store_run<Sample>(plane_row(p, 1 + plane, y), per_place * Scale * j, per_place * p.chroma_width,
+                          run[plane]);
+}
+
+/// All rows: 6 s^2 values a position, in the order of the net's channels.
 template <typename Sample, bool SemiPlanar, int Scale, int N>
 CLV_HOST_DEVICE void write_positions(const TargetPicture &p, int i, int j,
                                      const float (&x)[N][6 * Scale * Scale]) {
     constexpr int side = 2 * Scale;
-    constexpr bool aligned_block = (side & (side - 1)) == 0; // x0 + c is x0 ^ c
-    const SampleFormat &f = p.format;
-    const int x0 = side * j;
-    const int y0 = side * i;
+    float row[N][side];
 #pragma unroll
     for (int r = 0; r < side; r++) {
-        if (y0 + r >= p.height)
-            break;
-        Run<Sample, side *N> run = {};
-#pragma unroll
-        for (int n = 0; n < N; n++) {
-            const std::uint32_t origin = threshold_bits(x0 + side * n, y0);
-#pragma unroll
-            for (int c = 0; c < side; c++) {
-                const std::uint32_t bits = aligned_block ? origin ^ rank_bits(static_cast<std::uint32_t>(c),
-                                                                              static_cast<std::uint32_t>(r))
-                                                         : threshold_bits(x0 + side * n + c, y0 + r);
-                run.set(side * n + c, quantise(x[n][side * r + c], f.luma, f, bits));
-            }
-        }
-        store_run<Sample>(plane_row(p, 0, y0 + r), x0, p.width, run);
-    }
-
-    const int u0 = Scale * j;
-    const int v0 = Scale * i; // row of U and of V
-#pragma unroll
-    for (int r = 0; r < Scale; r++) {
-        if (v0 + r >= p.chroma_height)
-            break;
-        constexpr int planes = SemiPlanar ? 1 : 2;
-        constexpr int per_plane = SemiPlanar ? 2 : 1;
-        Run<Sample, Scale * per_plane * N> run[planes] = {};
 #pragma unroll
         for (int n = 0; n < N; n++)
 #pragma unroll
-            for (int c = 0; c < Scale; c++) {
-                const std::uint32_t bits = threshold_bits(u0 + Scale * n + c, v0 + r);
+            for (int c = 0; c < side; c++)
+                row[n][c] = x[n][side * r + c];
+        write_luma_row<Sample, Scale, N>(p, i, j, r, row);
+    }
 #pragma unroll
-                for (int plane = 0; plane < 2; plane++) {
-                    const float value = x[n][side * side + plane * Scale * Scale + Scale * r + c];
-                    run[SemiPlanar ? 0 : plane].set(SemiPlanar ? 2 * (Scale * n + c) + plane : Scale * n + c,
-                                                    quantise(value, f.chroma, f, bits));
-                }
-            }
+    for (int r = 0; r < Scale; r++) {
 #pragma unroll
-        for (int plane = 0; plane < planes; plane++)
-            store_run<Sample>(plane_row(p, 1 + plane, v0 + r), per_plane * u0, per_plane * p.chroma_width,
-                              run[plane]);
+        for (int n = 0; n < N; n++)
+#pragma unroll
+            for (int c = 0; c < side; c++)
+                row[n][c] = x[n][side * side + c / Scale * Scale * Scale + Scale * r + c % Scale];
+        write_chroma_row<Sample, SemiPlanar, Scale, N>(p, i, j, r, row);
     }
 }
 
