@@ -21,13 +21,19 @@ import pytest
 import filter_tools as tools
 from clarivid import ffmpeg, packages
 from clarivid.errors import DigestError, Error, InputError, ToolError
-from clarivid.ffmpeg import builder, library, source
+from clarivid.ffmpeg import builder, codec_headers, library, source
 from clarivid.ffmpeg.flags import configure_flags
 
 CONFIGURE = """#!/bin/sh
 echo configured >> configure.calls
 echo "$@" > configure.arguments
-pkg-config --cflags clarivid || exit 7
+for word in "$@"; do
+    case $word in --pkg-config=*) tool=${word#*=} ;; esac
+done
+${tool:-pkg-config} --exists --print-errors "clarivid >= 0.1" || exit 7
+${tool:-pkg-config} --cflags clarivid ffnvcodec > configure.cflags || exit 7
+${tool:-pkg-config} --libs clarivid | grep lclarivid || exit 8
+test -f "$(${tool:-pkg-config} --variable=includedir ffnvcodec)/ffnvcodec/nvEncodeAPI.h" || exit 9
 """
 
 MAKEFILE = """all: ffmpeg ffprobe
@@ -45,6 +51,11 @@ PATCH = """--- a/libavfilter/allfilters.c
  line
 +patched
 """
+
+
+HEADERS = codec_headers.CodecHeaders(
+    tuple((f"{name}.h", b"header") for name in ("dynlink_cuda", "nvEncodeAPI")), "12.1.14.0"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +82,7 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (shared / "models" / "net_x2").mkdir(parents=True)
     (shared / "models" / "net_x2" / "model.onnx").write_text("net")
     monkeypatch.setattr(library, "share_dirs", lambda kind: [shared / kind])
+    monkeypatch.setattr(codec_headers, "fetch", lambda: HEADERS)
     return root
 
 
@@ -295,10 +307,67 @@ def test_missing_tools_are_named_with_the_packages(monkeypatch: pytest.MonkeyPat
         ffmpeg.build(source_path=stub)
 
 
+def test_a_bare_build_needs_no_external_library_no_assembler_and_no_pkg_config(
+    monkeypatch: pytest.MonkeyPatch, stub: Path
+) -> None:
+    which = shutil.which
+    gone = {"nasm", "pkg-config"}
+    monkeypatch.setattr(builder.shutil, "which", lambda name: None if name in gone else which(name))
+    built = ffmpeg.build(source_path=stub, bare=True)
+    assert (built.bare, ffmpeg.find(), ffmpeg.find(bare=True)) == (True, built, built)
+    arguments = (tree() / "configure.arguments").read_text().split()
+    assert {"--disable-x86asm", "--enable-ffnvcodec", "--enable-libclarivid"} <= set(arguments)
+    assert not [word for word in arguments if re.search(r"--enable-(libx26|libzimg|zlib|gpl)", word)]
+    with pytest.raises(ToolError, match="run 'clarivid ffmpeg build --full --bare'"):
+        ffmpeg.find(full=True, bare=True)
+
+
+def headers_folder(folder: Path, version: str = "12.1.14.0", without: str = "") -> Path:
+    """A source of nv-codec-headers."""
+    inside = folder / "nv-codec-headers" / "include" / "ffnvcodec"
+    inside.mkdir(parents=True)
+    for name in ("nvEncodeAPI", "dynlink_cuda", "dynlink_cuviddec", "dynlink_nvcuvid", "dynlink_loader"):
+        if name != without:
+            (inside / f"{name}.h").write_text(f"/* {name} */")
+    (folder / "nv-codec-headers" / "ffnvcodec.pc.in").write_text(f"prefix=@@PREFIX@@\nVersion: {version}\n")
+    return folder / "nv-codec-headers"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_codec_headers_may_be_given_as_a_folder_or_a_tarball(
+    stub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool
+) -> None:
+    monkeypatch.setattr(codec_headers, "fetch", lambda: pytest.fail("fetched although given"))
+    headers = headers_folder(tmp_path)
+    ffmpeg.build(source_path=stub, headers_path=pack(headers, tmp_path / "h.tar.xz") if packed else headers)
+    prefix = tree() / "clarivid-prefix"
+    assert (prefix / "include/ffnvcodec/nvEncodeAPI.h").read_text() == "/* nvEncodeAPI */"
+    assert "Version: 12.1.14.0" in (prefix / "lib/pkgconfig/ffnvcodec.pc").read_text()
+
+
+@pytest.mark.parametrize(
+    ("version", "without", "message"),
+    [("12.0.16.1", "", "are ffnvcodec 12.0.16.1, but"), ("12.1.14.0", "dynlink_cuda", "no dynlink_cuda.h;")],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_codec_headers_that_are_none_are_refused(
+    stub: Path, tmp_path: Path, version: str, without: str, message: str, packed: bool
+) -> None:
+    headers = headers_folder(tmp_path, version, without)
+    with pytest.raises(InputError, match=message):
+        ffmpeg.build(
+            source_path=stub, headers_path=pack(headers, tmp_path / "h.tar.xz") if packed else headers
+        )
+    with pytest.raises(InputError, match="nowhere' does not exist; give the folder or tarball"):
+        ffmpeg.build(source_path=stub, headers_path=tmp_path / "nowhere")
+
+
 def test_no_build_is_nonfree_by_default() -> None:
     for full in (False, True):
-        assert "--enable-gpl" in configure_flags(full)
-        assert not [flag for flag in configure_flags(full) if "nonfree" in flag]
+        for bare in (False, True):
+            flags = configure_flags(full, bare)
+            assert ("--enable-gpl" in flags) is not bare
+            assert not [flag for flag in flags if "nonfree" in flag]
 
 
 def test_the_command_line_says_where_it_is_or_what_to_do(
@@ -327,5 +396,11 @@ def test_the_real_ffmpeg_is_free_and_has_what_a_transcode_needs(
     clarivid: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
     assert "nonfree" not in tools.run("-L").stdout.decode()
-    assert "libx264" in tools.run("-encoders").stdout.decode()
+    encoders = tools.run("-encoders").stdout.decode()
+    assert all(name in encoders for name in ("libx264", "libx265", "h264_nvenc", "hevc_nvenc"))
+    decoders = tools.run("-decoders").stdout.decode()
+    assert all(name in decoders for name in ("h264_cuvid", "hevc_cuvid"))
+    assert "cuda" in tools.run("-hwaccels").stdout.decode().split()
+    filters = tools.run("-filters").stdout.decode()
+    assert all(f" {name} " in filters for name in ("hwupload_cuda", "hwupload", "hwdownload"))
     assert clarivid("ffmpeg", "path").stdout == f"{tools.built().ffmpeg}\n"

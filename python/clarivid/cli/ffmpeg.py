@@ -26,6 +26,8 @@ Examples:
   clarivid ffmpeg build                                what a transcode needs
   clarivid ffmpeg build --full                         all of FFmpeg's own components
   clarivid ffmpeg build --source ffmpeg-7.1.tar.xz     a source of yours
+  clarivid ffmpeg build --bare --source DIR --codec-headers DIR
+                                                       with gcc, make and patch only, without a network
 """
 )
 @click.option("--full", is_flag=True, help="All of FFmpeg's own components, not only what a transcode needs.")
@@ -36,17 +38,35 @@ Examples:
     metavar="DIR|TARBALL",
     help="FFmpeg 7.1.x source to build; without it, it is fetched from the Debian archive that apt uses.",
 )
+@click.option(
+    "--codec-headers",
+    type=click.Path(path_type=Path),
+    metavar="DIR|TARBALL",
+    help="nv-codec-headers for NVIDIA's decoders and encoders; without it, they are fetched likewise.",
+)
+@click.option(
+    "--bare", is_flag=True, help="Without libx264, libx265, zimg, zlib and nasm: for machines without."
+)
 @click.option("--jobs", type=click.IntRange(1), help="Compilers at once.  [default: as many as processors]")
-def build(full: bool, source_path: Path | None, jobs: int | None) -> None:
+def build(
+    full: bool, source_path: Path | None, codec_headers: Path | None, bare: bool, jobs: int | None
+) -> None:
     """Get FFmpeg 7.1, add the filters, build it into the cache, print the path of its ffmpeg.
 
-    What was done before is not done again. The build is GPL (libx264, libx265), never nonfree.
+    What was done before is not done again. The build is GPL (libx264, libx265) or, with --bare, LGPL; never
+    nonfree.
     """
     from clarivid import ffmpeg
 
     reporter = _Reporter()
     built = ffmpeg.build(
-        full=full, source_path=source_path, jobs=jobs, say=reporter.say, progress=reporter.progress
+        full=full,
+        bare=bare,
+        source_path=source_path,
+        headers_path=codec_headers,
+        jobs=jobs,
+        say=reporter.say,
+        progress=reporter.progress,
     )
     reporter.finish()
     click.echo(built.ffmpeg)
@@ -60,12 +80,13 @@ Examples:
 """
 )
 @click.option("--full", is_flag=True, help="The build with all components.")
+@click.option("--bare", is_flag=True, help="The build without external libraries.")
 @click.option("--probe", is_flag=True, help="Print the path of ffprobe instead.")
-def path(full: bool, probe: bool) -> None:
+def path(full: bool, bare: bool, probe: bool) -> None:
     """Print the path of the built ffmpeg, for use in a command line."""
     from clarivid import ffmpeg
 
-    built = ffmpeg.find(full=True if full else None)
+    built = ffmpeg.find(full=True if full else None, bare=True if bare else None)
     click.echo(built.ffprobe if probe else built.ffmpeg)
 
 

@@ -3,7 +3,7 @@
 
 In the cache's folder ``ffmpeg/``::
 
-    tree-<key>/     source, patched and configured, with its object files; <key>: source, patch, flags
+    tree-<key>/     source, patched and configured, with its object files; <key>: sources, patch, flags
     <key>/          bin/ffmpeg, bin/ffprobe, lib/, share/clarivid/models/, build.json;
                     <key>: all of that, the filters, the library and the models
     .lock-<key>     held by the process that builds in tree-<key>
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -30,11 +31,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clarivid.errors import ToolError
-from clarivid.ffmpeg import library, source
-from clarivid.ffmpeg.flags import DEBIAN_PACKAGES, OUR_FILTERS, PKG_CONFIG_MODULES, TOOLS, configure_flags
+from clarivid.ffmpeg import codec_headers, library, source
+from clarivid.ffmpeg.flags import (
+    BARE_TOOLS,
+    DEBIAN_PACKAGES,
+    OUR_FILTERS,
+    PKG_CONFIG_MODULES,
+    TOOLS,
+    configure_flags,
+)
 from clarivid.ffmpeg.steps import Progress, Runner, tool_environment
 from clarivid.paths import cache_dir
 
+_PREFIX = "clarivid-prefix"  # in the tree: what configure finds of us, and NVIDIA's headers
 _MAKE_STEP = re.compile(r"^[A-Z0-9]+\t")
 _KEEP_FOLDERS = 4
 _KEEP_SECONDS = 3 * 24 * 3600.0
@@ -50,11 +59,15 @@ def _no_progress(step: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Built:
-    """One build: ``root`` its folder, ``version`` FFmpeg's, ``full`` whether it has all components."""
+    """One build: ``root`` its folder, ``version`` FFmpeg's, ``full`` whether it has all components.
+
+    ``bare`` is whether it was built without external libraries and assembler.
+    """
 
     root: Path
     version: str
     full: bool
+    bare: bool = False
 
     @property
     def ffmpeg(self) -> Path:
@@ -70,7 +83,9 @@ class Built:
 def build(
     *,
     full: bool = False,
+    bare: bool = False,
     source_path: Path | None = None,
+    headers_path: Path | None = None,
     jobs: int | None = None,
     say: Callable[[str], None] = _say_nothing,
     progress: Progress = _no_progress,
@@ -78,21 +93,24 @@ def build(
     """Build FFmpeg 7.1 with clarivid's filters, or return the build that is there already.
 
     :param full: all of FFmpeg's own components; else what a transcode needs (:mod:`clarivid.ffmpeg.flags`).
+    :param bare: without libx264, libx265, zimg, zlib and an assembler: needs gcc, make and patch only.
     :param source_path: a source folder or tarball of series 7.1; None fetches it from the Debian archive.
+    :param headers_path: a folder or tarball of nv-codec-headers; None fetches them from there too.
     :param jobs: how many compilers run at once; None for as many as this process has processors.
     :param say: takes one line about what happens.
     :param progress: see :data:`clarivid.ffmpeg.steps.Progress`.
 
     Raises :class:`ToolError` when something is missing or a step fails, :class:`InputError` for a useless
-    ``source_path``, :class:`DigestError` when a fetched source is not the one we know.
+    ``source_path`` or ``headers_path``, :class:`DigestError` when a fetched source is not the one we know.
     """
-    _check_tools()
+    _check_tools(bare)
     lib = library.Library.find()
     progress("fetch the source", 0, 0)
     src = source.open_source(source_path) if source_path is not None else source.fetch(say)
-    inputs = _inputs(lib, full)
-    tree_key = _key({"source": src.digest, "patch": inputs["patch"], "flags": inputs["flags"]})
-    key = _key({"source": src.digest, **inputs})
+    headers = codec_headers.fetch() if headers_path is None else codec_headers.open_headers(headers_path)
+    inputs = {"source": f"{src.digest} {headers.digest}", **_inputs(lib, full, bare)}
+    tree_key = _key({name: inputs[name] for name in ("source", "patch", "flags")})
+    key = _key(inputs)
     home = cache_dir() / "ffmpeg"
     with _locked(home / f".lock-{tree_key}", say):
         built = _read(home / key)
@@ -102,11 +120,14 @@ def build(
             log.write_text(f"FFmpeg {src.version} from {src.origin}\n", "utf-8")
             runner = Runner(log, tool_environment(cache_dir()), progress)
             tree = _make_tree(home / f"tree-{tree_key}", src, runner)
-            lib.write_prefix(tree / "clarivid-prefix")
+            lib.write_prefix(tree / _PREFIX)
+            headers.write_prefix(tree / _PREFIX)
             library.copy_if_changed(library.shared_files("filters", "*.[ch]"), tree / "libavfilter")
-            _configure(tree, full, runner)
+            _configure(tree, full, bare, runner)
             _make(tree, jobs, runner)
-            _install(tree, home / key, lib, {"source": src.digest, **inputs}, src.version, full)
+            _install(
+                tree, home / key, lib, {"version": src.version, "full": full, "bare": bare, "inputs": inputs}
+            )
             built = _read(home / key)
             assert built is not None
             _check_starts(built, log)
@@ -115,10 +136,11 @@ def build(
     return built
 
 
-def find(*, full: bool | None = None) -> Built:
+def find(*, full: bool | None = None, bare: bool | None = None) -> Built:
     """The build of what the filters, the library and the models are now.
 
     :param full: which kind; None for the trimmed one and, if there is none, the full one.
+    :param bare: likewise; None for the one with external libraries and, if there is none, the one without.
 
     Raises :class:`ToolError` when it was not built, or when something has changed since.
     """
@@ -127,8 +149,11 @@ def find(*, full: bool | None = None) -> Built:
     folders = sorted(
         (p.parent for p in home.glob("*/build.json")), key=lambda p: p.stat().st_mtime, reverse=True
     )
-    for kind in (full,) if full is not None else (False, True):
-        wanted = _inputs(lib, kind)
+    kinds = itertools.product(
+        (False, True) if bare is None else (bare,), (False, True) if full is None else (full,)
+    )
+    for is_bare, is_full in kinds:
+        wanted = _inputs(lib, is_full, is_bare)
         for folder in folders:
             record = json.loads((folder / "build.json").read_text("utf-8"))
             if {name: value for name, value in record["inputs"].items() if name != "source"} == wanted:
@@ -136,7 +161,7 @@ def find(*, full: bool | None = None) -> Built:
                 if built is not None:
                     os.utime(folder)
                     return built
-    command = "clarivid ffmpeg build --full" if full else "clarivid ffmpeg build"
+    command = "clarivid ffmpeg build" + (" --full" if full else "") + (" --bare" if bare else "")
     if folders:
         raise ToolError(
             f"FFmpeg was built before the filters, the library or the models last changed; run '{command}', "
@@ -145,11 +170,11 @@ def find(*, full: bool | None = None) -> Built:
     raise ToolError(f"FFmpeg with clarivid's filters is not built yet; run '{command}' (a few minutes, once)")
 
 
-def _inputs(lib: library.Library, full: bool) -> dict[str, str]:
-    """What a build depends on, but for the source: names and digests."""
+def _inputs(lib: library.Library, full: bool, bare: bool) -> dict[str, str]:
+    """What a build depends on, but for the sources: names and digests."""
     return {
         "patch": library.digest([_patch()]),
-        "flags": " ".join(configure_flags(full)),
+        "flags": " ".join(configure_flags(full, bare)),
         "filters": library.digest(library.shared_files("filters", "*.[ch]")),
         "library": library.digest([lib.header, *lib.files]),
         "models": library.digest(library.model_folders()),
@@ -164,9 +189,9 @@ def _key(inputs: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _check_tools() -> None:
-    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
-    if "pkg-config" not in missing:
+def _check_tools(bare: bool) -> None:
+    missing = [tool for tool in (BARE_TOOLS if bare else TOOLS) if shutil.which(tool) is None]
+    if not bare and "pkg-config" not in missing:
         missing += [
             f"{module} (development files)"
             for module in PKG_CONFIG_MODULES
@@ -211,18 +236,25 @@ def _make_tree(tree: Path, src: source.Source, runner: Runner) -> Path:
     return tree
 
 
-def _configure(tree: Path, full: bool, runner: Runner) -> None:
+def _configure(tree: Path, full: bool, bare: bool, runner: Runner) -> None:
     stamp = tree / ".clarivid-configured"
     if stamp.is_file():
         return
     cc = "ccache gcc" if shutil.which("ccache") else "gcc"
     env = dict(runner.env)
     env["PKG_CONFIG_PATH"] = ":".join(
-        filter(None, [str(tree / "clarivid-prefix/lib/pkgconfig"), env.get("PKG_CONFIG_PATH")])
+        filter(None, [str(tree / _PREFIX / "lib/pkgconfig"), env.get("PKG_CONFIG_PATH")])
     )
+    paths = [f"--cc={cc}"]
+    if bare:
+        stub = tree / _PREFIX / "bin" / "pkg-config"
+        stub.parent.mkdir(exist_ok=True)
+        stub.write_text(library.PKG_CONFIG_STUB, "utf-8")
+        stub.chmod(0o755)
+        paths.append(f"--pkg-config={stub.relative_to(tree)}")
     Runner(runner.log, env, runner.progress).run(
         "configure",
-        ["./configure", f"--cc={cc}", *configure_flags(full)],
+        ["./configure", *paths, *configure_flags(full, bare)],
         tree,
         remedy="What configure tried is at the end of ffbuild/config.log in " + str(tree) + ".",
     )
@@ -246,9 +278,7 @@ def _make(tree: Path, jobs: int | None, runner: Runner) -> None:
     )
 
 
-def _install(
-    tree: Path, root: Path, lib: library.Library, inputs: dict[str, str], version: str, full: bool
-) -> None:
+def _install(tree: Path, root: Path, lib: library.Library, record: dict[str, object]) -> None:
     """Copy what runs to ``root``; nothing there leads to a checkout, a .venv or the tree."""
     openvino = library.keep_openvino(cache_dir())
     work = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
@@ -261,7 +291,6 @@ def _install(
             (work / "lib" / "openvino").symlink_to(os.path.relpath(openvino, root / "lib"))
         for bundle in library.model_folders():
             shutil.copytree(bundle, work / "share" / "clarivid" / "models" / bundle.name)
-        record = {"version": version, "full": full, "inputs": inputs}
         (work / "build.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
         work.chmod(0o755)
         if root.exists():  # left by a crash: without build.json it would not be here otherwise
@@ -276,7 +305,7 @@ def _read(root: Path) -> Built | None:
         record = json.loads((root / "build.json").read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    built = Built(root, record["version"], record["full"])
+    built = Built(root, record["version"], record["full"], record.get("bare", False))
     return built if built.ffmpeg.is_file() else None
 
 

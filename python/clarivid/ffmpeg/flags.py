@@ -2,7 +2,8 @@
 """What our FFmpeg is configured with: one table a kind of component.
 
 The trimmed build holds what a transcode of coded video, our tests and our demo need, and compiles in about
-two minutes. The full build holds everything FFmpeg has of its own. Neither is nonfree.
+two minutes. The full build holds everything FFmpeg has of its own. Both decode, filter and encode on NVIDIA's
+GPUs where the driver is there. Neither is nonfree.
 """
 
 from __future__ import annotations
@@ -24,17 +25,23 @@ DEBIAN_PACKAGES: tuple[str, ...] = (
 TOOLS: tuple[str, ...] = ("gcc", "make", "nasm", "patch", "pkg-config")
 """The programs a build calls."""
 
+BARE_TOOLS: tuple[str, ...] = ("gcc", "make", "patch")
+"""The programs that a build calls which is told to use nothing else."""
+
 PKG_CONFIG_MODULES: tuple[str, ...] = ("x264", "x265", "zimg", "zlib")
-"""The external libraries, by their pkg-config names."""
+"""The external libraries, by their pkg-config names; a bare build has none of them."""
 
 _COMPONENTS: dict[str, str] = {
     "decoder": (
-        "aac ac3 ffv1 flac h264 hevc huffyuv mjpeg mp3 mpeg1video mpeg2video mpeg4 pcm_f32le pcm_s16le "
-        "png rawvideo utvideo vp8 vp9 wrapped_avframe"
+        "aac ac3 av1 ffv1 flac h264 hevc huffyuv mjpeg mp3 mpeg1video mpeg2video mpeg4 pcm_f32le pcm_s16le "
+        "png rawvideo utvideo vp8 vp9 wrapped_avframe "
+        "av1_cuvid h264_cuvid hevc_cuvid mpeg2_cuvid vp9_cuvid"
     ),
+    "hwaccel": "av1_nvdec h264_nvdec hevc_nvdec mpeg2_nvdec vp9_nvdec",
     "encoder": (
         "aac ffv1 flac huffyuv libx264 libx264rgb libx265 mjpeg mpeg2video mpeg4 pcm_f32le pcm_s16le "
-        "png rawvideo utvideo wrapped_avframe"
+        "png rawvideo utvideo wrapped_avframe "
+        "av1_nvenc h264_nvenc hevc_nvenc"
     ),
     "parser": "aac ac3 av1 flac h264 hevc mjpeg mpeg4video mpegaudio mpegvideo png vp8 vp9",
     "demuxer": (
@@ -57,6 +64,8 @@ _COMPONENTS: dict[str, str] = {
         "fieldorder format fps framerate framestep freezedetect interleave loop metadata noformat null "
         "nullsink perms realtime reverse select sendcmd setdar setfield setparams setpts setrange "
         "setsar settb showinfo sidedata split streamselect tpad trim "
+        # to and from a GPU
+        "hwdownload hwmap hwupload hwupload_cuda "
         # geometry and composition
         "blend crop cropdetect drawbox drawgrid extractplanes fillborders hflip hstack mergeplanes "
         "overlay pad scale scale2ref shuffleplanes tile transpose untile vflip vstack xstack zoompan "
@@ -85,11 +94,12 @@ OUR_FILTERS: tuple[str, ...] = ("dnn_sr", "lowrank_pre", "mesh_inpaint")
 """The filters that filters/ adds."""
 
 
-def configure_flags(full: bool) -> list[str]:
+def configure_flags(full: bool, bare: bool = False) -> list[str]:
     """The options of FFmpeg's configure, but for the paths.
 
     Args:
         full: every component that FFmpeg has of its own; else those of the table above only.
+        bare: no external library but ours, and no assembler: for machines that have none.
 
     Returns:
         The options, in a fixed order: they are part of the build's key.
@@ -100,6 +110,10 @@ def configure_flags(full: bool) -> list[str]:
         for kind, names in _COMPONENTS.items():
             flags.append(f"--enable-{kind}=" + ",".join(names.split()))
         flags.append("--enable-filter=" + ",".join(OUR_FILTERS))
-    flags += ["--enable-gpl", "--enable-libx264", "--enable-libx265", "--enable-libzimg", "--enable-zlib"]
+    if bare:
+        flags += ["--disable-x86asm"]
+    else:
+        flags += ["--enable-gpl", "--enable-libx264", "--enable-libx265", "--enable-libzimg", "--enable-zlib"]
+    flags += ["--enable-ffnvcodec", "--enable-cuda", "--enable-cuvid", "--enable-nvdec", "--enable-nvenc"]
     flags += ["--enable-libclarivid", f"--extra-ldexeflags={_RUNPATH}"]
     return flags

@@ -83,6 +83,28 @@ class Library:
         )
 
 
+PKG_CONFIG_STUB = """\
+#!/bin/sh
+# Stands in for pkg-config where there is none: it knows the packages of this build only.
+prefix=$(dirname "$0")/..
+action= name=
+for word in "$@"; do
+    case $word in
+    --exists | --cflags | --libs | --variable=includedir) action=$word ;;
+    -*) ;;
+    *) name=${name:-${word%% *}} ;;
+    esac
+done
+[ -f "$prefix/lib/pkgconfig/$name.pc" ] || exit 1
+case $action in
+--cflags) echo "-I$prefix/include" ;;
+--libs) [ "$name" != clarivid ] || echo "-L$prefix/lib -lclarivid" ;;
+--variable=includedir) echo "$prefix/include" ;;
+esac
+"""
+"""What a bare build has for pkg-config; it lies in ``bin/`` of the prefix."""
+
+
 def shared_files(kind: str, pattern: str = "*") -> list[Path]:
     """The files of ``filters`` or ``patches`` that match, sorted. Raises :class:`ToolError` when none do."""
     for folder in share_dirs(kind):
@@ -156,4 +178,12 @@ def keep_openvino(cache: Path) -> Path | None:
     return folder
 
 
-__all__ = ["Library", "copy_if_changed", "digest", "keep_openvino", "model_folders", "shared_files"]
+__all__ = [
+    "PKG_CONFIG_STUB",
+    "Library",
+    "copy_if_changed",
+    "digest",
+    "keep_openvino",
+    "model_folders",
+    "shared_files",
+]
