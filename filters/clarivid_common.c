@@ -10,9 +10,11 @@
 
 #include <string.h>
 
+#include "libavutil/hwcontext.h"
 #include "libavutil/pixdesc.h"
 
 #include "clarivid_common.h"
+#include "clarivid_cuda.h"
 
 const enum AVPixelFormat ff_clarivid_pix_fmts[] = {
     AV_PIX_FMT_YUV420P,
@@ -20,6 +22,9 @@ const enum AVPixelFormat ff_clarivid_pix_fmts[] = {
     AV_PIX_FMT_YUV420P10,
     AV_PIX_FMT_P010,
     AV_PIX_FMT_YUVJ420P,
+#if CONFIG_CUDA
+    AV_PIX_FMT_CUDA,
+#endif
     AV_PIX_FMT_NONE
 };
 
@@ -73,6 +78,7 @@ av_cold void ff_clarivid_uninit(AVFilterContext *ctx)
 
     clv_model_close(&s->model);
     clv_context_destroy(&s->clv);
+    av_buffer_unref(&s->device_ref);
 }
 
 av_cold int ff_clarivid_open_model(AVFilterContext *ctx, const char *option, const char *name, const char *task,
@@ -96,6 +102,26 @@ av_cold int ff_clarivid_open_model(AVFilterContext *ctx, const char *option, con
         av_log(ctx, AV_LOG_ERROR, "model %s is for the task '%s', but %s runs models for '%s'\n",
                info->name, info->task, strcmp(option, "model") ? option : "this filter", task);
         return AVERROR(EINVAL);
+    }
+
+    return 0;
+}
+
+av_cold int ff_clarivid_find_model(AVFilterContext *ctx, const char *const *names, int nb_names, const char **found)
+{
+    ClarividContext *s = ctx->priv;
+
+    *found = NULL;
+    for (int i = 0; i < nb_names && !*found; i++) {
+        clv_model *model;
+        int ret = clv_model_open(s->clv, names[i], &model);
+
+        if (ret < 0 && ret != CLV_ERR_NOT_FOUND)
+            return ff_clarivid_failure(ctx, ret);
+        if (ret >= 0) {
+            *found = names[i];
+            clv_model_close(&model);
+        }
     }
 
     return 0;
@@ -143,10 +169,13 @@ clv_format ff_clarivid_format(const AVFilterLink *inlink, const AVFrame *frame, 
 {
     enum AVColorRange range = LINK_COLOR_RANGE(inlink);
     enum AVColorSpace space = LINK_COLORSPACE(inlink);
+    const int in_cuda = inlink->format == AV_PIX_FMT_CUDA;
+    const AVHWFramesContext *frames = in_cuda ? (const AVHWFramesContext *)LINK_HW_FRAMES(inlink)->data : NULL;
     clv_format format = {
         .width        = inlink->w,
         .height       = inlink->h,
-        .pixel_format = get_pixel_format(inlink->format),
+        .pixel_format = get_pixel_format(in_cuda ? frames->sw_format : inlink->format),
+        .memory       = in_cuda ? CLV_MEMORY_CUDA : CLV_MEMORY_HOST,
     };
 
     if (frame && frame->color_range != AVCOL_RANGE_UNSPECIFIED)
@@ -168,6 +197,7 @@ int ff_clarivid_is_same_format(const clv_format *a, const clv_format *b)
     return a->width        == b->width        &&
            a->height       == b->height       &&
            a->pixel_format == b->pixel_format &&
+           a->memory       == b->memory       &&
            a->range        == b->range        &&
            a->matrix       == b->matrix       &&
            a->siting       == b->siting;
@@ -190,7 +220,7 @@ int ff_clarivid_check_frame(AVFilterContext *ctx, const AVFilterLink *inlink, co
         return AVERROR(EINVAL);
     }
 
-    return 0;
+    return ff_clarivid_cuda_check_frame(ctx, inlink, frame);
 }
 
 void ff_clarivid_warn_interlaced(AVFilterContext *ctx, const AVFrame *frame)

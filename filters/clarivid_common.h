@@ -22,6 +22,7 @@
 
 #include <clarivid/clarivid.h>
 
+#include "libavutil/buffer.h"
 #include "libavutil/frame.h"
 #include "libavutil/opt.h"
 
@@ -41,6 +42,9 @@ typedef struct ClarividContext {
     clv_model *model;           ///< NULL when the filter runs none
     clv_model_info model_info;
 
+    AVBufferRef *device_ref;    ///< of the input's frames; NULL: they are in host memory
+    clv_cuda_device cuda;       ///< its context and stream
+
     int hold_back;              ///< frames may stay inside while the graph rests
     int warned_interlaced;
 } ClarividContext;
@@ -57,7 +61,7 @@ typedef struct ClarividContext {
 #define CLARIVID_OPTIONS(default_model, more) \
     { "model", "name of a model bundle (see 'clarivid models list'), or path of a bundle or .onnx file" more, \
         CLARIVID_OFFSET(model_name), AV_OPT_TYPE_STRING, { .str = default_model }, 0, 0, CLARIVID_FLAGS }, \
-    { "backend", "what runs the model: auto, openvino, cpu, dummy, or another that is installed", \
+    { "backend", "what runs the model: auto, openvino, cpu, cuda, dummy, or another that is installed", \
         CLARIVID_OFFSET(backend), AV_OPT_TYPE_STRING, { .str = "auto" }, 0, 0, CLARIVID_FLAGS }, \
     { "device", "the backend's name of a device; empty for its default", \
         CLARIVID_OFFSET(device), AV_OPT_TYPE_STRING, { .str = "" }, 0, 0, CLARIVID_FLAGS }, \
@@ -72,7 +76,10 @@ typedef struct ClarividContext {
     { "threads", "CPU threads; 0 for all cores that the process may use", \
         CLARIVID_OFFSET(threads), AV_OPT_TYPE_INT, { .i64 = 0 }, 0, 1024, CLARIVID_FLAGS }
 
-/** The pixel formats that libclarivid takes, in the order of preference; ends with AV_PIX_FMT_NONE. */
+/**
+ * The pixel formats that libclarivid takes, in the order of preference; ends with AV_PIX_FMT_NONE.
+ * What lies in CUDA memory has one of the others for its sw_format (clarivid_cuda.h).
+ */
 extern const enum AVPixelFormat ff_clarivid_pix_fmts[];
 
 /** Create the library's context; it logs in the filter's name. */
@@ -92,6 +99,9 @@ int ff_clarivid_failure(AVFilterContext *ctx, int status);
  */
 int ff_clarivid_open_model(AVFilterContext *ctx, const char *option, const char *name, const char *task,
                            clv_model **model, clv_model_info *info);
+
+/** Look for the first of several models that is there. @param found set to its name; NULL: none is */
+int ff_clarivid_find_model(AVFilterContext *ctx, const char *const *names, int nb_names, const char **found);
 
 /**
  * Describe an input's pictures to the library.

@@ -33,6 +33,9 @@
  *    nothing is held back any more. Our patch to fftools sends "drain" before
  *    the graph is replaced; another host that replaces graphs without sending
  *    them EOF must do so too, or keep async=1.
+ *
+ *  - With frames in CUDA memory a frame leaves in the activation that took it,
+ *    whatever async is: it is enqueued, and what comes after is too.
  */
 
 #include <string.h>
@@ -40,6 +43,7 @@
 #include "libavutil/detection_bbox.h"
 #include "libavutil/mem.h"
 
+#include "clarivid_cuda.h"
 #include "clarivid_session.h"
 
 av_cold int ff_clarivid_session_init(AVFilterContext *ctx, const char *task)
@@ -63,6 +67,18 @@ static clv_format get_format(AVFilterContext *ctx, const AVFrame *frame)
     return ff_clarivid_format(ctx->inputs[0], frame, s->common.model_info.layout != CLV_LAYOUT_YUV420_S2D);
 }
 
+static void destroy_session(AVFilterContext *ctx)
+{
+    ClarividSessionContext *s = ctx->priv;
+    clv_device_stats stats;
+
+    if (s->session) {
+        clv_session_get_device_stats(s->session, &stats);
+        ff_clarivid_cuda_log_stats(ctx, &stats);
+    }
+    clv_session_destroy(&s->session);
+}
+
 static int create_session(AVFilterContext *ctx, const clv_format *format, enum AVColorSpace space)
 {
     ClarividSessionContext *s = ctx->priv;
@@ -76,11 +92,12 @@ static int create_session(AVFilterContext *ctx, const clv_format *format, enum A
     params.device    = s->common.device;
     params.precision = s->common.precision;
     params.threads   = s->common.threads;
-    params.in_flight = s->async;
+    params.in_flight = s->common.device_ref ? 1 : s->async;
     params.dither    = s->dither;
     params.strength  = s->strength;
+    params.cuda      = &s->common.cuda;
 
-    clv_session_destroy(&s->session);
+    destroy_session(ctx);
     ret = clv_session_create(s->common.clv, s->common.model, format, &params, &s->session);
     if (ret < 0)
         return ff_clarivid_failure(ctx, ret);
@@ -96,9 +113,13 @@ int ff_clarivid_session_config_output(AVFilterLink *outlink)
     AVFilterContext *ctx = outlink->src;
     AVFilterLink *inlink = ctx->inputs[0];
     ClarividSessionContext *s = ctx->priv;
-    clv_format format = get_format(ctx, NULL);
+    clv_format format;
     int ret;
 
+    ret = ff_clarivid_cuda_config_input(ctx, inlink);
+    if (ret < 0)
+        return ret;
+    format = get_format(ctx, NULL);
     ret = create_session(ctx, &format, LINK_COLORSPACE(inlink));
     if (ret < 0)
         return ret;
@@ -106,7 +127,7 @@ int ff_clarivid_session_config_output(AVFilterLink *outlink)
     outlink->w = s->session_info.output.width;
     outlink->h = s->session_info.output.height;
 
-    return 0;
+    return ff_clarivid_cuda_config_output(ctx, outlink, s->strength == 0);
 }
 
 /**
@@ -179,12 +200,7 @@ static int submit_frame(AVFilterContext *ctx, AVFrame *in)
 
     ff_clarivid_warn_interlaced(ctx, in);
 
-    out = ff_get_video_buffer(outlink, outlink->w, outlink->h);
-    if (!out) {
-        ret = AVERROR(ENOMEM);
-        goto fail;
-    }
-    ret = av_frame_copy_props(out, in);
+    ret = ff_clarivid_cuda_get_frame(outlink, in, &out);
     if (ret < 0)
         goto fail;
     scale_props(out, s->session_info.scale);
@@ -197,7 +213,7 @@ static int submit_frame(AVFilterContext *ctx, AVFrame *in)
         goto fail;
     }
 
-    av_frame_free(&in); /* it has been read */
+    av_frame_free(&in); /* it has been read, or will have been before its memory is written (clarivid_cuda.h) */
     return 0;
 
 fail:
@@ -270,7 +286,8 @@ int ff_clarivid_session_activate(AVFilterContext *ctx)
     FF_FILTER_FORWARD_STATUS_BACK(outlink, inlink);
 
     while (1) {
-        const int held = s->common.hold_back ? s->async - 1 : 0;
+        /* On a device all work is enqueued at once: nothing is gained by holding back. */
+        const int held = s->common.hold_back && !s->common.device_ref ? s->async - 1 : 0;
         AVFrame *in = NULL, *out = NULL;
         int ret;
 
@@ -300,7 +317,7 @@ int ff_clarivid_session_activate(AVFilterContext *ctx)
             if (ret < 0)
                 return ret;
             if (s->strength == 0)
-                return ff_filter_frame(outlink, in);
+                return ff_clarivid_cuda_pass_frame(outlink, in);
             ret = submit_frame(ctx, in);
             if (ret < 0)
                 return ret;
@@ -344,6 +361,6 @@ av_cold void ff_clarivid_session_uninit(AVFilterContext *ctx)
                 av_frame_free((AVFrame **)&frame);
         } while (ret == CLV_OK || ret == CLV_ERR_INFERENCE);
     }
-    clv_session_destroy(&s->session);
+    destroy_session(ctx);
     ff_clarivid_uninit(ctx);
 }

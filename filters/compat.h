@@ -18,6 +18,8 @@
 #ifndef AVFILTER_COMPAT_H
 #define AVFILTER_COMPAT_H
 
+#include "config.h"
+
 #include "libavutil/frame.h"
 #include "libavutil/version.h"
 #include "libavfilter/version.h"
@@ -58,17 +60,20 @@
 #define HAVE_SIDE_DATA_VIDEO_HINT (LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(58, 15, 100))
 #define HAVE_SIDE_DATA_LCEVC      (LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(59, 37, 100))
 
-/* FFmpeg 7.1: formats are negotiated in arrays beside the links. */
+/* FFmpeg 7.1: formats are negotiated in arrays beside the links, and what only
+ * filters may see of a link is a struct of its own. */
 #ifdef FILTER_QUERY_FUNC2
 #define QUERY_FORMATS_PARAMS \
     const AVFilterContext *ctx, AVFilterFormatsConfig **cfg_in, AVFilterFormatsConfig **cfg_out
 #define QUERY_IN_FORMATS(n)  (&cfg_in[n]->formats)
 #define QUERY_OUT_FORMATS(n) (&cfg_out[n]->formats)
+#define LINK_HW_FRAMES(link) (ff_filter_link((AVFilterLink *)(link))->hw_frames_ctx)
 #else
 #define FILTER_QUERY_FUNC2(func) FILTER_QUERY_FUNC(func)
 #define QUERY_FORMATS_PARAMS AVFilterContext *ctx
 #define QUERY_IN_FORMATS(n)  (&ctx->inputs[n]->outcfg.formats)
 #define QUERY_OUT_FORMATS(n) (&ctx->outputs[n]->incfg.formats)
+#define LINK_HW_FRAMES(link) (((AVFilterLink *)(link))->hw_frames_ctx)
 #endif
 
 #endif /* AVFILTER_COMPAT_H */

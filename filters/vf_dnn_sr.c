@@ -55,6 +55,7 @@ const FFFilter ff_vf_dnn_sr = {
     FILTER_PUBLIC(name)        = "dnn_sr",
     FILTER_PUBLIC(description) = NULL_IF_CONFIG_SMALL("Enlarge video by a neural network."),
     FILTER_PUBLIC(priv_class)  = &dnn_sr_class,
+    .flags_internal  = FF_FILTER_FLAG_HWFRAME_AWARE,
     .priv_size       = sizeof(ClarividSessionContext),
     .init            = init,
     .uninit          = ff_clarivid_session_uninit,

@@ -74,6 +74,7 @@ const FFFilter ff_vf_lowrank_pre = {
     FILTER_PUBLIC(name)        = "lowrank_pre",
     FILTER_PUBLIC(description) = NULL_IF_CONFIG_SMALL("Prepare video for an encoder by a neural network: fewer bits."),
     FILTER_PUBLIC(priv_class)  = &lowrank_pre_class,
+    .flags_internal  = FF_FILTER_FLAG_HWFRAME_AWARE,
     .priv_size       = sizeof(ClarividSessionContext),
     .init            = init,
     .uninit          = ff_clarivid_session_uninit,

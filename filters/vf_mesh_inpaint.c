@@ -17,8 +17,9 @@
  * people; then there is one input only. Both cases go through framesync: the
  * first input makes the events, the second one is looked up at their times.
  *
- * Frames are worked on where they lie: what is outside the hole is not touched,
- * and neither are properties and side data.
+ * Frames in host memory are worked on where they lie: what is outside the hole
+ * is not touched, and neither are properties and side data. Frames in CUDA memory
+ * come out as others, so that the decoder has its own back at once.
  *
  * With lookahead=N the last N frames stay inside, because later ones may show
  * what they lack. They leave at EOF and at the command "drain", after which
@@ -28,12 +29,12 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "libavutil/avstring.h"
-#include "libavutil/mem.h"
 #include "libavutil/opt.h"
 #include "libavutil/time.h"
 
 #include "clarivid_common.h"
+#include "clarivid_cuda.h"
+#include "clarivid_masks.h"
 #include "formats.h"
 #include "framesync.h"
 
@@ -56,9 +57,7 @@ typedef struct MeshInpaintContext {
     int found_no_net;           ///< model=auto: none of ours is there
     clv_model *segmenter;
     clv_model_info segmenter_info;
-    clv_boxes *boxes[2];        ///< of rect and of boxes_path; NULL: none
-    uint8_t *box_mask;          ///< of the size of the pictures, tightly packed
-    int64_t boxes_seen;         ///< boxes that lay in a picture so far
+    ClarividMasks masks;        ///< of rect and of boxes_path
 
     clv_inpainter *inpainter;
     clv_format format;          ///< what it was created for
@@ -119,48 +118,15 @@ static av_cold int open_net(AVFilterContext *ctx)
         return 0;
 
     if (name && !strcmp(name, "auto")) {
-        clv_model *model = NULL;
-
-        for (int i = 0; i < FF_ARRAY_ELEMS(ours) && !model; i++) {
-            int ret = clv_model_open(s->common.clv, ours[i], &model);
-            if (ret < 0 && ret != CLV_ERR_NOT_FOUND)
-                return ff_clarivid_failure(ctx, ret);
-            name = ours[i];
-        }
-        if (!model) {
-            s->found_no_net = 1;
+        int ret = ff_clarivid_find_model(ctx, ours, FF_ARRAY_ELEMS(ours), &name);
+        if (ret < 0)
+            return ret;
+        s->found_no_net = !name;
+        if (!name)
             return 0;
-        }
-        clv_model_close(&model);
     }
 
     return ff_clarivid_open_model(ctx, "model", name, "inpaint", &s->common.model, &s->common.model_info);
-}
-
-static av_cold int open_boxes(AVFilterContext *ctx)
-{
-    MeshInpaintContext *s = ctx->priv;
-    int ret;
-
-    if (s->rect) {
-        /* ':' separates options in a filtergraph, so that '|' may stand for it. */
-        char *text = av_strireplace(s->rect, "|", ":");
-
-        if (!text)
-            return AVERROR(ENOMEM);
-        ret = clv_boxes_create(s->common.clv, text, 0, &s->boxes[0]);
-        av_free(text);
-        if (ret < 0)
-            return ff_clarivid_failure(ctx, ret);
-    }
-
-    if (s->boxes_path) {
-        ret = clv_boxes_create(s->common.clv, s->boxes_path, 1, &s->boxes[1]);
-        if (ret < 0)
-            return ff_clarivid_failure(ctx, ret);
-    }
-
-    return 0;
 }
 
 static av_cold int init(AVFilterContext *ctx)
@@ -181,7 +147,7 @@ static av_cold int init(AVFilterContext *ctx)
     ret = open_net(ctx);
     if (ret < 0)
         return ret;
-    ret = open_boxes(ctx);
+    ret = ff_clarivid_masks_init(ctx, &s->masks, s->rect, s->boxes_path);
     if (ret < 0)
         return ret;
     if (s->segment) {
@@ -202,10 +168,16 @@ static av_cold int init(AVFilterContext *ctx)
 }
 
 /* Masks are grey, which swscale takes for full range: it expands what comes
- * with limited range. */
+ * with limited range. In CUDA memory luma is taken as it is. */
 static int query_formats(QUERY_FORMATS_PARAMS)
 {
-    static const enum AVPixelFormat mask_fmts[] = { AV_PIX_FMT_GRAY8, AV_PIX_FMT_NONE };
+    static const enum AVPixelFormat mask_fmts[] = {
+        AV_PIX_FMT_GRAY8,
+#if CONFIG_CUDA
+        AV_PIX_FMT_CUDA,
+#endif
+        AV_PIX_FMT_NONE
+    };
     AVFilterFormats *main_formats = ff_make_format_list(ff_clarivid_pix_fmts);
     int ret;
 
@@ -224,6 +196,7 @@ static void log_stats(AVFilterContext *ctx)
     MeshInpaintContext *s = ctx->priv;
     const double seconds = (s->last_time - s->first_time) / 1e6;
     clv_inpaint_stats stats = { 0 };
+    clv_device_stats device;
     double frames;
 
     if (s->inpainter)
@@ -241,6 +214,8 @@ static void log_stats(AVFilterContext *ctx)
            "features, %g of shape, %g of time; hole %.2f %% of the picture, %.1f %% of it remembered\n",
            stats.inliers, stats.features, stats.residual, stats.cost_features, stats.cost_shape,
            stats.cost_time, 100 * stats.hole, 100 * stats.remembered);
+    clv_inpainter_get_device_stats(s->inpainter, &device);
+    ff_clarivid_cuda_log_stats(ctx, &device);
 }
 
 static int create_inpainter(AVFilterContext *ctx, const clv_format *format, enum AVColorSpace space)
@@ -262,6 +237,7 @@ static int create_inpainter(AVFilterContext *ctx, const clv_format *format, enum
     params.dilate       = s->dilate;
     params.feather      = s->feather;
     params.show         = s->show;
+    params.cuda         = &s->common.cuda;
 
     clv_inpainter_destroy(&s->inpainter);
     ret = clv_inpainter_create(s->common.clv, s->common.model, s->segmenter, format, &params, &s->inpainter);
@@ -279,21 +255,6 @@ static clv_format get_format(AVFilterContext *ctx, const AVFrame *frame)
 
     /* Only a segmenter on RGB has to know more than the range. */
     return ff_clarivid_format(ctx->inputs[0], frame, s->segmenter_info.layout == CLV_LAYOUT_RGB);
-}
-
-/** Draw the boxes of a frame. @return how many of them touch the picture */
-static int draw_boxes(AVFilterContext *ctx, int64_t number)
-{
-    const AVFilterLink *inlink = ctx->inputs[0];
-    MeshInpaintContext *s = ctx->priv;
-    int count = 0;
-
-    memset(s->box_mask, 0, (size_t)inlink->w * inlink->h);
-    for (int i = 0; i < FF_ARRAY_ELEMS(s->boxes); i++)
-        if (s->boxes[i])
-            count += clv_boxes_draw(s->boxes[i], number, s->box_mask, inlink->w, inlink->w, inlink->h);
-
-    return count;
 }
 
 /** Let the oldest frame out. @return 1 when it went, 0 when it has to stay, a negative error code */
@@ -357,26 +318,38 @@ static int prepare_inpainter(AVFilterContext *ctx, const AVFrame *frame)
     return create_inpainter(ctx, &format, frame->colorspace);
 }
 
-/** The mask of a frame. @return mask, or NULL when nothing is to vanish, or all that a segmenter finds */
-static const clv_mask *get_mask(AVFilterContext *ctx, const AVFrame *frame, clv_mask *mask)
+/** Hand a frame over to the inpainter; takes ownership of it. */
+static int submit_frame(AVFilterContext *ctx, AVFrame *in, const clv_mask *mask)
 {
-    const AVFilterLink *inlink = ctx->inputs[0];
     MeshInpaintContext *s = ctx->priv;
+    clv_picture input, output;
+    AVFrame *out = NULL;
+    int ret;
 
-    if (frame) {
-        *mask = (clv_mask){ frame->data[0], frame->linesize[0], frame->width, frame->height };
-        return mask;
+    if (s->common.device_ref)
+        ret = ff_clarivid_cuda_get_frame(ctx->outputs[0], in, &out);
+    else
+        ret = ff_inlink_make_frame_writable(ctx->inputs[0], &in);
+    if (ret < 0)
+        goto fail;
+
+    input  = ff_clarivid_picture(in);
+    output = ff_clarivid_picture(out ? out : in);
+    ret = clv_inpainter_submit(s->inpainter, &input, mask, &output, NULL);
+    if (ret < 0) {
+        ret = ff_clarivid_failure(ctx, ret);
+        goto fail;
     }
 
-    if (s->box_mask) {
-        const int count = draw_boxes(ctx, s->frame_number);
+    s->held[s->nb_held++] = out ? out : in;
+    if (out)
+        av_frame_free(&in);
+    return 0;
 
-        s->boxes_seen += count;
-        *mask = (clv_mask){ s->box_mask, inlink->w, inlink->w, inlink->h };
-        return count ? mask : NULL;
-    }
-
-    return NULL;
+fail:
+    av_frame_free(&in);
+    av_frame_free(&out);
+    return ret;
 }
 
 /** A frame of the first input, and what the second one shows at its time. */
@@ -388,7 +361,6 @@ static int on_event(FFFrameSync *fs)
     AVFrame *frame = NULL, *mask_frame = NULL;
     const clv_mask *mask = NULL;
     clv_mask view;
-    clv_picture picture;
     int ret;
 
     ret = ff_framesync_get_frame(fs, 0, &frame, 1);
@@ -419,27 +391,23 @@ static int on_event(FFFrameSync *fs)
     ff_clarivid_warn_interlaced(ctx, frame);
 
     if (!ctx->is_disabled) {
-        mask = get_mask(ctx, mask_frame, &view);
+        ret = ff_clarivid_masks_get(ctx, &s->masks, mask_frame ? ctx->inputs[1] : NULL, mask_frame,
+                                    s->frame_number, &view, &mask);
+        if (ret < 0)
+            goto fail;
     } else if (s->segmenter) {
         /* It would make a mask of its own: the frame goes past it. */
         ret = output_frames(ctx, 1);
         if (ret < 0)
             goto fail;
         s->frame_number++;
-        return ff_filter_frame(outlink, frame);
+        return ff_clarivid_cuda_pass_frame(outlink, frame);
     }
     s->frame_number++;
 
-    ret = ff_inlink_make_frame_writable(ctx->inputs[0], &frame);
+    ret = submit_frame(ctx, frame, mask);
     if (ret < 0)
-        goto fail;
-    picture = ff_clarivid_picture(frame);
-    ret = clv_inpainter_submit(s->inpainter, &picture, mask, &picture, NULL);
-    if (ret < 0) {
-        ret = ff_clarivid_failure(ctx, ret);
-        goto fail;
-    }
-    s->held[s->nb_held++] = frame;
+        return ret;
 
     ret = output_frames(ctx, !s->common.hold_back);
     s->wants_more = !ret;
@@ -455,7 +423,7 @@ static int config_output(AVFilterLink *outlink)
     AVFilterContext *ctx = outlink->src;
     AVFilterLink *inlink = ctx->inputs[0];
     MeshInpaintContext *s = ctx->priv;
-    clv_format format = get_format(ctx, NULL);
+    clv_format format;
     int ret;
 
     /* Not in init, which ffmpeg calls twice for a complex graph. */
@@ -463,18 +431,21 @@ static int config_output(AVFilterLink *outlink)
         av_log(ctx, AV_LOG_WARNING, "no model for inpainting was found (looked for %s and %s): what was never "
                "seen is diffused from around; model=none says that this is meant\n", ours[0], ours[1]);
 
+    ret = ff_clarivid_cuda_config_input(ctx, inlink);
+    if (ret < 0)
+        return ret;
+    if (ctx->nb_inputs > 1) {
+        ret = ff_clarivid_cuda_check_second(ctx, ctx->inputs[1], "mask");
+        if (ret < 0)
+            return ret;
+    }
+    format = get_format(ctx, NULL);
     ret = create_inpainter(ctx, &format, LINK_COLORSPACE(inlink));
     if (ret < 0)
         return ret;
-
-    if (s->boxes[0] || s->boxes[1]) {
-        s->box_mask = av_malloc((size_t)inlink->w * inlink->h);
-        if (!s->box_mask)
-            return AVERROR(ENOMEM);
-        if (s->boxes[0] && !clv_boxes_draw(s->boxes[0], 0, s->box_mask, inlink->w, inlink->w, inlink->h))
-            av_log(ctx, AV_LOG_WARNING, "no box of rect=%s lies in the picture, which is %dx%d\n",
-                   s->rect, inlink->w, inlink->h);
-    }
+    ret = ff_clarivid_masks_config(ctx, &s->masks, s->rect, inlink->w, inlink->h);
+    if (ret < 0)
+        return ret;
 
     ret = ff_framesync_init(&s->fs, ctx, ctx->nb_inputs);
     if (ret < 0)
@@ -499,6 +470,9 @@ static int config_output(AVFilterLink *outlink)
     outlink->w         = inlink->w;
     outlink->h         = inlink->h;
     outlink->time_base = inlink->time_base;
+    ret = ff_clarivid_cuda_config_output(ctx, outlink, 0);
+    if (ret < 0)
+        return ret;
 
     return ff_framesync_configure(&s->fs);
 }
@@ -513,34 +487,9 @@ static int finish(AVFilterContext *ctx)
     ret = output_frames(ctx, 1);
     if (ret < 0)
         return ret;
-    if (s->boxes[1] && s->frame_number && !s->boxes_seen)
-        av_log(ctx, AV_LOG_WARNING, "no box of %s lay in one of the %"PRId64" frames\n",
-               s->boxes_path, s->frame_number);
+    ff_clarivid_masks_finish(ctx, &s->masks, s->boxes_path, s->frame_number);
 
     return 0;
-}
-
-/**
- * A frame waits for the next mask, whose time says which one is valid. Go on
- * with the one that holds now.
- */
-static int go_on_without_mask(AVFilterContext *ctx)
-{
-    MeshInpaintContext *s = ctx->priv;
-    FFFrameSyncIn *in = &s->fs.in[1];
-    int ret;
-
-    in->pts_next  = INT64_MAX;
-    in->have_next = 1;
-    in->before    = EXT_NULL;
-    s->mask_is_late = 1;
-    ret = ff_framesync_activate(&s->fs);
-    s->mask_is_late = 0;
-    in->pts_next  = AV_NOPTS_VALUE;
-    in->have_next = 0;
-    in->before    = EXT_INFINITY;
-
-    return ret;
 }
 
 /** Let everything out that came in before the command "drain". */
@@ -554,8 +503,11 @@ static int drain(AVFilterContext *ctx)
     do {
         number = s->frame_number;
         ret = ff_framesync_activate(&s->fs);
-        if (ret >= 0 && !s->fs.eof && ctx->nb_inputs > 1 && s->fs.in[0].have_next && !s->fs.in[1].have_next)
-            ret = go_on_without_mask(ctx);
+        if (ret >= 0 && !s->fs.eof && ctx->nb_inputs > 1 && s->fs.in[0].have_next && !s->fs.in[1].have_next) {
+            s->mask_is_late = 1;
+            ret = ff_clarivid_masks_go_on(&s->fs);
+            s->mask_is_late = 0;
+        }
     } while (ret >= 0 && !s->fs.eof && s->frame_number != number);
 
     return ret < 0 ? ret : output_frames(ctx, 1);
@@ -606,9 +558,7 @@ static av_cold void uninit(AVFilterContext *ctx)
     clv_inpainter_destroy(&s->inpainter);
     for (int i = 0; i < s->nb_held; i++)
         av_frame_free(&s->held[i]);
-    for (int i = 0; i < FF_ARRAY_ELEMS(s->boxes); i++)
-        clv_boxes_destroy(&s->boxes[i]);
-    av_freep(&s->box_mask);
+    ff_clarivid_masks_uninit(&s->masks);
     clv_model_close(&s->segmenter);
     ff_clarivid_uninit(ctx);
 }
@@ -628,6 +578,7 @@ const FFFilter ff_vf_mesh_inpaint = {
     FILTER_PUBLIC(description) = NULL_IF_CONFIG_SMALL("Make what a mask covers vanish from video."),
     FILTER_PUBLIC(priv_class)  = &mesh_inpaint_class,
     FILTER_PUBLIC(flags)       = AVFILTER_FLAG_DYNAMIC_INPUTS | AVFILTER_FLAG_SUPPORT_TIMELINE_INTERNAL,
+    .flags_internal  = FF_FILTER_FLAG_HWFRAME_AWARE,
     .priv_size       = sizeof(MeshInpaintContext),
     .preinit         = mesh_inpaint_framesync_preinit,
     .init            = init,
