@@ -79,7 +79,7 @@ step_pack() {
         "$python" -c "import ${name/markdown_it_py/markdown_it}" 2>/dev/null ||
             "$python" -m zipfile -e "$wheel" "$work/wheels" || return 1
     done
-    echo "spare parts in use: $(cd "$work" && find spare wheels -mindepth 1 -maxdepth 1 ! -name '*-info' | xargs)"
+    echo "spare parts in use: $(cd "$work" && find spare wheels -mindepth 1 -maxdepth 1 ! -name '*-info' -printf '%f ')"
 }
 
 step_environment() {

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-_PACKAGES = "torch triton numpy onnx pytest pybind11 click rich tensorrt_rtx tensorrt".split()
+_PACKAGES = ("torch", "triton", "numpy", "onnx", "pytest", "pybind11", "click", "rich", "tensorrt_rtx")
 EMULATED = bool(os.environ.get("CLARIVID_GPU_EMULATED"))
 _MAJOR, _MINOR, _PROCESSORS, _L2 = 75, 76, 16, 38  # CUdevice_attribute
 

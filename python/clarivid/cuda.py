@@ -1,0 +1,356 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A GPU through NVIDIA's driver, without PyTorch: memory, pictures, streams and events.
+
+For tests, benchmarks and programs that hand pictures in device memory to a session. The driver's library is
+opened when the first :class:`Device` is made; importing this needs none. ``CLARIVID_CUDA_DRIVER`` names
+another library than ``libcuda.so.1``, as it does for the C++ side.
+
+>>> device = Device()
+>>> picture = device.picture(1920, 1080, "nv12")
+>>> picture.upload(planes)
+>>> start, end = device.event(), device.event()
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clarivid.errors import BackendError, InputError
+
+Plane = NDArray[Any]
+
+PITCH = 512  # bytes: what cuMemAllocPitch and FFmpeg's frame pools give on today's GPUs
+_OUT_OF_MEMORY = 2
+_DESCRIPTION = {  # pix_fmt: (bytes of a sample, samples of a chroma row for each of its positions, planes)
+    "yuv420p": (1, 1, 3),
+    "nv12": (1, 2, 2),
+    "yuv420p10le": (2, 1, 3),
+    "p010le": (2, 2, 2),
+}
+
+
+@functools.lru_cache
+def _driver() -> ctypes.CDLL:
+    name = os.environ.get("CLARIVID_CUDA_DRIVER") or "libcuda.so.1"
+    try:
+        library = ctypes.CDLL(name)
+    except OSError as error:
+        raise BackendError(
+            f"NVIDIA's driver was not found: {error}; install it, or run on a machine with a GPU"
+        ) from None
+    for function in ("cuMemAlloc_v2", "cuMemFree_v2", "cuMemcpyHtoD_v2", "cuMemcpyDtoH_v2"):
+        getattr(library, function).restype = ctypes.c_int
+    return library
+
+
+def _check(result: int, what: str) -> None:
+    if result == 0:
+        return
+    text = ctypes.c_char_p()
+    _driver().cuGetErrorString(result, ctypes.byref(text))
+    reason = (text.value or b"unknown error").decode()
+    raise BackendError(f"CUDA could not {what}: {reason} (error {result})")
+
+
+class Device:
+    """One GPU's primary context, which PyTorch and the CUDA runtime use too; kept until :meth:`close`.
+
+    Args:
+        index: the number of the GPU, as the driver counts them.
+
+    Raises:
+        clarivid.BackendError: there is no driver, or no such GPU.
+    """
+
+    def __init__(self, index: int = 0) -> None:
+        cuda = _driver()
+        _check(cuda.cuInit(0), "start")
+        self._device = ctypes.c_int()
+        _check(cuda.cuDeviceGet(ctypes.byref(self._device), index), f"find GPU {index}")
+        handle = ctypes.c_void_p()
+        _check(cuda.cuDevicePrimaryCtxRetain(ctypes.byref(handle), self._device), f"open GPU {index}")
+        self.index = index
+        self.context = int(handle.value or 0)
+        """The CUcontext, as a number."""
+
+    def close(self) -> None:
+        """Gives the context back; what was made of this device must be gone. A second call does nothing."""
+        if self.context:
+            self.context = 0
+            _driver().cuDevicePrimaryCtxRelease_v2(self._device)
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Makes the context current in this thread."""
+        _check(_driver().cuCtxPushCurrent_v2(ctypes.c_void_p(self.context)), "make its context current")
+        try:
+            yield
+        finally:
+            _driver().cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
+
+    @property
+    def name(self) -> str:
+        """Such as "NVIDIA H100 80GB HBM3"."""
+        text = ctypes.create_string_buffer(128)
+        _check(_driver().cuDeviceGetName(text, len(text), self._device), "name the GPU")
+        return text.value.decode()
+
+    def attribute(self, number: int) -> int:
+        """A CUdevice_attribute."""
+        value = ctypes.c_int()
+        _check(
+            _driver().cuDeviceGetAttribute(ctypes.byref(value), number, self._device),
+            f"tell attribute {number}",
+        )
+        return value.value
+
+    @property
+    def capability(self) -> int:
+        """Compute capability: 90 for 9.0."""
+        return 10 * self.attribute(75) + self.attribute(76)
+
+    def memory_info(self) -> tuple[int, int]:
+        """Free and total bytes."""
+        free, total = ctypes.c_size_t(), ctypes.c_size_t()
+        with self.current():
+            _check(_driver().cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total)), "tell free memory")
+        return free.value, total.value
+
+    def synchronise(self) -> None:
+        """Waits for all work."""
+        with self.current():
+            _check(_driver().cuCtxSynchronize(), "finish its work")
+
+    def memory(self, size: int) -> Memory:
+        """``size`` bytes with anything in them."""
+        return Memory(self, size)
+
+    def stream(self) -> Stream:
+        """A stream that waits for no other."""
+        return Stream(self)
+
+    def event(self) -> Event:
+        """A mark in a stream, with its time."""
+        return Event(self)
+
+    def picture(self, width: int, height: int, pix_fmt: str, pitch: int = 0) -> DevicePicture:
+        """A 4:2:0 picture; see :class:`DevicePicture`."""
+        return DevicePicture(self, width, height, pix_fmt, pitch)
+
+
+class Memory:
+    """Device memory; freed with the object, which waits for the device's work.
+
+    Raises:
+        clarivid.BackendError: there is not that much.
+    """
+
+    def __init__(self, device: Device, size: int) -> None:
+        self.device, self.size, self.address = device, size, 0
+        pointer = ctypes.c_uint64()
+        with device.current():
+            result = _driver().cuMemAlloc_v2(ctypes.byref(pointer), ctypes.c_size_t(size))
+        if result == _OUT_OF_MEMORY:
+            free, total = device.memory_info()
+            raise BackendError(
+                f"CUDA could not allocate {size >> 20} MiB: {free >> 20} of {total >> 20} MiB are free; "
+                "take smaller or fewer pictures"
+            )
+        _check(result, f"allocate {size} bytes")
+        self.address = pointer.value
+
+    def free(self) -> None:
+        """Frees it now. A second call does nothing."""
+        address, self.address = self.address, 0
+        if address and self.device.context:
+            with self.device.current():
+                _driver().cuMemFree_v2(ctypes.c_uint64(address))
+
+    def __del__(self) -> None:
+        self.free()
+
+    def upload(self, data: NDArray[Any]) -> None:
+        """Copies contiguous ``data`` to the beginning, after all work so far."""
+        data = np.ascontiguousarray(data)
+        if data.nbytes > self.size:
+            raise InputError(f"{data.nbytes} bytes do not fit into device memory of {self.size}")
+        self.device.synchronise()
+        with self.device.current():
+            _check(
+                _driver().cuMemcpyHtoD_v2(
+                    ctypes.c_uint64(self.address),
+                    data.ctypes.data_as(ctypes.c_void_p),
+                    ctypes.c_size_t(data.nbytes),
+                ),
+                "copy to the GPU",
+            )
+
+    def download(self) -> NDArray[np.uint8]:
+        """All bytes, after all work so far."""
+        data = np.empty(self.size, np.uint8)
+        self.device.synchronise()
+        with self.device.current():
+            _check(
+                _driver().cuMemcpyDtoH_v2(
+                    data.ctypes.data_as(ctypes.c_void_p),
+                    ctypes.c_uint64(self.address),
+                    ctypes.c_size_t(self.size),
+                ),
+                "copy from the GPU",
+            )
+        return data
+
+
+class Stream:
+    """A CUstream; ``handle`` is a number."""
+
+    def __init__(self, device: Device) -> None:
+        self.device, self.handle = device, 0
+        pointer = ctypes.c_void_p()
+        with device.current():
+            _check(_driver().cuStreamCreate(ctypes.byref(pointer), 1), "create a stream")
+        self.handle = int(pointer.value or 0)
+
+    def __del__(self) -> None:
+        handle, self.handle = self.handle, 0
+        if handle and self.device.context:
+            with self.device.current():
+                _driver().cuStreamDestroy_v2(ctypes.c_void_p(handle))
+
+    def synchronise(self) -> None:
+        """Waits for what was enqueued here."""
+        with self.device.current():
+            _check(_driver().cuStreamSynchronize(ctypes.c_void_p(self.handle)), "finish its work")
+
+
+class Event:
+    """A CUevent."""
+
+    def __init__(self, device: Device) -> None:
+        self.device, self.handle = device, 0
+        pointer = ctypes.c_void_p()
+        with device.current():
+            _check(_driver().cuEventCreate(ctypes.byref(pointer), 0), "create an event")
+        self.handle = int(pointer.value or 0)
+
+    def __del__(self) -> None:
+        handle, self.handle = self.handle, 0
+        if handle and self.device.context:
+            with self.device.current():
+                _driver().cuEventDestroy_v2(ctypes.c_void_p(handle))
+
+    def record(self, stream: int) -> None:
+        """Marks the end of what was enqueued on the stream with that handle so far."""
+        with self.device.current():
+            _check(
+                _driver().cuEventRecord(ctypes.c_void_p(self.handle), ctypes.c_void_p(stream)),
+                "record an event",
+            )
+
+    def milliseconds_since(self, start: Event) -> float:
+        """Time between two events; waits for this one."""
+        value = ctypes.c_float()
+        with self.device.current():
+            _check(_driver().cuEventSynchronize(ctypes.c_void_p(self.handle)), "wait for an event")
+            _check(
+                _driver().cuEventElapsedTime(
+                    ctypes.byref(value), ctypes.c_void_p(start.handle), ctypes.c_void_p(self.handle)
+                ),
+                "tell the time between events",
+            )
+        return value.value
+
+
+class DevicePicture:
+    """A 4:2:0 picture on the device, its planes one after the other.
+
+    Args:
+        width, height: in luma samples; odd is allowed.
+        pix_fmt: ``yuv420p``, ``nv12``, ``yuv420p10le`` or ``p010le``.
+        pitch: bytes from one luma row to the next; 0 for the next multiple of :data:`PITCH`. Planar chroma
+            has half of it.
+    """
+
+    def __init__(self, device: Device, width: int, height: int, pix_fmt: str, pitch: int = 0) -> None:
+        if pix_fmt not in _DESCRIPTION:
+            raise InputError(f'pix_fmt "{pix_fmt}" is unknown: it is one of {", ".join(_DESCRIPTION)}')
+        sample, interleaved, count = _DESCRIPTION[pix_fmt]
+        row = width * sample
+        chroma = (width + 1) // 2 * sample * interleaved
+        pitch = pitch or -(-max(row, chroma) // PITCH) * PITCH
+        pitches = [pitch] if count == 2 else [pitch // 2] * 2
+        if pitch < max(row, chroma) or min(pitches) < chroma or pitch % sample or pitches[0] % sample:
+            raise InputError(f"a pitch of {pitch} bytes does not hold {width} columns of {pix_fmt}")
+        self.device, self.width, self.height, self.pix_fmt = device, width, height, pix_fmt
+        self._dtype = np.dtype(np.uint8 if sample == 1 else np.uint16)
+        heights = [height] + [(height + 1) // 2] * (count - 1)
+        self._shapes = [(height, width)] + [(heights[1], chroma // sample)] * (count - 1)
+        self.pitches = [pitch, *pitches]
+        """Bytes between rows, of each plane."""
+        offsets = np.cumsum([0] + [p * h for p, h in zip(self.pitches, heights, strict=True)])
+        self._offsets = [int(offset) for offset in offsets[:-1]]
+        self.memory = Memory(device, int(offsets[-1]))
+
+    @property
+    def planes(self) -> list[tuple[int, int]]:
+        """(device address, bytes between rows) of each plane."""
+        return [
+            (self.memory.address + offset, pitch)
+            for offset, pitch in zip(self._offsets, self.pitches, strict=True)
+        ]
+
+    @property
+    def bytes_used(self) -> int:
+        """Bytes of all samples, without what fills rows up."""
+        return sum(rows * columns * self._dtype.itemsize for rows, columns in self._shapes)
+
+    def _views(self, data: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+        ends = [*self._offsets[1:], self.memory.size]
+        return [
+            data[start:end].reshape(-1, pitch)
+            for start, end, pitch in zip(self._offsets, ends, self.pitches, strict=True)
+        ]
+
+    def upload(self, planes: Sequence[Plane], fill: int = 0) -> None:
+        """Copies planes of the right shape and type; the bytes between rows become ``fill``."""
+        data = np.full(self.memory.size, fill, np.uint8)
+        for view, plane, shape in zip(self._views(data), planes, self._shapes, strict=True):
+            if plane.shape != shape or plane.dtype != self._dtype:
+                raise InputError(f"a plane is {plane.dtype} {plane.shape}, not {self._dtype} {shape}")
+            view[:, : shape[1] * self._dtype.itemsize] = np.ascontiguousarray(plane).view(np.uint8)
+        self.memory.upload(data)
+
+    def fill(self, value: int) -> None:
+        """Sets every byte, those between rows too."""
+        self.memory.upload(np.full(self.memory.size, value, np.uint8))
+
+    def download(self) -> list[Plane]:
+        """The planes, without what lies between rows."""
+        data = self.memory.download()
+        size = self._dtype.itemsize
+        return [
+            np.ascontiguousarray(view[:, : shape[1] * size]).view(self._dtype)
+            for view, shape in zip(self._views(data), self._shapes, strict=True)
+        ]
+
+    def between_rows(self) -> NDArray[np.uint8]:
+        """The bytes that belong to no sample; nobody may write them."""
+        data = self.memory.download()
+        size = self._dtype.itemsize
+        return np.concatenate(
+            [
+                view[:, shape[1] * size :].ravel()
+                for view, shape in zip(self._views(data), self._shapes, strict=True)
+            ]
+        )
+
+
+__all__ = ["PITCH", "Device", "DevicePicture", "Event", "Memory", "Stream"]
