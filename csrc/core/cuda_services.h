@@ -18,7 +18,7 @@ namespace mesh {
 class PictureOps;
 }
 
-/// Device memory, given back in the order of the stream when it goes. Counted in Counters::device_bytes.
+/// Device memory. Giving it back waits for the device's work. Counted in Counters::device_bytes.
 class DeviceMemory {
 public:
     virtual ~DeviceMemory() = default;
@@ -30,8 +30,8 @@ public:
 /// goes, before which the stream must have passed. One thread at a time. Whatever takes a place makes its
 /// context current for the call, enqueues on its stream and counts in its counters. Pointers
 /// are device pointers unless a name says host; strides are in bytes and positive. Everything throws
-/// Error(CLV_ERR_INFERENCE) when the device refuses, CLV_ERR_NO_MEMORY when it has no memory left, and
-/// CLV_ERR_BACKEND when there is no driver.
+/// Error: CLV_ERR_BACKEND when the device refuses or there is no driver, CLV_ERR_NO_MEMORY when it has no
+/// memory left, after which all goes on.
 class CudaServices {
 public:
     virtual ~CudaServices() = default;
@@ -42,8 +42,7 @@ public:
     virtual std::string check(const cuda::Place &place) = 0;
 
     // ---- memory
-    virtual std::unique_ptr<DeviceMemory> allocate(const cuda::Place &place, size_t bytes,
-                                                   const char *what) = 0;
+    virtual std::unique_ptr<DeviceMemory> allocate(const cuda::Place &place, size_t bytes) = 0;
     /// `rows` rows of `row_bytes` from device to device.
     virtual void copy(const cuda::Place &place, const void *from, ptrdiff_t from_stride, void *to,
                       ptrdiff_t to_stride, size_t row_bytes, int rows) = 0;

@@ -40,8 +40,8 @@ public:
         : spec_(spec), services_(services), input_(request.input),
           net_(backend.compile_tensors(request, spec.place)), output_(net_->output()),
           scale_(scale_of(input_, output_, bundle.name)), output_format_(spec.format),
-          in_(services.allocate(spec.place, bytes_of(input_, net_->input_type()), "the net's input")),
-          out_(services.allocate(spec.place, bytes_of(output_, net_->output_type()), "the net's output")) {
+          in_(services.allocate(spec.place, bytes_of(input_, net_->input_type()))),
+          out_(services.allocate(spec.place, bytes_of(output_, net_->output_type()))) {
         output_format_.width *= scale_;
         output_format_.height *= scale_;
     }

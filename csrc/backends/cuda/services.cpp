@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// What core and csrc/mesh need of a device, over cuda/driver.h.
+#include "core/cuda_services.h"
+
+#include <memory>
+#include <string>
+
+#include "core/error.h"
+#include "cuda/driver.h"
+
+namespace {
+
+using clv::Error;
+using clv::cuda::Place;
+
+constexpr int kOldest = 75; // Turing: the first with the tensor cores' instructions that the kernels use
+
+class Memory final : public clv::DeviceMemory {
+public:
+    Memory(const Place &place, size_t bytes) : buffer_(place, bytes) {}
+    void *data() const override { return buffer_.get(); }
+    size_t bytes() const override { return buffer_.bytes(); }
+
+private:
+    clv::cuda::Buffer buffer_;
+};
+
+class Services final : public clv::CudaServices {
+public:
+    std::string check(const Place &place) override {
+        const clv::cuda::DeviceInfo info = clv::cuda::device_info(place);
+        const std::string name = info.name + " (sm_" + std::to_string(info.sm) + ")";
+        if (info.sm < kOldest)
+            throw Error(CLV_ERR_UNSUPPORTED,
+                        name + " is older than clarivid's CUDA kernels, which need sm_75 (Turing) or newer: "
+                               "download the pictures first (in ffmpeg: hwdownload,format=nv12)");
+        return name;
+    }
+
+    std::unique_ptr<clv::DeviceMemory> allocate(const Place &place, size_t bytes) override {
+        return std::make_unique<Memory>(place, bytes);
+    }
+    void copy(const Place &place, const void *from, ptrdiff_t from_stride, void *to, ptrdiff_t to_stride,
+              size_t row_bytes, int rows) override {
+        clv::cuda::copy_on_device_2d(place, to, static_cast<size_t>(to_stride), from,
+                                     static_cast<size_t>(from_stride), row_bytes, static_cast<size_t>(rows));
+    }
+    void download(const Place &place, const void *from, ptrdiff_t from_stride, void *host_to,
+                  ptrdiff_t to_stride, size_t row_bytes, int rows) override {
+        clv::cuda::copy_to_host_2d(place, host_to, static_cast<size_t>(to_stride), from,
+                                   static_cast<size_t>(from_stride), row_bytes, static_cast<size_t>(rows));
+        clv::cuda::synchronise(place);
+    }
+    void upload(const Place &place, const void *host_from, ptrdiff_t from_stride, void *to,
+                ptrdiff_t to_stride, size_t row_bytes, int rows) override {
+        clv::cuda::copy_to_device_2d(place, to, static_cast<size_t>(to_stride), host_from,
+                                     static_cast<size_t>(from_stride), row_bytes, static_cast<size_t>(rows));
+    }
+    void synchronise(const Place &place) override { clv::cuda::synchronise(place); }
+
+    void space_to_depth(const Place & /*place*/, const clv::pixels::PictureFormat & /*format*/,
+                        const clv::pixels::ConstPicture & /*picture*/,
+                        const clv::pixels::Tensor & /*tensor*/) override {
+        throw Error(CLV_ERR_UNSUPPORTED, "this build of clarivid has no kernels for device tensors");
+    }
+    void depth_to_space(const Place & /*place*/, const clv::pixels::ConstTensor & /*tensor*/, int /*scale*/,
+                        const clv::pixels::PictureFormat & /*format*/,
+                        const clv::pixels::Picture & /*picture*/, clv::pixels::Dither /*dither*/) override {
+        throw Error(CLV_ERR_UNSUPPORTED, "this build of clarivid has no kernels for device tensors");
+    }
+
+    std::unique_ptr<clv::mesh::PictureOps> make_picture_ops(const clv::pixels::PictureFormat & /*format*/,
+                                                            const Place & /*place*/) override {
+        throw Error(CLV_ERR_UNSUPPORTED, "this build of clarivid inpaints pictures in host memory only");
+    }
+};
+
+} // namespace
+
+clv::CudaServices *clarivid_cuda_services_create(uint32_t abi) {
+    return abi == clv::kBackendAbi ? new Services : nullptr;
+}
