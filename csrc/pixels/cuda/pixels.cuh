@@ -102,22 +102,15 @@ CLV_HOST_DEVICE std::uint32_t threshold_bits(int x, int y) {
     return threshold_one | rank_bits(static_cast<std::uint32_t>(x), static_cast<std::uint32_t>(y));
 }
 
-/// The sample for a value in codes, counted from where x is 0 (offset + centre * span), at the place whose
-/// threshold_bits() are given; its code in place (`shift`). Without dither format.threshold leaves 1.0 of the
-/// bits, and bias_out makes up for it.
-CLV_HOST_DEVICE std::uint32_t quantise_codes(float codes, const SampleScale &s, const SampleFormat &format,
-                                             std::uint32_t bits) {
+/// The sample for value x at the place whose threshold_bits() are given, its code in place (`shift`).
+/// Without dither format.threshold leaves 1.0 of the bits, and bias_out makes up for it.
+CLV_HOST_DEVICE std::uint32_t quantise(float x, const SampleScale &s, const SampleFormat &format,
+                                       std::uint32_t bits) {
     const float bias = add_rn(s.bias_out, float_of_bits(bits & format.threshold)); // exact
-    float t = add_rn(codes, bias);
+    float t = add_rn(mul_rn(x, s.span), bias);
     t = t > 0.0f ? t : 0.0f; // NaN too
     t = t < format.max_code ? t : format.max_code;
     return static_cast<std::uint32_t>(static_cast<int>(t)) << format.shift;
-}
-
-/// The same for value x.
-CLV_HOST_DEVICE std::uint32_t quantise(float x, const SampleScale &s, const SampleFormat &format,
-                                       std::uint32_t bits) {
-    return quantise_codes(mul_rn(x, s.span), s, format, bits);
 }
 
 // ---- runs of samples in memory
