@@ -283,7 +283,7 @@ main() {
     command -v nvcc >/dev/null || [[ ! -x /usr/local/cuda/bin/nvcc ]] || PATH=$PATH:/usr/local/cuda/bin
     PATH=$PATH:$work/spare
     export PATH CLARIVID_CACHE=$work/cache CLARIVID_GPU_PACK=$pack PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-    export PYTHONPATH=$site:$root/tests/gpu:$root/tests:$work/wheels${PYTHONPATH:+:$PYTHONPATH}
+    export PYTHONPATH=$site:$root/tests:$work/wheels${PYTHONPATH:+:$PYTHONPATH}
     export LD_LIBRARY_PATH=$work/prefix/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
     export CLARIVID_MODEL_PATH=$root/models
     if ((emulated)); then

@@ -8,7 +8,7 @@ another library than ``libcuda.so.1``, as it does for the C++ side.
 >>> device = Device()
 >>> picture = device.picture(1920, 1080, "nv12")
 >>> picture.upload(planes)
->>> start, end = device.event(), device.event()
+>>> session.process(picture.planes, output.planes)
 """
 
 from __future__ import annotations
@@ -208,6 +208,21 @@ class Memory:
             )
         return data
 
+    def copy_from(self, source: Memory, stream: int = 0) -> None:
+        """Enqueues a copy of all of ``source`` on the stream with that handle."""
+        if source.size > self.size:
+            raise InputError(f"{source.size} bytes do not fit into device memory of {self.size}")
+        with self.device.current():
+            _check(
+                _driver().cuMemcpyDtoDAsync_v2(
+                    ctypes.c_uint64(self.address),
+                    ctypes.c_uint64(source.address),
+                    ctypes.c_size_t(source.size),
+                    ctypes.c_void_p(stream),
+                ),
+                "copy on the GPU",
+            )
+
 
 class Stream:
     """A CUstream; ``handle`` is a number."""
@@ -269,6 +284,25 @@ class Event:
         return value.value
 
 
+class DevicePlane:
+    """One plane of a picture, as PyTorch and CuPy know arrays of others."""
+
+    def __init__(self, picture: DevicePicture, address: int, pitch: int, shape: tuple[int, int]) -> None:
+        self._picture = picture  # keeps the memory
+        self._address, self._pitch, self._shape = address, pitch, shape
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        kind = self._picture.dtype
+        return {
+            "data": (self._address, False),
+            "shape": self._shape,
+            "strides": (self._pitch, kind.itemsize),
+            "typestr": kind.str,
+            "version": 3,
+        }
+
+
 class DevicePicture:
     """A 4:2:0 picture on the device, its planes one after the other.
 
@@ -290,7 +324,7 @@ class DevicePicture:
         if pitch < max(row, chroma) or min(pitches) < chroma or pitch % sample or pitches[0] % sample:
             raise InputError(f"a pitch of {pitch} bytes does not hold {width} columns of {pix_fmt}")
         self.device, self.width, self.height, self.pix_fmt = device, width, height, pix_fmt
-        self._dtype = np.dtype(np.uint8 if sample == 1 else np.uint16)
+        self.dtype = np.dtype(np.uint8 if sample == 1 else np.uint16)
         heights = [height] + [(height + 1) // 2] * (count - 1)
         self._shapes = [(height, width)] + [(heights[1], chroma // sample)] * (count - 1)
         self.pitches = [pitch, *pitches]
@@ -300,17 +334,17 @@ class DevicePicture:
         self.memory = Memory(device, int(offsets[-1]))
 
     @property
-    def planes(self) -> list[tuple[int, int]]:
-        """(device address, bytes between rows) of each plane."""
+    def planes(self) -> list[DevicePlane]:
+        """What a session takes; they are valid as long as the picture lives."""
         return [
-            (self.memory.address + offset, pitch)
-            for offset, pitch in zip(self._offsets, self.pitches, strict=True)
+            DevicePlane(self, self.memory.address + offset, pitch, shape)
+            for offset, pitch, shape in zip(self._offsets, self.pitches, self._shapes, strict=True)
         ]
 
     @property
     def bytes_used(self) -> int:
         """Bytes of all samples, without what fills rows up."""
-        return sum(rows * columns * self._dtype.itemsize for rows, columns in self._shapes)
+        return sum(rows * columns * self.dtype.itemsize for rows, columns in self._shapes)
 
     def _views(self, data: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
         ends = [*self._offsets[1:], self.memory.size]
@@ -323,9 +357,9 @@ class DevicePicture:
         """Copies planes of the right shape and type; the bytes between rows become ``fill``."""
         data = np.full(self.memory.size, fill, np.uint8)
         for view, plane, shape in zip(self._views(data), planes, self._shapes, strict=True):
-            if plane.shape != shape or plane.dtype != self._dtype:
-                raise InputError(f"a plane is {plane.dtype} {plane.shape}, not {self._dtype} {shape}")
-            view[:, : shape[1] * self._dtype.itemsize] = np.ascontiguousarray(plane).view(np.uint8)
+            if plane.shape != shape or plane.dtype != self.dtype:
+                raise InputError(f"a plane is {plane.dtype} {plane.shape}, not {self.dtype} {shape}")
+            view[:, : shape[1] * self.dtype.itemsize] = np.ascontiguousarray(plane).view(np.uint8)
         self.memory.upload(data)
 
     def fill(self, value: int) -> None:
@@ -335,16 +369,16 @@ class DevicePicture:
     def download(self) -> list[Plane]:
         """The planes, without what lies between rows."""
         data = self.memory.download()
-        size = self._dtype.itemsize
+        size = self.dtype.itemsize
         return [
-            np.ascontiguousarray(view[:, : shape[1] * size]).view(self._dtype)
+            np.ascontiguousarray(view[:, : shape[1] * size]).view(self.dtype)
             for view, shape in zip(self._views(data), self._shapes, strict=True)
         ]
 
     def between_rows(self) -> NDArray[np.uint8]:
         """The bytes that belong to no sample; nobody may write them."""
         data = self.memory.download()
-        size = self._dtype.itemsize
+        size = self.dtype.itemsize
         return np.concatenate(
             [
                 view[:, shape[1] * size :].ravel()
@@ -353,4 +387,4 @@ class DevicePicture:
         )
 
 
-__all__ = ["PITCH", "Device", "DevicePicture", "Event", "Memory", "Stream"]
+__all__ = ["PITCH", "Device", "DevicePicture", "DevicePlane", "Event", "Memory", "Stream"]
