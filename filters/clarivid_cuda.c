@@ -174,7 +174,7 @@ int ff_clarivid_cuda_check_second(AVFilterContext *ctx, AVFilterLink *inlink, co
     device = frames->device_ctx->hwctx;
     if (device->cuda_ctx != s->cuda.context || device->stream != s->cuda.stream) {
         av_log(ctx, AV_LOG_ERROR, "the %s is of another CUDA context or stream than the pictures: "
-               "give both the same device (-filter_hw_device, or hwupload_cuda for both)\n", name);
+               "upload both with hwupload and -filter_hw_device; each hwupload_cuda makes a context of its own\n", name);
         return AVERROR(EINVAL);
     }
 
@@ -267,7 +267,7 @@ void ff_clarivid_cuda_log_stats(AVFilterContext *ctx, const clv_device_stats *st
         return;
 
     av_log(ctx, AV_LOG_VERBOSE, "device: %"PRIu64" copies to the host (%"PRIu64" bytes), %"PRIu64" synchronisations "
-           "with it; %"PRIu64" copies to the device (%.1f MiB), of which %.1f MiB are held\n",
+           "with it; %"PRIu64" copies to the device (%.1f MiB); %.1f MiB of its memory held\n",
            stats->copies_to_host, stats->bytes_to_host, stats->synchronisations, stats->copies_to_device,
            stats->bytes_to_device / 1048576.0, stats->device_bytes / 1048576.0);
 }
