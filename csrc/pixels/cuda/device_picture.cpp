@@ -3,14 +3,15 @@
 #include "pixels/cuda/device_picture.h"
 
 #include <cstddef>
-#include <stdexcept>
 #include <string>
+
+#include "core/error.h"
 
 namespace clv::pixels::device {
 namespace {
 
 [[noreturn]] void refuse(const std::string &sentence) {
-    throw std::invalid_argument(sentence);
+    throw Error(CLV_ERR_INVALID_ARGUMENT, sentence);
 }
 
 /// `less`: what a threshold of 1.0 (its bits without those of a rank) has to become.

@@ -51,7 +51,7 @@ inline int kind_of(const PictureFormat &format) {
     return 2 * (format.bit_depth > 8) + (format.semi_planar ? 1 : 0);
 }
 
-/// `picture`'s planes are addresses in device memory. Throws std::invalid_argument with a sentence for what
+/// `picture`'s planes are addresses in device memory. Throws Error(CLV_ERR_INVALID_ARGUMENT) for what
 /// the device cannot take: sizes outside of 1..2^20, bit depths outside of 8..16, a missing plane, a negative
 /// stride, one shorter than a row, two-byte samples at an odd address.
 SourcePicture source_picture(const PictureFormat &format, const ConstPicture &picture);

@@ -152,7 +152,7 @@ struct Access<16> {
     using Type = uint4;
 };
 
-/// Samples in a row as they lie in memory, four or two to a word.
+/// Samples (or elements of a tensor) in a row as they lie in memory, 4, 2 or 1 to a word.
 template <typename Sample, int Count>
 struct Run {
     static constexpr int size = static_cast<int>(sizeof(Sample));
@@ -163,7 +163,7 @@ struct Run {
     alignas(access < 4 ? 4 : access) std::uint32_t word[(bytes + 3) / 4];
 
     CLV_HOST_DEVICE std::uint32_t operator[](int k) const {
-        return word[k * size / 4] >> (8 * (k * size % 4)) & (size == 1 ? 0xffu : 0xffffu);
+        return word[k * size / 4] >> (8 * (k * size % 4)) & (0xffffffffu >> (32 - 8 * size));
     }
     CLV_HOST_DEVICE void set(int k, std::uint32_t sample) { // words start as 0, each sample is set once
         word[k * size / 4] |= sample << (8 * (k * size % 4));
