@@ -63,10 +63,14 @@ public:
     int submit(const clv_picture &input, const clv_picture &output, void *opaque) override {
         if (pending() >= in_flight_)
             return CLV_AGAIN;
-        if (copies_)
-            copy(input, output);
-        else
-            engine_.model->enqueue(readable(input), writable(output));
+        try {
+            if (copies_)
+                copy(input, output);
+            else
+                engine_.model->enqueue(readable(input), writable(output));
+        } catch (const Error &error) { // whatever the device says, it says of this picture
+            throw Error(CLV_ERR_INFERENCE, error.what());
+        }
         waiting_.push_back(opaque);
         pictures_++;
         return CLV_OK;

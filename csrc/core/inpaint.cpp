@@ -43,7 +43,7 @@ void check_task(const clv::Bundle &bundle, const std::string &task, const char *
                                          " needs one for \"" + task + "\", such as " + known);
 }
 
-void check_mask(const clv_mask &mask) {
+void check_mask(const clv_mask &mask, clv_memory pictures) {
     if (!mask.data)
         throw Error(CLV_ERR_INVALID_ARGUMENT, "the mask's data are NULL");
     clv::check_range("the mask's width", mask.width, 1, clv::kMaxSize);
@@ -51,6 +51,16 @@ void check_mask(const clv_mask &mask) {
     if ((mask.stride < 0 ? -mask.stride : mask.stride) < mask.width)
         throw Error(CLV_ERR_INVALID_ARGUMENT, "the mask has a stride of " + std::to_string(mask.stride) +
                                                   " bytes, a row has " + std::to_string(mask.width));
+    clv::check_enum("the mask's memory", mask.memory, CLV_MEMORY_HOST, CLV_MEMORY_CUDA);
+    if (mask.memory != CLV_MEMORY_CUDA)
+        return;
+    if (pictures != CLV_MEMORY_CUDA)
+        throw Error(CLV_ERR_INVALID_ARGUMENT,
+                    "the mask is in CUDA memory and the pictures are in host memory: "
+                    "download the mask first");
+    if (mask.stride < 0)
+        throw Error(CLV_ERR_INVALID_ARGUMENT, "the mask has a stride of " + std::to_string(mask.stride) +
+                                                  " bytes: in CUDA memory rows go from top to bottom");
 }
 
 /// Which of `from` samples lies nearest to the middle of sample `index` of `to`.
@@ -77,9 +87,6 @@ clv_inpainter::clv_inpainter(clv_context &context, std::shared_ptr<const clv::Bu
     : context_(context), format_(format) {
     clv::check_format(format);
     clv::check_cuda(format, params.cuda);
-    if (format.memory == CLV_MEMORY_CUDA)
-        throw Error(CLV_ERR_UNSUPPORTED, "inpainting takes pictures in host memory only: download them first "
-                                         "(in ffmpeg: hwdownload,format=nv12)");
     check_params(params);
     options_.grid = {params.mesh_columns, params.mesh_rows};
     options_.lookahead = params.lookahead;
@@ -94,36 +101,70 @@ clv_inpainter::clv_inpainter(clv_context &context, std::shared_ptr<const clv::Bu
     engine.threads = clv::threads_or_cores(params.threads);
     pool_ = std::make_unique<clv::pixels::ThreadPool>(std::min(engine.threads, kMaxPoolThreads));
     const clv::pixels::PictureFormat picture = clv::picture_format(format);
+    if (format.memory == CLV_MEMORY_CUDA)
+        device_ = std::make_unique<clv::InpaintDevice>(*params.cuda, format);
     if (net) {
         check_task(*net, "inpaint", "inpainting", "inpaint_v1");
-        painter_ = std::make_unique<clv::NetPainter>(context, std::move(net), picture, engine, *pool_);
+        painter_ = std::make_unique<clv::NetPainter>(context, std::move(net), picture, engine, *pool_,
+                                                     device_ ? device_->make_engine() : clv::make_engine);
     }
     if (segmenter) {
         check_task(*segmenter, "segment", "segment", "segment_person");
+        if (device_ && engine.backend == "cuda")
+            throw Error(CLV_ERR_UNSUPPORTED, "model " + segmenter->name +
+                                                 " makes masks on the host, where backend=cuda does not run: "
+                                                 "use backend=auto, which takes CUDA where it can");
         segmenter_ = std::make_unique<clv::Segmenter>(*segmenter, picture, engine, *pool_);
-        context.log(CLV_LOG_INFO, segmenter_->text());
+        context.log(CLV_LOG_INFO, segmenter_->text() +
+                                      (device_ ? "; each picture is read back from the device for it" : ""));
     }
     memory_ = make_memory();
+    if (device_)
+        device_->clear_stats(); // what was done so far is no picture's
     context.log(CLV_LOG_INFO,
                 "inpainting " + clv::size_text(format.width, format.height) + ": mesh " +
                     clv::size_text(params.mesh_columns, params.mesh_rows) + ", lookahead " +
                     std::to_string(params.lookahead) + ", dilate " + std::to_string(params.dilate) +
-                    ", feather " + std::to_string(params.feather) +
-                    ", threads=" + std::to_string(pool_->threads()) +
+                    ", feather " + std::to_string(params.feather) + ", threads=" +
+                    std::to_string(pool_->threads()) + (device_ ? ", pictures on " + device_->name() : "") +
                     (painter_ ? "" : "; no model: what was never seen is diffused from around"));
 }
 
+clv_inpainter::~clv_inpainter() {
+    if (!device_)
+        return;
+    try {
+        context_.log(CLV_LOG_VERBOSE, "inpainting: " + std::to_string(pictures_) +
+                                          " pictures in CUDA memory, " + device_->text());
+        device_->synchronise(); // what is enqueued uses what goes now
+    } catch (const std::exception &error) {
+        context_.log(CLV_LOG_WARNING, std::string("the device failed at the end: ") + error.what());
+    }
+}
+
 std::unique_ptr<clv::mesh::Inpainter> clv_inpainter::make_memory() {
-    return std::make_unique<clv::mesh::Inpainter>(
-        clv::picture_format(format_), options_, painter_.get(), *pool_,
-        [this](clv_log_level level, const std::string &message) { context_.log(level, message); });
+    const auto format = clv::picture_format(format_);
+    const auto log = [this](clv_log_level level, const std::string &message) {
+        context_.log(level, message);
+    };
+    if (!device_)
+        return std::make_unique<clv::mesh::Inpainter>(format, options_, painter_.get(), *pool_, log);
+    auto ops = device_->make_ops();
+    ops->use(painter_.get());
+    return std::make_unique<clv::mesh::Inpainter>(format, options_, std::move(ops), *pool_, log);
+}
+
+void clv_inpainter::device_stats(clv_device_stats &stats) const {
+    if (device_)
+        stats = device_->stats();
 }
 
 /// The host's mask and the segmenter's, in mask_.
 clv_mask clv_inpainter::with_segments(const clv_picture &input, const clv_mask *mask) {
-    segmenter_->run(clv::readable(input), mask_);
+    segmenter_->run(clv::readable(device_ ? device_->on_host(input) : input), mask_);
     if (mask)
-        add_mask(*mask, mask_, format_.width, format_.height);
+        add_mask(mask->memory == CLV_MEMORY_CUDA ? device_->on_host(*mask) : *mask, mask_, format_.width,
+                 format_.height);
     return {mask_.data(), format_.width, format_.width, format_.height, CLV_MEMORY_HOST};
 }
 
@@ -132,7 +173,7 @@ int clv_inpainter::submit(const clv_picture &input, const clv_mask *mask, const 
     clv::check_picture("input", input, format_);
     clv::check_picture("output", output, format_);
     if (mask)
-        check_mask(*mask);
+        check_mask(*mask, format_.memory);
     if (pending() > options_.lookahead)
         return CLV_AGAIN;
     clv_mask whole = {};
@@ -172,6 +213,7 @@ int clv_inpainter::receive(bool flush, void **opaque) {
     if (status != CLV_OK && status != CLV_ERR_INFERENCE)
         return status;
     waiting_.pop_front();
+    pictures_++;
     if (opaque)
         *opaque = oldest.opaque;
     if (status != CLV_OK)
@@ -179,10 +221,20 @@ int clv_inpainter::receive(bool flush, void **opaque) {
     return CLV_OK;
 }
 
-/// The painter takes planar pictures and a mask of their size.
+/// The painter takes planar pictures and a mask of their size, in host memory.
 void clv_inpainter::paint(const clv_picture &picture, const clv_mask &mask) {
     clv::check_picture("picture", picture, format_);
-    check_mask(mask);
+    check_mask(mask, format_.memory);
+    if (device_) {
+        const clv_picture host = device_->on_host(picture);
+        paint_on_host(host, mask.memory == CLV_MEMORY_CUDA ? device_->on_host(mask) : mask);
+        device_->put_back(host, picture);
+    } else {
+        paint_on_host(picture, mask);
+    }
+}
+
+void clv_inpainter::paint_on_host(const clv_picture &picture, const clv_mask &mask) {
     const clv::pixels::PictureFormat format = clv::picture_format(format_);
     clv::mesh::Frame copy({format.width, format.height, format.bit_depth});
     clv::mesh::import_picture(format, clv::readable(picture), copy, *pool_);

@@ -7,6 +7,7 @@
 
 #include "clarivid/clarivid.h"
 #include "core/context.h"
+#include "core/inpaint_device.h"
 #include "core/model.h"
 #include "core/net_painter.h"
 #include "core/segmenter.h"
@@ -21,6 +22,7 @@ public:
     clv_inpainter(clv_context &context, std::shared_ptr<const clv::Bundle> net,
                   std::shared_ptr<const clv::Bundle> segmenter, const clv_format &format,
                   const clv_inpaint_params &params);
+    ~clv_inpainter();
     clv_inpainter(const clv_inpainter &) = delete;
     clv_inpainter &operator=(const clv_inpainter &) = delete;
 
@@ -28,7 +30,7 @@ public:
     int receive(bool flush, void **opaque);
     int pending() const { return static_cast<int>(waiting_.size()); }
     void stats(clv_inpaint_stats &stats) const { memory_->stats(stats); }
-    void device_stats(clv_device_stats & /*stats*/) const {}
+    void device_stats(clv_device_stats &stats) const;
     void paint(const clv_picture &picture, const clv_mask &mask);
     void reset();
     clv_context &context() const { return context_; }
@@ -40,15 +42,18 @@ private:
     };
 
     std::unique_ptr<clv::mesh::Inpainter> make_memory();
+    void paint_on_host(const clv_picture &picture, const clv_mask &mask);
     clv_mask with_segments(const clv_picture &input, const clv_mask *mask);
 
     clv_context &context_;
     const clv_format format_;
     clv::mesh::InpainterOptions options_;
+    uint64_t pictures_ = 0;     ///< received
     std::vector<uint8_t> mask_; ///< what the segmenter made of the last picture, and the host's mask
     std::deque<Waiting> waiting_;
     // Destroyed from the last to the first: the memory uses all others.
     std::unique_ptr<clv::pixels::ThreadPool> pool_;
+    std::unique_ptr<clv::InpaintDevice> device_; ///< null for pictures in host memory
     std::unique_ptr<clv::NetPainter> painter_;
     std::unique_ptr<clv::Segmenter> segmenter_;
     std::unique_ptr<clv::mesh::Inpainter> memory_;

@@ -210,7 +210,7 @@ struct NetPainter::Job {
 
 NetPainter::NetPainter(clv_context &context, std::shared_ptr<const Bundle> bundle,
                        const pixels::PictureFormat &format, const EngineOptions &options,
-                       pixels::ThreadPool &pool)
+                       pixels::ThreadPool &pool, const MakeEngine &make)
     : bundle_(std::move(bundle)), format_(format), pool_(pool) {
     const int best = bundle_->best_size ? bundle_->best_size : kBestSize;
     const double shrink = std::max(1.0, static_cast<double>(std::max(format.width, format.height)) / best);
@@ -221,7 +221,7 @@ NetPainter::NetPainter(clv_context &context, std::shared_ptr<const Bundle> bundl
     input_ = {7, side(format.height, bundle_->min_height) / 2, side(format.width, bundle_->min_width) / 2};
 
     const auto start = std::chrono::steady_clock::now();
-    engine_ = make_engine(*bundle_, input_, options);
+    engine_ = make(*bundle_, input_, options);
     const TensorShape wanted = {6, input_.height, input_.width};
     if (engine_.model->output() != wanted || engine_.model->output_type() != ElementType::f32)
         throw Error(CLV_ERR_UNSUPPORTED, "model " + bundle_->name + " gives " +

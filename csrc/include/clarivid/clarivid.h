@@ -433,6 +433,11 @@ typedef struct clv_inpaint_stats {
 } clv_inpaint_stats;
 
 /**
+ * With CUDA memory pictures stay on the device, but not all work is there, and clv_device_stats counts what
+ * passes: for each picture a reduced luma is read back, in which motion is tracked (the host waits for it),
+ * and a mask that is on the device; when something is painted, the excerpt that the net sees, unless the net
+ * runs on the device too (backend=auto and cuda, for architectures that clarivid's CUDA kernels know; other
+ * backends run it on the host); with a segmenter, each whole picture.
  * @param net       a model for the task "inpaint", or NULL: what was never seen is then diffused from around
  * @param segmenter a model for the task "segment" that makes masks, or NULL: every submit brings its mask
  * @param params    NULL for the defaults. Fields beyond struct_size have theirs.
@@ -448,6 +453,7 @@ CLV_API void clv_inpainter_destroy(clv_inpainter **inpainter);
 /**
  * Hands over the next picture. `input` and `mask` are read before this returns; `output` is written by the
  * matching clv_inpainter_receive(): the caller keeps its planes alive until then. `output` may be `input`.
+ * In CUDA memory both are read and written in the order of the stream, as with clv_session_submit().
  * @param mask   NULL: nothing is to vanish from this picture (it is still learnt from); with a segmenter,
  *               NULL has the mask made from the picture, and a mask is added to it
  * @param opaque handed back by clv_inpainter_receive()
