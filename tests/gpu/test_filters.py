@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import filter_tools as ff
 import numpy as np
 import pytest
 
+import filter_tools as ff
 from clarivid.cuda import Device
 from clarivid.errors import BackendError
 
@@ -191,7 +191,7 @@ def test_a_change_of_size_in_mid_stream_loses_no_frame(tmp_path: Path) -> None:
         clips.append(path.read_bytes())
 
     def packets(data: bytes, model: str) -> list[tuple[int, str]]:
-        chain = ff"{UPLOAD},{FILTERS[model]},hwdownload,format=nv12"
+        chain = f"{UPLOAD},{FILTERS[model]},hwdownload,format=nv12"
         done = ff.run(
             "-f", "mpegvideo", "-i", "-", "-vf", chain, "-noautoscale", "-f", "framecrc", "-", stdin=data
         )
