@@ -10,6 +10,7 @@
 
 #include "core/backend.h"
 #include "cuda/place.h"
+#include "mesh/painter.h"
 #include "pixels/pixels.h"
 
 namespace clv {
@@ -66,6 +67,15 @@ public:
     /// The pixel work of an inpainter for pictures of `format` that lie at `place` (csrc/mesh).
     virtual std::unique_ptr<mesh::PictureOps> make_picture_ops(const pixels::PictureFormat &format,
                                                                const cuda::Place &place) = 0;
+    /// What paints excerpts of planar pictures of `format` with a net of the layout yuv420_s2d_mask, whose
+    /// one input is `input` (excerpt.h has the geometry). `net` was compiled for `place` and must outlive the
+    /// painter. Null: no kernels for it, the host paints.
+    virtual std::unique_ptr<mesh::DevicePainter> make_painter(const pixels::PictureFormat & /*format*/,
+                                                              const cuda::Place & /*place*/,
+                                                              TensorModel & /*net*/,
+                                                              const TensorShape & /*input*/) {
+        return nullptr;
+    }
 };
 
 } // namespace clv

@@ -10,92 +10,13 @@
 
 #include "core/checks.h"
 #include "core/error.h"
+#include "core/excerpt.h"
 
 namespace clv {
 namespace {
 
-constexpr int kBestSize = 512; // for nets that do not say theirs
-// Width of what the net sees over the width of the hole. More makes all that it sees smaller: 1.5 and 2 are
-// equal for holes as high as the picture, and 1.5 is 0.3 dB better for smaller ones (inpaint_v1_fast).
-constexpr double kContext = 1.5;
-constexpr int kPositionRows = 8;  // of the net, that one task gathers
-constexpr int kPictureRows = 16;  // that one task writes
-constexpr double kTouches = 1e-6; // of a sample: less of it in an area is a rounding error
-
-int round_up(int value, int multiple) {
-    return (value + multiple - 1) / multiple * multiple;
-}
-
-/// code = value * span + offset, in the tensor's values (pixels.h).
-struct Scale {
-    float span;
-    float offset;
-};
-
-Scale luma_scale(const pixels::PictureFormat &format) {
-    const auto unit = static_cast<float>(1 << (format.bit_depth - 8));
-    const auto top = static_cast<float>((1 << format.bit_depth) - 1);
-    return format.full_range ? Scale{top, 0.5F * top} : Scale{219 * unit, 16 * unit + 0.5F * 219 * unit};
-}
-
-Scale chroma_scale(const pixels::PictureFormat &format) {
-    const auto unit = static_cast<float>(1 << (format.bit_depth - 8));
-    const auto top = static_cast<float>((1 << format.bit_depth) - 1);
-    return {format.full_range ? top : 224 * unit, 128 * unit};
-}
-
-/// What one output sample of an average takes: samples [first, first + weights' count).
-struct Area {
-    int first;
-    int count;
-    size_t weights; ///< place of the first one in Areas::weights
-};
-
-/// Averages over [start + i * step, start + (i + 1) * step) of a row of `size` samples, i = 0..count-1.
-/// Beyond its ends the row goes on with its last sample.
-class Areas {
-public:
-    Areas(double start, double step, int count, int size) {
-        for (int i = 0; i < count; i++) {
-            const double begin = start + i * step;
-            const double end = begin + step;
-            const int first = std::clamp(static_cast<int>(std::floor(begin + kTouches)), 0, size - 1);
-            const int last = std::clamp(static_cast<int>(std::ceil(end - kTouches)) - 1, first, size - 1);
-            areas_.push_back({first, last - first + 1, weights_.size()});
-            for (int k = first; k <= last; k++) {
-                const double from = k == 0 ? begin : std::max<double>(begin, k);
-                const double to = k == size - 1 ? end : std::min<double>(end, k + 1);
-                weights_.push_back(static_cast<float>(std::max(0.0, to - from) / step));
-            }
-        }
-    }
-
-    int begin() const { return areas_.front().first; }
-    int end() const { return areas_.back().first + areas_.back().count; }
-    const Area &operator[](int i) const { return areas_[static_cast<size_t>(i)]; }
-    const float *weights(const Area &area) const { return weights_.data() + area.weights; }
-
-private:
-    std::vector<Area> areas_;
-    std::vector<float> weights_;
-};
-
-/// Catmull-Rom's cubic at `place` of a row of `size` samples, which goes on with its last sample.
-struct Taps {
-    int index[4];
-    float weight[4];
-
-    Taps(double place, int size) {
-        const int base = static_cast<int>(std::floor(place));
-        const auto t = static_cast<float>(place - base);
-        weight[0] = t * (-0.5F + t * (1.0F - 0.5F * t));
-        weight[1] = 1.0F + t * t * (-2.5F + 1.5F * t);
-        weight[2] = t * (0.5F + t * (2.0F - 1.5F * t));
-        weight[3] = t * t * (-0.5F + 0.5F * t);
-        for (int i = 0; i < 4; i++)
-            index[i] = std::clamp(base - 1 + i, 0, size - 1);
-    }
-};
+constexpr int kPositionRows = 8; // of the net, that one task gathers
+constexpr int kPictureRows = 16; // that one task writes
 
 /// out[i] = average of plane rows `rows` and columns `columns` [i], as codes.
 template <class Sample>
@@ -124,7 +45,7 @@ void average_row(const uint8_t *data, ptrdiff_t stride, const Areas &columns, in
 /// One row of interpolated samples where `hole` says so.
 template <class Sample>
 void write_row(uint8_t *data, const std::vector<float> &plane, int plane_width, const Taps &rows,
-               const std::vector<Taps> &columns, int first, const uint8_t *hole, const Scale &scale,
+               const std::vector<Taps> &columns, int first, const uint8_t *hole, const CodeScale &scale,
                float top, std::vector<float> &scratch) {
     scratch.resize(static_cast<size_t>(plane_width));
     const float *from[4];
@@ -148,77 +69,25 @@ void write_row(uint8_t *data, const std::vector<float> &plane, int plane_width, 
 
 } // namespace
 
-/// Where the net looks: its luma sample (X, Y) is the area of `step` x `step` samples at
-/// (left + X * step, top + Y * step) of the picture.
-struct NetPainter::Excerpt {
-    int left = 0; ///< even
-    int top = 0;
-    double step = 1;
-};
-
 struct NetPainter::Job {
     const pixels::Picture &picture;
     int width;
     int height;
     const uint8_t *hole;
     ptrdiff_t hole_stride;
-    // The hole's bounds, first to one past the last; even at the first.
-    int left, right, top, bottom;
+    HoleBounds bounds;
     Excerpt excerpt;
 
     int chroma_width() const { return (width + 1) / 2; }
     int chroma_height() const { return (height + 1) / 2; }
     const uint8_t *hole_row(int y) const { return hole + y * hole_stride; }
-
-    /// False when there is no hole.
-    bool find_bounds() {
-        left = width, right = 0, top = height, bottom = 0;
-        for (int y = 0; y < height; y++) {
-            const uint8_t *row = hole_row(y);
-            const uint8_t *end = row + width;
-            const auto is_hole = [](uint8_t value) { return value != 0; };
-            const uint8_t *first = std::find_if(row, end, is_hole);
-            if (first == end)
-                continue;
-            const auto last =
-                std::find_if(std::make_reverse_iterator(end), std::make_reverse_iterator(row), is_hole);
-            left = std::min(left, static_cast<int>(first - row));
-            right = std::max(right, static_cast<int>(last.base() - row));
-            top = std::min(top, y);
-            bottom = y + 1;
-        }
-        left &= ~1;
-        top &= ~1;
-        return right > left;
-    }
-
-    void choose_excerpt(int net_width, int net_height) {
-        const auto share = [](int samples, int net) { return static_cast<double>(samples) / net; };
-        const double wanted =
-            kContext * std::max(share(right - left, net_width), share(bottom - top, net_height));
-        const double whole = std::max(share(width, net_width), share(height, net_height));
-        excerpt.step = std::max(1.0, std::min(wanted, whole));
-        const auto place = [&](int first, int last, int size, int net) {
-            const double extent = net * excerpt.step;
-            const double centred = 0.5 * (first + last) - 0.5 * extent;
-            return static_cast<int>(std::clamp(centred, 0.0, std::max(0.0, size - extent))) & ~1;
-        };
-        excerpt.left = place(left, right, width, net_width);
-        excerpt.top = place(top, bottom, height, net_height);
-    }
 };
 
 NetPainter::NetPainter(clv_context &context, std::shared_ptr<const Bundle> bundle,
                        const pixels::PictureFormat &format, const EngineOptions &options,
                        pixels::ThreadPool &pool, const MakeEngine &make)
     : bundle_(std::move(bundle)), format_(format), pool_(pool) {
-    const int best = bundle_->best_size ? bundle_->best_size : kBestSize;
-    const double shrink = std::max(1.0, static_cast<double>(std::max(format.width, format.height)) / best);
-    const auto side = [&](int size, int least) {
-        const int fitting = std::max(static_cast<int>(std::lround(size / shrink)), least);
-        return round_up(round_up(fitting, bundle_->multiple_of), 2);
-    };
-    input_ = {7, side(format.height, bundle_->min_height) / 2, side(format.width, bundle_->min_width) / 2};
+    input_ = painter_input(*bundle_, format);
 
     const auto start = std::chrono::steady_clock::now();
     engine_ = make(*bundle_, input_, options);
@@ -245,10 +114,16 @@ NetPainter::NetPainter(clv_context &context, std::shared_ptr<const Bundle> bundl
 
 void NetPainter::paint(const pixels::Picture &picture, int width, int height, const uint8_t *hole,
                        ptrdiff_t hole_stride) {
-    Job job = {picture, width, height, hole, hole_stride, 0, 0, 0, 0, {}};
-    if (!job.find_bounds())
+    const HoleBounds bounds = hole_bounds(hole, hole_stride, width, height);
+    if (bounds.empty())
         return;
-    job.choose_excerpt(net_width(), net_height());
+    const Job job = {picture,
+                     width,
+                     height,
+                     hole,
+                     hole_stride,
+                     bounds,
+                     choose_excerpt(bounds, width, height, net_width(), net_height())};
     gather(job);
     if (std::find(blocks_.begin(), blocks_.end(), 0) == blocks_.end()) {
         fill_grey(job);
@@ -273,16 +148,16 @@ void NetPainter::gather(const Job &job) {
     // A chroma sample is hole when any luma sample of its 2x2 block is; a position of the net when any chroma
     // sample of its area is.
     chroma_hole_.assign(chroma_width * static_cast<size_t>(job.chroma_height()), 0);
-    for (int y = job.top; y < job.bottom; y++) {
+    for (int y = job.bounds.top; y < job.bounds.bottom; y++) {
         const uint8_t *row = job.hole_row(y);
         uint8_t *to = chroma_hole_.data() + static_cast<size_t>(y / 2) * chroma_width;
-        for (int x = job.left; x < job.right; x++)
+        for (int x = job.bounds.left; x < job.bounds.right; x++)
             to[x / 2] |= static_cast<uint8_t>(row[x] != 0);
     }
 
     float *const tensor = request_->input().data();
-    const Scale luma = luma_scale(format_);
-    const Scale chroma = chroma_scale(format_);
+    const CodeScale luma = luma_scale(format_);
+    const CodeScale chroma = chroma_scale(format_);
     const bool wide = format_.bit_depth > 8;
     const auto average = [&](int index, const Areas &across, int count, const Areas &down, int row,
                              std::vector<float> &scratch, float *out) {
@@ -363,20 +238,14 @@ void NetPainter::put_back(const Job &job) {
     const auto top = static_cast<float>((1 << format_.bit_depth) - 1);
     const bool wide = format_.bit_depth > 8;
     const Excerpt &excerpt = job.excerpt;
-    const auto taps = [&](int first, int last, int origin, int size) {
-        std::vector<Taps> list;
-        list.reserve(static_cast<size_t>(std::max(0, last - first)));
-        for (int i = first; i < last; i++)
-            list.emplace_back((i + 0.5 - origin) / excerpt.step - 0.5, size);
-        return list;
-    };
     const auto write = [&](int index, const std::vector<float> &plane, int plane_width, int plane_height,
-                           int divide, const uint8_t *hole, ptrdiff_t hole_stride, const Scale &scale) {
-        const int first = job.left / divide;
-        const int begin = job.top / divide;
-        const auto across =
-            taps(first, (job.right + divide - 1) / divide, excerpt.left / divide, plane_width);
-        const auto down = taps(begin, (job.bottom + divide - 1) / divide, excerpt.top / divide, plane_height);
+                           int divide, const uint8_t *hole, ptrdiff_t hole_stride, const CodeScale &scale) {
+        const int first = job.bounds.left / divide;
+        const int begin = job.bounds.top / divide;
+        const auto across = taps_of(first, (job.bounds.right + divide - 1) / divide, excerpt.left / divide,
+                                    excerpt.step, plane_width);
+        const auto down = taps_of(begin, (job.bounds.bottom + divide - 1) / divide, excerpt.top / divide,
+                                  excerpt.step, plane_height);
         auto *const write_to = wide ? &write_row<uint16_t> : &write_row<uint8_t>;
         pool_.parallel_for(0, static_cast<int>(down.size()), kPictureRows, [&](int from, int to) {
             std::vector<float> scratch;

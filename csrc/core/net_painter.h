@@ -36,7 +36,6 @@ public:
     const Engine &engine() const { return engine_; }
 
 private:
-    struct Excerpt;
     struct Job;
 
     void gather(const Job &job);
