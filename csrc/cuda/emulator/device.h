@@ -11,6 +11,8 @@
 #include <vector_functions.h>
 #include <vector_types.h>
 
+#include "cuda/emulator/device_state.h"
+
 // host_defines.h makes these attributes that g++ does not know.
 #undef __device__
 #undef __host__
@@ -26,34 +28,6 @@
 #define CLV_EMULATOR_WHERE const char *file = __builtin_FILE(), int line = __builtin_LINE()
 
 namespace clv::cuda::emulator {
-
-/// Where the running thread is. One grid runs at a time, whatever the host's threads do.
-struct State {
-    uint3 thread, block;
-    dim3 block_dim, grid_dim;
-    unsigned char *shared;
-};
-extern State state;
-
-using Body = void (*)(const void *params);
-
-/// A kernel; the constructor puts it on the list that cuModuleGetFunction() looks through.
-struct Kernel {
-    Kernel(const char *name, Body body, size_t params, int threads, const char *file);
-    const char *name;
-    Body body;
-    size_t params; ///< bytes
-    int threads;   ///< of a block at most
-    const char *file;
-    const Kernel *next;
-};
-
-/// What is done for all lanes at once when the last one arrives; arguments[lane] is null for the others.
-using Operation = void (*)(void *const (&arguments)[32], const void *call);
-
-/// Waits until all living lanes of `mask` are here with the same operation, which the last one to come runs.
-void collective(const char *what, Operation operation, uint32_t mask, void *arguments, const char *file,
-                int line);
 
 /// Waits for all living threads of the block; counts those that gave true.
 int barrier(const char *what, bool predicate, const char *file, int line);
@@ -91,7 +65,7 @@ inline To bits(From value) {
     static void name##_body(const Params &p);                                                                \
     static const ::clv::cuda::emulator::Kernel name##_kernel(                                                \
         #name, [](const void *params) { name##_body(*static_cast<const Params *>(params)); },                \
-        sizeof(Params), threads, __FILE__);                                                                  \
+        sizeof(Params), threads, blocks, __FILE__);                                                          \
     static void name##_body([[maybe_unused]] const Params &p)
 
 #define threadIdx (::clv::cuda::emulator::state.thread)
