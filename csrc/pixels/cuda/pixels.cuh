@@ -102,15 +102,22 @@ CLV_HOST_DEVICE std::uint32_t threshold_bits(int x, int y) {
     return threshold_one | rank_bits(static_cast<std::uint32_t>(x), static_cast<std::uint32_t>(y));
 }
 
-/// The sample for value x at the place whose threshold_bits() are given, its code in place (`shift`).
-/// Without dither format.threshold leaves 1.0 of the bits, and bias_out makes up for it.
+/// What a sample's value is rounded with at the place whose threshold_bits() are given. Without dither
+/// format.threshold leaves 1.0 of the bits, and bias_out makes up for it.
+CLV_HOST_DEVICE float rounding(const SampleScale &s, const SampleFormat &format, std::uint32_t bits) {
+    return add_rn(s.bias_out, float_of_bits(bits & format.threshold)); // exact
+}
+
+/// The code for value x.
+CLV_HOST_DEVICE std::uint32_t code_of(float x, float span, float rounding, float max_code) {
+    const float t = fminf(fmaxf(add_rn(mul_rn(x, span), rounding), 0.0f), max_code); // NaN gives 0
+    return static_cast<std::uint32_t>(static_cast<int>(t));
+}
+
+/// The sample for value x at a place, its code in position (`shift`).
 CLV_HOST_DEVICE std::uint32_t quantise(float x, const SampleScale &s, const SampleFormat &format,
                                        std::uint32_t bits) {
-    const float bias = add_rn(s.bias_out, float_of_bits(bits & format.threshold)); // exact
-    float t = add_rn(mul_rn(x, s.span), bias);
-    t = t > 0.0f ? t : 0.0f; // NaN too
-    t = t < format.max_code ? t : format.max_code;
-    return static_cast<std::uint32_t>(static_cast<int>(t)) << format.shift;
+    return code_of(x, s.span, rounding(s, format, bits), format.max_code) << format.shift;
 }
 
 // ---- runs of samples in memory
@@ -224,10 +231,15 @@ CLV_HOST_DEVICE Byte *plane_row(const BasicDevicePicture<Byte> &picture, int pla
 
 // ---- reading
 
-/// The six values of position (i, j), for any i and j: edge samples are repeated beyond the picture.
+/// Samples of one byte are codes.
+template <typename Sample>
+CLV_HOST_DEVICE std::uint32_t code_in(std::uint32_t sample, const SampleFormat &format) {
+    return sizeof(Sample) == 1 ? sample : sample >> format.shift;
+}
+
+/// The six codes of position (i, j), for any i and j: edge samples are repeated beyond the picture.
 template <typename Sample, bool SemiPlanar>
-CLV_HOST_DEVICE void read_position(const SourcePicture &p, int i, int j, float (&x)[6]) {
-    const SampleFormat &f = p.format;
+CLV_HOST_DEVICE void read_code(const SourcePicture &p, int i, int j, std::uint32_t (&code)[6]) {
     const int left = clamp_index(2 * j, p.width);
     const int right = clamp_index(2 * j + 1, p.width);
     const std::uint8_t *const top = plane_row(p, 0, clamp_index(2 * i, p.height));
@@ -235,24 +247,23 @@ CLV_HOST_DEVICE void read_position(const SourcePicture &p, int i, int j, float (
     const int line = clamp_index(i, p.chroma_height);
     const int column = clamp_index(j, p.chroma_width);
     const std::uint8_t *const u = plane_row(p, 1, line);
-    const std::uint32_t sample[6] = {
-        load_sample<Sample>(top, left),
-        load_sample<Sample>(top, right),
-        load_sample<Sample>(bottom, left),
-        load_sample<Sample>(bottom, right),
-        load_sample<Sample>(u, SemiPlanar ? 2 * column : column),
-        SemiPlanar ? load_sample<Sample>(u, 2 * column + 1)
-                   : load_sample<Sample>(plane_row(p, 2, line), column),
-    };
+    code[0] = load_sample<Sample>(top, left);
+    code[1] = load_sample<Sample>(top, right);
+    code[2] = load_sample<Sample>(bottom, left);
+    code[3] = load_sample<Sample>(bottom, right);
+    code[4] = load_sample<Sample>(u, SemiPlanar ? 2 * column : column);
+    code[5] = SemiPlanar ? load_sample<Sample>(u, 2 * column + 1)
+                         : load_sample<Sample>(plane_row(p, 2, line), column);
 #pragma unroll
     for (int c = 0; c < 6; c++)
-        x[c] = normalise(sample[c] >> f.shift, c < 4 ? f.luma : f.chroma);
+        code[c] = code_in<Sample>(code[c], p.format);
 }
 
-/// Positions (i, j) to (i, j + N - 1), N a power of two up to 8, for any i and j. The loads are as wide as
-/// N allows when j is a multiple of N, all positions lie in the picture and the planes' addresses fit.
+/// Codes of positions (i, j) to (i, j + N - 1), N a power of two up to 8, for any i and j. The loads are as
+/// wide as N allows when j is a multiple of N, all positions lie in the picture and the planes' addresses
+/// fit.
 template <typename Sample, bool SemiPlanar, int N>
-CLV_HOST_DEVICE void read_positions(const SourcePicture &p, int i, int j, float (&x)[N][6]) {
+CLV_HOST_DEVICE void read_codes(const SourcePicture &p, int i, int j, std::uint32_t (&code)[N][6]) {
     static_assert(N == 1 || N == 2 || N == 4 || N == 8);
     using Luma = Run<Sample, 2 * N>;
     using Chroma = Run<Sample, SemiPlanar ? 2 * N : N>;
@@ -274,22 +285,39 @@ CLV_HOST_DEVICE void read_positions(const SourcePicture &p, int i, int j, float 
         chroma[0].load(u);
         if constexpr (!SemiPlanar)
             chroma[1].load(v);
-        const SampleFormat &f = p.format;
 #pragma unroll
         for (int n = 0; n < N; n++) {
 #pragma unroll
             for (int c = 0; c < 4; c++)
-                x[n][c] = normalise(row[c / 2][2 * n + c % 2] >> f.shift, f.luma);
+                code[n][c] = code_in<Sample>(row[c / 2][2 * n + c % 2], p.format);
 #pragma unroll
             for (int c = 0; c < 2; c++)
-                x[n][4 + c] = normalise(
-                    (SemiPlanar ? chroma[0][2 * n + c] : chroma[SemiPlanar ? 0 : c][n]) >> f.shift, f.chroma);
+                code[n][4 + c] = code_in<Sample>(
+                    SemiPlanar ? chroma[0][2 * n + c] : chroma[SemiPlanar ? 0 : c][n], p.format);
         }
         return;
     }
 #pragma unroll
     for (int n = 0; n < N; n++)
-        read_position<Sample, SemiPlanar>(p, i, j + n, x[n]);
+        read_code<Sample, SemiPlanar>(p, i, j + n, code[n]);
+}
+
+/// The values of these positions.
+template <typename Sample, bool SemiPlanar, int N>
+CLV_HOST_DEVICE void read_positions(const SourcePicture &p, int i, int j, float (&x)[N][6]) {
+    std::uint32_t code[N][6];
+    read_codes<Sample, SemiPlanar, N>(p, i, j, code);
+#pragma unroll
+    for (int n = 0; n < N; n++)
+#pragma unroll
+        for (int c = 0; c < 6; c++)
+            x[n][c] = normalise(code[n][c], c < 4 ? p.format.luma : p.format.chroma);
+}
+
+/// The six values of one position.
+template <typename Sample, bool SemiPlanar>
+CLV_HOST_DEVICE void read_position(const SourcePicture &p, int i, int j, float (&x)[6]) {
+    read_positions<Sample, SemiPlanar, 1>(p, i, j, reinterpret_cast<float(&)[1][6]>(x));
 }
 
 // ---- writing
