@@ -9,6 +9,8 @@
 // device="" or a ','-separated list of
 //   delay=MS   each inference takes MS milliseconds on a thread of its own (the order of results is put to
 //   the test) fail=N     the N-th inference of each session, counted from 1, fails
+// In device memory (dummy_kernel.cu) it computes the same on tensors of the layouts yuv420_s2d and
+// yuv420_s2d_mask.
 #include <atomic>
 #include <charconv>
 #include <chrono>
@@ -17,6 +19,7 @@
 #include <thread>
 #include <vector>
 
+#include "backends/dummy/dummy_device.h"
 #include "core/backend.h"
 
 namespace {
@@ -157,22 +160,37 @@ private:
     std::future<void> done_; // last: its destructor waits for the thread that uses the rest
 };
 
+TensorShape output_of(const clv::CompileRequest &request, int scale) {
+    const TensorShape &input = request.input;
+    if (request.layout == CLV_LAYOUT_YUV420_S2D_MASK)
+        return {6, input.height, input.width};
+    if (request.layout == CLV_LAYOUT_YUV420_S2D)
+        return {input.channels * scale * scale, input.height, input.width};
+    return {input.channels, input.height * scale, input.width * scale};
+}
+
+int scale_of(const clv::CompileRequest &request) {
+    return request.scale ? request.scale : 2;
+}
+
+float shift_of(const clv::CompileRequest &request) {
+    return request.strength.value_or(0.0F) * kShift;
+}
+
+void check_precision(const clv::CompileRequest &request) {
+    if (request.precision != CLV_PRECISION_AUTO && request.precision != CLV_PRECISION_FP32)
+        throw Error(CLV_ERR_UNSUPPORTED, "backend dummy has precision=fp32 only");
+}
+
 class DummyModel final : public clv::CompiledModel {
 public:
     explicit DummyModel(const clv::CompileRequest &request)
-        : input_(request.input), layout_(request.layout), scale_(request.scale ? request.scale : 2),
-          shift_(request.strength.value_or(0.0F) * kShift), threads_(request.threads),
+        : input_(request.input), layout_(request.layout), scale_(scale_of(request)),
+          output_(output_of(request, scale_)), shift_(shift_of(request)), threads_(request.threads),
           options_(parse_device(request.device)) {
-        if (request.precision != CLV_PRECISION_AUTO && request.precision != CLV_PRECISION_FP32)
-            throw Error(CLV_ERR_UNSUPPORTED, "backend dummy has precision=fp32 only");
+        check_precision(request);
     }
-    TensorShape output() const override {
-        if (layout_ == CLV_LAYOUT_YUV420_S2D_MASK)
-            return {6, input_.height, input_.width};
-        if (layout_ == CLV_LAYOUT_YUV420_S2D)
-            return {input_.channels * scale_ * scale_, input_.height, input_.width};
-        return {input_.channels, input_.height * scale_, input_.width * scale_};
-    }
+    TensorShape output() const override { return output_; }
     clv_precision precision() const override { return CLV_PRECISION_FP32; }
     int threads() const override { return threads_; }
     std::unique_ptr<clv::InferRequest> create_request() override {
@@ -184,6 +202,7 @@ private:
     const TensorShape input_;
     const clv_layout layout_;
     const int scale_;
+    const TensorShape output_;
     const float shift_;
     const int threads_;
     const Options options_;
@@ -196,6 +215,24 @@ public:
     std::unique_ptr<clv::CompiledModel> compile(const clv::CompileRequest &request) override {
         return std::make_unique<DummyModel>(request);
     }
+#ifdef CLARIVID_DUMMY_CUDA
+    bool suits_tensors(const clv::CompileRequest &request) const override {
+        return request.layout == CLV_LAYOUT_YUV420_S2D || request.layout == CLV_LAYOUT_YUV420_S2D_MASK;
+    }
+    std::unique_ptr<clv::TensorModel> compile_tensors(const clv::CompileRequest &request,
+                                                      const clv::cuda::Place &place) override {
+        check_precision(request);
+        clv::dummy::Net net;
+        net.scale = scale_of(request);
+        net.input = request.input;
+        net.output = output_of(request, net.scale);
+        net.paints = request.layout == CLV_LAYOUT_YUV420_S2D_MASK;
+        net.shift = shift_of(request);
+        net.tint = kTint;
+        net.fail_at = parse_device(request.device).fail_at;
+        return clv::dummy::make_device_net(net, place);
+    }
+#endif
 };
 
 } // namespace
