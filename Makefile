@@ -8,10 +8,10 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 BUILD := .venv/build# a link that setup makes to the CMake build in the cache
-SHELL_SCRIPTS := tools/setup.sh .ci/run
+SHELL_SCRIPTS := tools/setup.sh tools/gpu_pack.sh tools/gpu_check.sh .ci/run
 C_SOURCES := git ls-files -z -- 'csrc/*.c' 'csrc/*.cpp' 'csrc/*.h' 'csrc/*.hpp' 'csrc/*.cu' 'csrc/*.cuh'
 
-.PHONY: help setup demo examples test bench bench-inpaint lint lint-format lint-tidy lint-python format clean
+.PHONY: help setup demo examples test bench bench-inpaint gpu-pack gpu-check lint lint-format lint-tidy lint-python format clean
 
 help: ## Show this
 	@echo 'clarivid: neural video filters for FFmpeg'
@@ -43,6 +43,12 @@ bench-inpaint: setup ## mesh_inpaint against truth and rivals, then speed; out/b
 
 bench: setup ## Measure speed and memory; prints tables
 	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+gpu-pack: setup ## Collect what gpu-check needs on a machine without a network; out/gpu-pack/
+	@tools/gpu_pack.sh
+
+gpu-check: ## On a GPU machine: build, tests, sanitizer, benchmarks; out/gpu/ (docs/cuda.md)
+	@tools/gpu_check.sh
 
 lint: lint-format lint-python lint-tidy ## Formats, types and static checks; warnings are errors
 

@@ -36,8 +36,8 @@ def table(bench: dict[str, Any], summary: dict[str, Any]) -> str:
     driver = f", driver {state['driver_version']}" if isinstance(state, dict) else ""
     product = limits["fp16_tflop_s"]
     lines = [
-        f"{bench['gpu']}{driver}, {bench['date']}, commit `{summary['commit'][:12]}`. Measured there: a copy moves "
-        f"{limits['copy_gb_s']:.0f} GB/s, read and written"
+        f"{bench['gpu']}{driver}, {bench['date']}, commit `{summary['commit'][:12]}`. Measured there: "
+        f"a copy moves {limits['copy_gb_s']:.0f} GB/s, read and written"
         + (f"; a matrix product in fp16 does {product:.0f} TFLOP/s." if product else "."),
         "",
         "| what | net | size | format | ms | fps | floor, ms | GB/s | TFLOP/s |",
