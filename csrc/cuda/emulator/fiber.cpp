@@ -66,7 +66,7 @@ void Fiber::start(void (*body)()) {
     if (stack_ == nullptr)
         stack_ = static_cast<unsigned char *>(guarded_pages(kStack));
     // As if body had been called: its return address, of nobody, lies at a multiple of 16 less 8.
-    auto *top = reinterpret_cast<uintptr_t *>(stack_ + kStack) - 2;
+    auto *top = reinterpret_cast<uintptr_t *>(stack_ + kStack) - 1;
     *top = 0;
     *--top = reinterpret_cast<uintptr_t>(body);
     for (int i = 0; i < 6; i++)
