@@ -3,10 +3,12 @@
 #include "core/cuda_services.h"
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "core/error.h"
 #include "cuda/driver.h"
+#include "pixels/cuda/pixels_cuda.h"
 
 namespace {
 
@@ -58,21 +60,30 @@ public:
     }
     void synchronise(const Place &place) override { clv::cuda::synchronise(place); }
 
-    void space_to_depth(const Place & /*place*/, const clv::pixels::PictureFormat & /*format*/,
-                        const clv::pixels::ConstPicture & /*picture*/,
-                        const clv::pixels::Tensor & /*tensor*/) override {
-        throw Error(CLV_ERR_UNSUPPORTED, "this build of clarivid has no kernels for device tensors");
+    void space_to_depth(const Place &place, const clv::pixels::PictureFormat &format,
+                        const clv::pixels::ConstPicture &picture,
+                        const clv::pixels::Tensor &tensor) override {
+        conversions(place).space_to_depth(place, format, picture, tensor);
     }
-    void depth_to_space(const Place & /*place*/, const clv::pixels::ConstTensor & /*tensor*/, int /*scale*/,
-                        const clv::pixels::PictureFormat & /*format*/,
-                        const clv::pixels::Picture & /*picture*/, clv::pixels::Dither /*dither*/) override {
-        throw Error(CLV_ERR_UNSUPPORTED, "this build of clarivid has no kernels for device tensors");
+    void depth_to_space(const Place &place, const clv::pixels::ConstTensor &tensor, int scale,
+                        const clv::pixels::PictureFormat &format, const clv::pixels::Picture &picture,
+                        clv::pixels::Dither dither) override {
+        conversions(place).depth_to_space(place, tensor, scale, format, picture, dither);
     }
 
     std::unique_ptr<clv::mesh::PictureOps> make_picture_ops(const clv::pixels::PictureFormat & /*format*/,
                                                             const Place & /*place*/) override {
         throw Error(CLV_ERR_UNSUPPORTED, "this build of clarivid inpaints pictures in host memory only");
     }
+
+private:
+    /// Loaded when they are first asked for: most sessions need none.
+    clv::pixels::device::Conversions &conversions(const Place &place) {
+        if (!conversions_)
+            conversions_.emplace(place);
+        return *conversions_;
+    }
+    std::optional<clv::pixels::device::Conversions> conversions_;
 };
 
 } // namespace
