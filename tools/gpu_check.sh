@@ -298,7 +298,10 @@ main() {
         no_gpu=1
         echo 'gpu_check: there is no NVIDIA GPU with a driver here: the pack and the builds are checked, nothing is run.'
     fi
-    architectures=${architectures:-${found:-$([[ $emulated == 1 ]] && echo 90 || echo all)}}
+    # A GPU that is newer than the compiler runs PTX, which is among all.
+    if [[ -n $found ]] && ! nvcc --list-gpu-arch 2>/dev/null | grep -q "compute_$found\$"; then found=all; fi
+    ((!emulated)) || found=${found:-90}
+    architectures=${architectures:-${found:-all}}
 
     trap 'stop_job; exit 130' INT TERM
     for index in "${!steps[@]}"; do
