@@ -119,22 +119,12 @@ step_ffmpeg() {
     "$("$python" -m clarivid ffmpeg path --bare)" -hide_banner -version | head -n 1
 }
 
-# Programs that compare kernels with their references. They reach the GPU through the driver alone.
-check_programs() {
-    find "$build" -name 'check_cuda*' -type f -perm -u+x | LC_ALL=C sort
+# kernels [OPTION...]
+kernels() {
+    "$python" tools/gpu_kernels.py --build "$build" --seconds $((allowed - 2)) "$@"
 }
 
-step_kernels() {
-    local program failed=() count=0
-    while IFS= read -r program; do
-        count=$((count + 1))
-        echo "== $(basename "$program")"
-        "$program" || failed+=("$(basename "$program") (exit code $?)")
-    done < <(check_programs)
-    ((count)) || { echo 'no check_cuda_* program was built'; return 1; }
-    ((${#failed[@]} == 0)) || { echo "failed: ${failed[*]}"; return 1; }
-    echo "$count programs, all kernels agree with their references"
-}
+step_kernels() { kernels; }
 
 step_tests() {
     "$python" -m pytest -m gpu tests/gpu -p no:cacheprovider --junitxml="$out/junit.xml" --durations=10
@@ -145,27 +135,15 @@ step_bench() {
     "$python" benchmarks/gpu/run.py --seconds $((budget > 20 ? budget : 20)) --out "$out/bench.json"
 }
 
-# sanitize TOOL
-sanitize() {
-    local program failed=() count=0 tool
+step_memcheck() {
     if ((emulated)); then
-        echo 'compute-sanitizer needs a GPU; the emulator has its own guard pages and shuffled order'
+        echo 'compute-sanitizer needs a GPU; the emulator has guard pages and a shuffled order of its own'
         return 77
     fi
-    tool=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
-    [[ -x $tool ]] || { echo 'compute-sanitizer is not installed; it comes with the CUDA toolkit'; return 77; }
-    while IFS= read -r program; do
-        count=$((count + 1))
-        echo "== $1 $(basename "$program")"
-        CLARIVID_CHECK_SHORT=1 timeout $((allowed / 2)) "$tool" --tool "$1" --error-exitcode 9 --print-limit 20 \
-            "$program" || failed+=("$(basename "$program") (exit code $?)")
-    done < <(check_programs)
-    ((${#failed[@]} == 0)) || { echo "$1 failed: ${failed[*]}"; return 1; }
-    echo "$count programs, nothing found"
+    kernels --tool "${1:-memcheck}"
 }
 
-step_memcheck() { sanitize memcheck; }
-step_racecheck() { sanitize racecheck; }
+step_racecheck() { step_memcheck racecheck; }
 
 # --- Running them. ---
 

@@ -3,8 +3,8 @@
 
 ::
 
-    gpu_report.py device          the compute capability of the first GPU, such as 90; exit code 1: none
-    gpu_report.py environment     what this machine is, and one line on it
+    gpu_report.py device           the compute capability of the first GPU, such as 90; exit code 1: no GPU
+    gpu_report.py environment      what this machine is, and one line on it
     gpu_report.py summary --steps TSV --results DIR --seconds N
 
 With CLARIVID_GPU_EMULATED in the environment the device is the CPU emulator; what is written says so.
