@@ -30,6 +30,7 @@ echo "$@" > configure.arguments
 for word in "$@"; do
     case $word in --pkg-config=*) tool=${word#*=} ;; esac
 done
+${tool:-pkg-config} --version || exit 6
 ${tool:-pkg-config} --exists --print-errors "clarivid >= 0.1" || exit 7
 ${tool:-pkg-config} --cflags clarivid ffnvcodec > configure.cflags || exit 7
 ${tool:-pkg-config} --libs clarivid | grep lclarivid || exit 8

@@ -90,6 +90,7 @@ prefix=$(dirname "$0")/..
 action= name=
 for word in "$@"; do
     case $word in
+    --version) echo 1.0 && exit ;;
     --exists | --cflags | --libs | --variable=includedir) action=$word ;;
     -*) ;;
     *) name=${name:-${word%% *}} ;;
