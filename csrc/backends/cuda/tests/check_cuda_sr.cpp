@@ -1,0 +1,576 @@
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// check_cuda_sr [--seed N] [--rounds N] [--models FOLDER] [--digest]
+// The super-resolution net's kernels against a plain f32 form of the net: random nets and those in FOLDER,
+// random formats, sizes and pitches, every byte around the planes. Runs on whatever device the driver has: a
+// GPU, or the emulator. --digest prints a checksum of what the device computes and nothing else.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backends/cuda/sr.h"
+#include "backends/cuda/sr_layout.h"
+#include "backends/cuda/sr_net.h"
+#include "cuda/driver.h"
+#include "pixels/tests/harness.h"
+
+namespace clv::cuda::sr {
+namespace {
+
+using pixels::ConstPicture;
+using pixels::Dither;
+using pixels::PictureFormat;
+using pixels::test::Random;
+using pixels::test::Report;
+using pixels::test::RowLayout;
+using pixels::test::TestPicture;
+
+constexpr double kLeastPsnr = 60;
+
+/// The first device's primary context.
+class Device {
+public:
+    Device() {
+        check(driver().cuDeviceGet(&device_, 0), "find a device");
+        CUcontext context = nullptr;
+        check(driver().cuDevicePrimaryCtxRetain(&context, device_), "make a context");
+        place_ = {context, nullptr, std::make_shared<Counters>()};
+    }
+    ~Device() { driver().cuDevicePrimaryCtxRelease(device_); }
+    Device(const Device &) = delete;
+    Device &operator=(const Device &) = delete;
+    const Place &place() const { return place_; }
+
+private:
+    CUdevice device_ = 0;
+    Place place_;
+};
+
+/// Planes with strides forward and addresses that are multiples of a sample, otherwise anything.
+std::vector<RowLayout> device_layouts(const PictureFormat &format, Random &random) {
+    std::vector<RowLayout> out;
+    for (const auto &[width, height] : pixels::test::plane_sizes(format)) {
+        const std::ptrdiff_t unit = format.bytes_per_sample();
+        const std::ptrdiff_t step = random.one_in(2) ? std::max<std::ptrdiff_t>(unit, 64) : unit;
+        RowLayout layout{.rows = height, .row_bytes = width * unit};
+        layout.stride = (layout.row_bytes + step - 1) / step * step + step * random.between(0, 3);
+        layout.before = step * random.between(0, 3);
+        layout.after = random.one_in(2) ? 0 : random.between(0, 70);
+        out.push_back(layout);
+    }
+    return out;
+}
+
+/// A picture's planes in device memory, bytes around the rows included.
+class DevicePlanes {
+public:
+    DevicePlanes(const Place &place, TestPicture &picture) : place_(place), picture_(picture) {
+        for (std::size_t i = 0; i < picture.planes.size(); i++) {
+            const RowLayout &layout = picture.planes[i].layout();
+            memory_.emplace_back(place, layout.size());
+            copy_to_device_async(place, memory_[i].get(), first_byte(i), layout.size());
+            view.data[i] = memory_[i].get<std::uint8_t>() + layout.before;
+            view.stride[i] = layout.stride;
+        }
+        synchronise(place);
+    }
+    void fetch() {
+        for (std::size_t i = 0; i < memory_.size(); i++)
+            copy_to_host_async(place_, first_byte(i), memory_[i].get(), picture_.planes[i].layout().size());
+        synchronise(place_);
+    }
+
+    pixels::Picture view;
+
+private:
+    std::uint8_t *first_byte(std::size_t plane) {
+        return picture_.planes[plane].row(0) - picture_.planes[plane].layout().before;
+    }
+    Place place_;
+    TestPicture &picture_;
+    std::vector<Buffer> memory_;
+};
+
+/// What a bundle holds of a net.
+struct Bundle {
+    std::string name;
+    std::string architecture;
+    std::vector<std::byte> weights;
+
+    CompileRequest request(const PictureFormat &format) const {
+        CompileRequest out;
+        out.model_name = name;
+        out.architecture = architecture;
+        out.weights = weights;
+        out.input = {6, format.chroma_height(), format.chroma_width()};
+        out.scale = 2;
+        out.layout = CLV_LAYOUT_YUV420_S2D;
+        out.precision = CLV_PRECISION_FP16;
+        return out;
+    }
+};
+
+/// A .safetensors file of f32 tensors.
+class WeightsFile {
+public:
+    void add(const std::string &name, const std::vector<int> &shape, Random &random, float size,
+             float offset = 0) {
+        std::size_t count = 1;
+        for (const int n : shape)
+            count *= static_cast<std::size_t>(n);
+        const std::size_t begin = values_.size() * sizeof(float);
+        for (std::size_t i = 0; i < count; i++)
+            values_.push_back(offset + random.real(-size, size));
+        header_[name] = {
+            {"dtype", "F32"}, {"shape", shape}, {"data_offsets", {begin, values_.size() * sizeof(float)}}};
+    }
+    std::vector<std::byte> bytes() const {
+        const std::string header = header_.dump();
+        const std::uint64_t length = header.size();
+        std::vector<std::byte> out(sizeof length + header.size() + values_.size() * sizeof(float));
+        std::memcpy(out.data(), &length, sizeof length);
+        std::memcpy(out.data() + sizeof length, header.data(), header.size());
+        std::memcpy(out.data() + sizeof length + header.size(), values_.data(),
+                    values_.size() * sizeof(float));
+        return out;
+    }
+
+private:
+    nlohmann::json header_ = nlohmann::json::object();
+    std::vector<float> values_;
+};
+
+/// A net whose activations are about as large as the picture's values, and whose gates differ from each
+/// other.
+Bundle random_bundle(Random &random, int channels, int blocks, bool attention) {
+    WeightsFile file;
+    const auto conv = [&](const std::string &name, int in, int out, float gain) {
+        file.add(name + ".weight", {out, in, 3, 3}, random, gain * std::sqrt(3.0F / (9.0F * float(in))));
+        file.add(name + ".bias", {out}, random, 0.05F);
+    };
+    conv("head", 6, channels, 1.4F);
+    for (int i = 0; i < blocks; i++) {
+        const std::string name = "blocks." + std::to_string(i);
+        conv(name, channels, channels, 0.8F);
+        if (!attention)
+            continue;
+        const int hidden = channels / 2;
+        file.add(name + ".gate.down.weight", {hidden, channels}, random, 1);
+        file.add(name + ".gate.down.bias", {hidden}, random, 0.5F);
+        file.add(name + ".gate.up.weight", {channels, hidden}, random, 0.7F);
+        file.add(name + ".gate.up.bias", {channels}, random, 0.5F);
+    }
+    conv("tail", channels, 24, 0.25F);
+    const nlohmann::json card = {
+        {"type", "sr_hpca"}, {"channels", channels}, {"blocks", blocks},       {"scale", 2},
+        {"slope", 0.1},      {"gate_stride", 4},     {"attention", attention}, {"base", "nearest"}};
+    return {"random", card.dump(), file.bytes()};
+}
+
+std::vector<std::byte> read_file(const std::string &path) {
+    std::ifstream file(path, std::ios::binary);
+    const std::vector<char> bytes{std::istreambuf_iterator<char>(file), {}};
+    std::vector<std::byte> out(bytes.size());
+    if (!bytes.empty())
+        std::memcpy(out.data(), bytes.data(), bytes.size());
+    return out;
+}
+
+std::optional<Bundle> shipped_bundle(const std::string &folder, const std::string &name) {
+    const std::vector<std::byte> card = read_file(folder + "/" + name + "/card.json");
+    const auto *text = reinterpret_cast<const char *>(card.data());
+    const auto json = nlohmann::json::parse(text, text + card.size(), nullptr, false);
+    if (!json.is_object())
+        return std::nullopt;
+    return Bundle{name, json.at("architecture").dump(),
+                  read_file(folder + "/" + name + "/weights.safetensors")};
+}
+
+/// Channels of height x width values, in double where sums are long.
+struct Planes {
+    int channels, height, width;
+    std::vector<float> values;
+
+    Planes(int c, int h, int w)
+        : channels(c), height(h), width(w),
+          values(static_cast<std::size_t>(c) * std::size_t(h) * std::size_t(w)) {}
+    float &at(int c, int y, int x) {
+        return values[(static_cast<std::size_t>(c) * std::size_t(height) + std::size_t(y)) *
+                          std::size_t(width) +
+                      std::size_t(x)];
+    }
+    float at(int c, int y, int x) const { return const_cast<Planes *>(this)->at(c, y, x); }
+};
+
+Planes convolve(const Conv &conv, const Planes &in) {
+    Planes out(conv.out_channels, in.height, in.width);
+    for (int c = 0; c < conv.out_channels; c++) {
+        float *const to = &out.at(c, 0, 0);
+        std::fill_n(to, in.height * in.width, conv.bias[std::size_t(c)]);
+        for (int k = 0; k < in.channels; k++)
+            for (int tap = 0; tap < 9; tap++) {
+                const float weight = conv.weights[std::size_t((c * in.channels + k) * 9 + tap)];
+                const int dy = tap / 3 - 1;
+                const int dx = tap % 3 - 1;
+                for (int y = std::max(0, -dy); y < std::min(in.height, in.height - dy); y++)
+                    for (int x = std::max(0, -dx); x < std::min(in.width, in.width - dx); x++)
+                        to[y * in.width + x] += weight * in.at(k, y + dy, x + dx);
+            }
+    }
+    return out;
+}
+
+void leaky(Planes &planes, float slope) {
+    for (float &value : planes.values)
+        value = value > 0 ? value : slope * value;
+}
+
+/// One weight a channel.
+std::vector<double> gate(const Net &net, const GateLayers &layers, const Planes &y) {
+    std::vector<double> mean;
+    for (int c = 0; c < y.channels; c++) {
+        double sum = 0;
+        int windows = 0;
+        for (int i = 0; i + 2 < y.height; i += 4)
+            for (int j = 0; j + 2 < y.width; j += 4, windows++) {
+                double total = 0;
+                for (int tap = 0; tap < 9; tap++)
+                    total += double(y.at(c, i + tap / 3, j + tap % 3));
+                sum += std::fabs(double(y.at(c, i + 1, j + 1)) - total / 9);
+            }
+        mean.push_back(sum / windows);
+    }
+    std::vector<double> hidden;
+    for (int j = 0; j < net.hidden; j++) {
+        double sum = double(layers.down_bias[std::size_t(j)]);
+        for (int c = 0; c < net.channels; c++)
+            sum += double(layers.down_weights[std::size_t(j * net.channels + c)]) * mean[std::size_t(c)];
+        hidden.push_back(sum > 0 ? sum : double(net.slope) * sum);
+    }
+    std::vector<double> out;
+    for (int c = 0; c < net.channels; c++) {
+        double sum = double(layers.up_bias[std::size_t(c)]);
+        for (int j = 0; j < net.hidden; j++)
+            sum += double(layers.up_weights[std::size_t(c * net.hidden + j)]) * hidden[std::size_t(j)];
+        out.push_back(2 / (1 + std::exp(-sum)));
+    }
+    return out;
+}
+
+/// The net as python/clarivid/nets/sr.py has it.
+Planes forward(const Net &net, const Planes &picture) {
+    Planes x = convolve(net.head, picture);
+    leaky(x, net.slope);
+    for (std::size_t i = 0; i < net.blocks.size(); i++) {
+        Planes y = convolve(net.blocks[i], x);
+        leaky(y, net.slope);
+        const std::vector<double> weights = net.gates.empty()
+                                                ? std::vector<double>(std::size_t(net.channels), 1)
+                                                : gate(net, net.gates[i], y);
+        const std::size_t count = x.values.size() / std::size_t(net.channels);
+        for (std::size_t k = 0; k < x.values.size(); k++)
+            x.values[k] += static_cast<float>(weights[k / count]) * y.values[k];
+    }
+    Planes out = convolve(net.tail, x);
+    for (int c = 0; c < 24; c++) {
+        const int from = c < 16 ? c / 8 * 2 + c % 4 / 2 : 4 + (c - 16) / 4;
+        for (int i = 0; i < out.height; i++)
+            for (int j = 0; j < out.width; j++)
+                out.at(c, i, j) += picture.at(from, i, j);
+    }
+    return out;
+}
+
+PictureFormat doubled(PictureFormat format) {
+    format.width *= 2;
+    format.height *= 2;
+    return format;
+}
+
+/// The reference's picture in `out`, whose layout stays.
+void compute_reference(const Net &net, const TestPicture &in, Dither dither, TestPicture &out) {
+    const int h = in.format.chroma_height();
+    const int w = in.format.chroma_width();
+    Planes tensor(6, h, w);
+    pixels::space_to_depth(in.format, in.view(),
+                           pixels::contiguous(tensor.values.data(), pixels::Element::f32, 6, h, w), 0, h,
+                           pixels::reference_kernels);
+    const Planes result = forward(net, tensor);
+    const void *const values = result.values.data();
+    pixels::depth_to_space(pixels::contiguous(values, pixels::Element::f32, 24, h, w), 2, out.format,
+                           out.view(), dither, 0, h, pixels::reference_kernels);
+}
+
+struct Difference {
+    double squares = 0; ///< of differences in units of the full range
+    double largest = 0; ///< likewise
+    long samples = 0;
+    int codes = 0; ///< largest, in codes
+    bool untouched = true;
+
+    double psnr() const { return squares > 0 ? 10 * std::log10(double(samples) / squares) : 200; }
+    void join(const Difference &other) {
+        squares += other.squares;
+        largest = std::max(largest, other.largest);
+        samples += other.samples;
+        codes = std::max(codes, other.codes);
+        untouched = untouched && other.untouched;
+    }
+};
+
+Difference compare(const TestPicture &got, const TestPicture &wanted) {
+    Difference out;
+    const PictureFormat &f = got.format;
+    const double range = (1 << f.bit_depth) - 1;
+    for (int plane = 0; plane < 3; plane++)
+        for (int y = 0; y < (plane ? f.chroma_height() : f.height); y++)
+            for (int x = 0; x < (plane ? f.chroma_width() : f.width); x++) {
+                const int codes = std::abs(got.code(plane, x, y) - wanted.code(plane, x, y));
+                out.squares += codes / range * (codes / range);
+                out.largest = std::max(out.largest, codes / range);
+                out.codes = std::max(out.codes, codes);
+                out.samples++;
+            }
+    for (const auto &plane : got.planes)
+        out.untouched = out.untouched && plane.outside_untouched();
+    return out;
+}
+
+std::uint64_t digest(std::uint64_t sum, const TestPicture &picture) {
+    for (const auto &plane : picture.planes)
+        for (int y = 0; y < plane.layout().rows; y++)
+            for (std::ptrdiff_t x = 0; x < plane.layout().row_bytes; x++)
+                sum = (sum ^ plane.row(y)[x]) * 0x100000001b3ULL;
+    return sum;
+}
+
+/// Not noise: what a picture looks like to the gates, smooth with edges, different for each `phase`.
+void draw(TestPicture &picture, Random &random) {
+    const PictureFormat &f = picture.format;
+    const double range = (1 << f.bit_depth) - 1;
+    const double slope = random.real(0.01F, 0.2F);
+    const double turn = random.real(0, 6);
+    const double noise = random.real(0, 0.05F);
+    for (int plane = 0; plane < 3; plane++)
+        for (int y = 0; y < (plane ? f.chroma_height() : f.height); y++)
+            for (int x = 0; x < (plane ? f.chroma_width() : f.width); x++) {
+                double value =
+                    0.5 + 0.35 * std::sin(slope * (x * std::cos(turn) + y * std::sin(turn)) + plane);
+                if ((x / 9 + y / 7) % 3 == 0)
+                    value = 1 - value;
+                value += double(random.real(-1, 1)) * noise;
+                picture.set_code(plane, x, y, static_cast<int>(std::clamp(value, 0.0, 1.0) * range));
+            }
+}
+
+/// One session, as many pictures as asked for, each different.
+struct Run {
+    Difference difference;
+    std::uint64_t digest = 0xcbf29ce484222325ULL;
+    bool quiet = true; ///< no copies to the host, no waits
+    std::string text;
+};
+
+Run run(const Place &place, const Bundle &bundle, const PictureFormat &format, Dither dither, int pictures,
+        bool reference, Random &random) {
+    const CompileRequest request = bundle.request(format);
+    const PictureSpec spec{format, dither, place};
+    const Net net = read_net(request);
+    const std::unique_ptr<PictureModel> model = make_sr(request, spec);
+    Run out;
+    out.text = model->text();
+    for (int i = 0; i < pictures; i++) {
+        TestPicture in = TestPicture::blank(format, device_layouts(format, random));
+        draw(in, random);
+        const auto layouts = device_layouts(doubled(format), random);
+        TestPicture got = TestPicture::blank(doubled(format), layouts);
+        DevicePlanes from(place, in);
+        DevicePlanes to(place, got);
+        const std::uint64_t waits = place.counters->synchronisations;
+        const std::uint64_t copies = place.counters->copies_to_host;
+        const std::uint64_t bytes = place.counters->device_bytes;
+        model->enqueue(from.view, to.view);
+        out.quiet = out.quiet && waits == place.counters->synchronisations &&
+                    copies == place.counters->copies_to_host && bytes == place.counters->device_bytes;
+        to.fetch();
+        out.digest = digest(out.digest, got);
+        if (!reference)
+            continue;
+        TestPicture wanted = TestPicture::blank(doubled(format), layouts);
+        compute_reference(net, in, dither, wanted);
+        out.difference.join(compare(got, wanted));
+    }
+    return out;
+}
+
+void check_run(Report &report, const std::string &what, const Run &run) {
+    report.expect(run.difference.psnr() >= kLeastPsnr,
+                  what + ": PSNR against f32 is " + std::to_string(run.difference.psnr()) + " dB");
+    report.expect(run.difference.untouched, what + ": bytes outside of the picture were written");
+    report.expect(run.quiet, what + ": a picture cost a copy to the host, a wait or memory");
+}
+
+/// Every size: each position in one tile, and each window of the gate within its tile.
+template <class T>
+void check_tiles(Report &report, const char *name) {
+    for (int height = 1; height <= 3 * T::height + 1; height++)
+        for (int width = 1; width <= 2 * T::width + 3; width++)
+            for (int backward = 0; backward < 2; backward++) {
+                Grid grid{};
+                grid.height = height;
+                grid.width = width;
+                grid.backward = backward;
+                grid = tiled(grid, T::width, T::height);
+                std::vector<int> times(std::size_t(height * width));
+                bool aligned = true;
+                for (int n = 0; n < grid.tiles; n++) {
+                    const Corner corner = corner_of(grid, n, T::width, T::height);
+                    aligned = aligned && corner.y % kGateStride == 0 && corner.x % kGateStride == 0;
+                    for (int y = corner.y; y < std::min(height, corner.y + T::height); y++)
+                        for (int x = corner.x; x < std::min(width, corner.x + T::width); x++)
+                            times[std::size_t(y * width + x)]++;
+                }
+                const bool once = std::all_of(times.begin(), times.end(), [](int n) { return n == 1; });
+                if (!once || !aligned)
+                    report.expect(false, std::string(name) + ": tiles of a tensor of " +
+                                             std::to_string(width) + "x" + std::to_string(height));
+            }
+    report.expect(T::height % kGateStride == 0 && T::width % kGateStride == 0, name);
+}
+
+void check_refusals(Report &report, const Place &place) {
+    Random random(1);
+    const Bundle bundle = random_bundle(random, 16, 1, true);
+    const PictureFormat format{.width = 40, .height = 40};
+    const auto refused = [&](CompileRequest request, const PictureFormat &of, clv_status status,
+                             const std::string &part) {
+        try {
+            make_sr(request, {of, Dither::round, place});
+        } catch (const Error &error) {
+            const bool good =
+                error.status() == status && std::string(error.what()).find(part) != std::string::npos;
+            report.expect(good, std::string("the refusal says \"") + error.what() + "\", not " + part);
+            return;
+        }
+        report.expect(false, "taken, where the sentence should hold " + part);
+    };
+    CompileRequest request = bundle.request(format);
+    request.architecture = R"({"type": "sr_hpca", "channels": 96, "blocks": 4, "slope": 0.1})";
+    refused(request, format, CLV_ERR_UNSUPPORTED, "channels is 96");
+    request.architecture = R"({"type": "sr_hpca", "channels": 16, "blocks": 2, "slope": 0.1})";
+    refused(request, format, CLV_ERR_INVALID_MODEL, "blocks.1.weight");
+    request.architecture = R"({"type": "other"})";
+    refused(request, format, CLV_ERR_UNSUPPORTED, "use another backend");
+    const PictureFormat tiny{.width = 40, .height = 4};
+    refused(bundle.request(tiny), tiny, CLV_ERR_UNSUPPORTED, "windows of 3x3");
+}
+
+PictureFormat deep(int width, int height) {
+    return {.width = width, .height = height, .bit_depth = 16};
+}
+
+/// What is compared between runs of the whole program whose threads take turns in another order.
+std::uint64_t digest_of_all(const Place &place) {
+    Random random(99);
+    const Bundle bundle = random_bundle(random, 20, 3, true);
+    return run(place, bundle, deep(74, 60), Dither::round, 2, false, random).digest;
+}
+
+/// This program's --digest with another seed of the emulator (a GPU has no such thing, and the same digest).
+std::string digest_with_seed(const char *program, int seed) {
+    const std::string command =
+        "CLARIVID_EMULATOR_SEED=" + std::to_string(seed) + " '" + program + "' --digest";
+    std::FILE *const pipe = ::popen(command.c_str(), "r");
+    if (!pipe)
+        return "";
+    char line[64] = {};
+    const bool got = std::fgets(line, sizeof line, pipe) != nullptr;
+    ::pclose(pipe);
+    return got ? line : "";
+}
+
+int main_of(const std::map<std::string, std::string> &options, const char *program) {
+    const Device device;
+    const Place &place = device.place();
+    if (options.count("--digest")) {
+        std::printf("%016llx\n", static_cast<unsigned long long>(digest_of_all(place)));
+        return 0;
+    }
+    Report report;
+    check_tiles<Large>(report, "large tiles");
+    check_tiles<Medium>(report, "medium tiles");
+    check_tiles<Small>(report, "small tiles");
+    check_refusals(report, place);
+
+    const auto seed = std::stoull(options.at("--seed"));
+    Difference random_nets;
+    for (int round = 0; round < std::stoi(options.at("--rounds")); round++) {
+        Random random(seed + static_cast<std::uint64_t>(round));
+        // Each number of blocks remembers x elsewhere, each round another format.
+        const int blocks = 1 + round % 5;
+        const int channels = random.one_in(2) ? random.between(12, 32) : random.between(33, 48);
+        const Bundle bundle = random_bundle(random, channels, blocks, round % 4 != 3);
+        PictureFormat format = pixels::test::random_format(random, 60);
+        format.width = random.between(5, round % 3 == 0 ? 150 : 40);
+        format.height = random.between(5, round % 3 == 1 ? 80 : 30);
+        const Dither dither = random.one_in(2) ? Dither::round : Dither::ordered;
+        const Run result = run(place, bundle, format, dither, 2, true, random);
+        check_run(report,
+                  std::to_string(channels) + " channels, " + std::to_string(blocks) + " blocks, " +
+                      pixels::test::describe(format),
+                  result);
+        random_nets.join(result.difference);
+    }
+    std::printf("random nets: PSNR %.1f dB, largest error %.5f of the range\n", random_nets.psnr(),
+                random_nets.largest);
+
+    if (options.count("--models"))
+        for (const char *name : {"game_x2", "natural_x2"}) {
+            const std::optional<Bundle> bundle = shipped_bundle(options.at("--models"), name);
+            report.expect(bundle.has_value(), std::string("no bundle ") + name);
+            if (!bundle)
+                continue;
+            Random random(seed);
+            const Run exact = run(place, *bundle, deep(74, 54), Dither::round, 1, true, random);
+            check_run(report, name, exact);
+            const PictureFormat nv12{.width = 65, .height = 33, .semi_planar = true};
+            const Run codes = run(place, *bundle, nv12, Dither::ordered, 1, true, random);
+            check_run(report, std::string(name) + " nv12", codes);
+            report.expect(codes.difference.codes <= 1, std::string(name) + " nv12: more than one code");
+            std::printf("%s: PSNR %.1f dB, largest error %.5f of the range, %d code in 8 bit; %s\n", name,
+                        exact.difference.psnr(), exact.difference.largest, codes.difference.codes,
+                        exact.text.c_str());
+        }
+
+    const std::string first = digest_with_seed(program, 1);
+    report.expect(!first.empty() && first == digest_with_seed(program, 2),
+                  "threads in another order give other bits");
+    return report.finish();
+}
+
+} // namespace
+} // namespace clv::cuda::sr
+
+int main(int argc, char **argv) {
+    std::map<std::string, std::string> options = {{"--seed", "1"}, {"--rounds", "40"}};
+    for (int i = 1; i < argc; i++) {
+        const std::string key = argv[i];
+        options[key] = key != "--digest" && i + 1 < argc ? argv[++i] : "";
+    }
+    try {
+        return clv::cuda::sr::main_of(options, argv[0]);
+    } catch (const std::exception &error) {
+        std::fprintf(stderr, "check_cuda_sr: %s\n", error.what());
+        return 1;
+    }
+}
