@@ -380,6 +380,7 @@ Kernel Module::kernel(const std::string &name, size_t shared_bytes) const {
     const Current current(place_);
     Kernel out;
     out.name_ = name;
+    out.context_ = context_of(place_);
     out.shared_bytes_ = shared_bytes;
     check(driver().cuModuleGetFunction(&out.function_, module_, name.c_str()),
           "find kernel " + name + " in " + name_);
@@ -399,6 +400,7 @@ Kernel Module::kernel(const std::string &name, size_t shared_bytes) const {
 }
 
 int Kernel::blocks_per_multiprocessor(int threads) const {
+    const Current current(context_);
     int out = 0;
     check(driver().cuOccupancyMaxActiveBlocksPerMultiprocessor(&out, function_, threads, shared_bytes_),
           "tell how many blocks of kernel " + name_ + " fit");
@@ -406,9 +408,12 @@ int Kernel::blocks_per_multiprocessor(int threads) const {
 }
 
 int Kernel::registers() const {
+    const Current current(context_);
     return attribute(CU_FUNC_ATTRIBUTE_NUM_REGS, function_);
 }
+
 int Kernel::local_bytes() const {
+    const Current current(context_);
     return attribute(CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES, function_);
 }
 

@@ -212,6 +212,7 @@ private:
     friend class Module;
     void launch_raw(dim3 grid, dim3 block, const void *params, CUstream stream) const;
     std::string name_;
+    CUcontext context_ = nullptr;
     CUfunction function_ = nullptr;
     size_t shared_bytes_ = 0;
     unsigned max_threads_ = 0;
