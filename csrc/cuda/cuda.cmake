@@ -106,7 +106,8 @@ endif()
 # Compiles each source into a fatbin that TARGET embeds, where CLV_CUDA_IMAGE(SOURCE) and cuda::Module find it
 # (driver.h), and, with the tests, into the emulator. Flags are for these sources only; a call a source where they
 # differ. nvcc fuses multiplications and additions; NVCC_FLAGS -fmad=false gives what the emulator gives.
-# Names of sources are unique in the project, as those of kernels are.
+# Names of sources are unique in the project, as those of kernels are. A source may go into several targets: the
+# first call compiles it.
 function(clarivid_cuda_kernels target)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "NVCC_FLAGS;EMULATOR_FLAGS")
   foreach(source IN LISTS arg_UNPARSED_ARGUMENTS)
@@ -115,6 +116,19 @@ function(clarivid_cuda_kernels target)
     set(fatbin ${CMAKE_CURRENT_BINARY_DIR}/${name}.fatbin)
     set(assembly ${CMAKE_CURRENT_BINARY_DIR}/${name}_image.S)
     file(RELATIVE_PATH shown ${CMAKE_SOURCE_DIR} ${path})
+    get_property(known GLOBAL PROPERTY clarivid_cuda_image_${name})
+    if(known)
+      list(GET known 0 known_path)
+      list(GET known 1 assembly)
+      if(NOT known_path STREQUAL path)
+        message(FATAL_ERROR "two CUDA sources are called ${name}: ${known_path} and ${path}")
+      endif()
+      list(GET known 2 fatbin)
+      set_source_files_properties(${assembly} PROPERTIES OBJECT_DEPENDS ${fatbin})
+      target_sources(${target} PRIVATE ${assembly})
+      continue()
+    endif()
+    set_property(GLOBAL PROPERTY clarivid_cuda_image_${name} "${path};${assembly};${fatbin}")
     # -c makes nothing different but the call cacheable: ccache takes it for what it knows.
     add_custom_command(OUTPUT ${fatbin}
       COMMAND ${nvcc_launcher} ${nvcc_program} -c -fatbin ${clarivid_nvcc_flags} ${arg_NVCC_FLAGS}

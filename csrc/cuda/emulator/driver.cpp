@@ -261,6 +261,7 @@ const ErrorText errors[] = {
     CLV_ERROR(CUDA_ERROR_INVALID_VALUE, "invalid argument"),
     CLV_ERROR(CUDA_ERROR_OUT_OF_MEMORY, "out of memory"),
     CLV_ERROR(CUDA_ERROR_NOT_INITIALIZED, "initialization error"),
+    CLV_ERROR(CUDA_ERROR_NO_DEVICE, "no CUDA-capable device is detected"),
     CLV_ERROR(CUDA_ERROR_INVALID_DEVICE, "invalid device ordinal"),
     CLV_ERROR(CUDA_ERROR_INVALID_IMAGE, "device kernel image is invalid"),
     CLV_ERROR(CUDA_ERROR_INVALID_CONTEXT, "invalid device context"),
