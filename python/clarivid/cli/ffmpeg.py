@@ -53,8 +53,7 @@ def build(
 ) -> None:
     """Get FFmpeg 7.1, add the filters, build it into the cache, print the path of its ffmpeg.
 
-    What was done before is not done again. The build is GPL (libx264, libx265) or, with --bare, LGPL; never
-    nonfree.
+    What was done before is not done again. The build is GPL (libx264, libx265), never nonfree.
     """
     from clarivid import ffmpeg
 

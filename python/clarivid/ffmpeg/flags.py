@@ -110,10 +110,11 @@ def configure_flags(full: bool, bare: bool = False) -> list[str]:
         for kind, names in _COMPONENTS.items():
             flags.append(f"--enable-{kind}=" + ",".join(names.split()))
         flags.append("--enable-filter=" + ",".join(OUR_FILTERS))
+    flags += ["--enable-gpl"]
     if bare:
         flags += ["--disable-x86asm"]
     else:
-        flags += ["--enable-gpl", "--enable-libx264", "--enable-libx265", "--enable-libzimg", "--enable-zlib"]
+        flags += ["--enable-libx264", "--enable-libx265", "--enable-libzimg", "--enable-zlib"]
     flags += ["--enable-ffnvcodec", "--enable-cuda", "--enable-cuvid", "--enable-nvdec", "--enable-nvenc"]
     flags += ["--enable-libclarivid", f"--extra-ldexeflags={_RUNPATH}"]
     return flags
