@@ -118,18 +118,4 @@ struct Params {
     float from_kept[2]; ///< times this are the net's values
 };
 
-/// How a picture is divided.
-struct Tiling {
-    int tiles_across = 0;
-    int tiles_down = 0;
-    int rows = 0;   ///< of a tile
-    int shared = 0; ///< bytes
-    int blocks = 0; ///< that a multiprocessor holds
-    int tiles() const { return tiles_across * tiles_down; }
-};
-
-/// The tiling of a tensor of width x height positions for a device. Rows 0: it has too little shared memory.
-Tiling choose_tiling(int layers, int width, int height, int multiprocessors, std::size_t shared_per_block,
-                     std::size_t shared_per_multiprocessor);
-
 } // namespace clv::cuda::lowrank

@@ -25,6 +25,10 @@ SampleScale sample_scale(const PictureFormat &format, bool chroma, float centre,
     return {8388608.0F + from, width, 1.0F / width, centre, from + centre * width + less};
 }
 
+float missing(Dither dither) {
+    return dither == Dither::ordered ? 1.0F / 128.0F - 1.0F : 0.5F - 1.0F;
+}
+
 void check_plane(int index, const std::uint8_t *data, std::ptrdiff_t stride, std::ptrdiff_t row_bytes,
                  int sample_bytes) {
     const std::string plane = "plane " + std::to_string(index) + " of the picture in device memory ";
@@ -45,12 +49,12 @@ BasicDevicePicture<Byte> make(const PictureFormat &format, const Planes &picture
     if (format.width < 1 || format.height < 1 || format.width > limit || format.height > limit)
         refuse("a picture of " + std::to_string(format.width) + "x" + std::to_string(format.height) +
                " cannot be converted; give 1x1 up to " + std::to_string(limit) + "x" + std::to_string(limit));
-    if (format.bit_depth < 8 || format.bit_depth > 16)
-        refuse("bit depth " + std::to_string(format.bit_depth) + " is not supported; give 8 to 16");
-
     const int bytes = format.bytes_per_sample();
     const int planes = luma_only ? 1 : format.semi_planar ? 2 : 3;
     BasicDevicePicture<Byte> out = {};
+    out.format = sample_format(format, dither);
+    if (luma_only)
+        out.format.luma = sample_scale(format, false, 0.0F, missing(dither));
     for (int i = 0; i < planes; i++) {
         const int samples = i == 0               ? format.width
                             : format.semi_planar ? 2 * format.chroma_width()
@@ -64,20 +68,22 @@ BasicDevicePicture<Byte> make(const PictureFormat &format, const Planes &picture
     out.height = format.height;
     out.chroma_width = format.chroma_width();
     out.chroma_height = format.chroma_height();
-
-    const bool ordered = dither == Dither::ordered;
-    const float less = ordered ? 1.0F / 128.0F - 1.0F : 0.5F - 1.0F;
-    out.format.luma = sample_scale(format, false, luma_only ? 0.0F : 0.5F, less);
-    out.format.chroma = sample_scale(format, true, 0.0F, less);
-    out.format.max_code = static_cast<float>((1 << format.bit_depth) - 1);
-    out.format.shift = format.msb_aligned && format.bit_depth > 8 ? 16 - format.bit_depth : 0;
-    out.format.threshold = ordered ? 0xffffffffU : 0x3f800000U;
-    out.format.two_bytes = bytes == 2;
-    out.format.semi_planar = format.semi_planar;
     return out;
 }
 
 } // namespace
+
+SampleFormat sample_format(const PictureFormat &format, Dither dither) {
+    if (format.bit_depth < 8 || format.bit_depth > 16)
+        refuse("bit depth " + std::to_string(format.bit_depth) + " is not supported; give 8 to 16");
+    return {.luma = sample_scale(format, false, 0.5F, missing(dither)),
+            .chroma = sample_scale(format, true, 0.0F, missing(dither)),
+            .max_code = static_cast<float>((1 << format.bit_depth) - 1),
+            .shift = format.msb_aligned && format.bit_depth > 8 ? 16 - format.bit_depth : 0,
+            .threshold = dither == Dither::ordered ? 0xffffffffU : 0x3f800000U,
+            .two_bytes = format.bit_depth > 8 ? 1 : 0,
+            .semi_planar = format.semi_planar ? 1 : 0};
+}
 
 SourcePicture source_picture(const PictureFormat &format, const ConstPicture &picture) {
     return make<const std::uint8_t>(format, picture, Dither::round, false);

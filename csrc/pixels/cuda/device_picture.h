@@ -51,6 +51,9 @@ inline int kind_of(const PictureFormat &format) {
     return 2 * (format.bit_depth > 8) + (format.semi_planar ? 1 : 0);
 }
 
+/// Throws Error(CLV_ERR_INVALID_ARGUMENT) for bit depths outside of 8..16.
+SampleFormat sample_format(const PictureFormat &format, Dither dither);
+
 /// `picture`'s planes are addresses in device memory. Throws Error(CLV_ERR_INVALID_ARGUMENT) for what
 /// the device cannot take: sizes outside of 1..2^20, bit depths outside of 8..16, a missing plane, a negative
 /// stride, one shorter than a row, two-byte samples at an odd address.
