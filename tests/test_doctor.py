@@ -51,6 +51,32 @@ def test_a_machine_without_a_driver_is_told_so(monkeypatch: pytest.MonkeyPatch) 
     assert "libcuda.so.1" in note
 
 
+def test_a_gpu_is_described(clarivid: Any, tmp_path: Path) -> None:
+    emulator = Path(__file__).resolve().parent.parent / ".venv" / "build" / "emulator" / "libcuda.so.1"
+    if not emulator.exists():
+        pytest.skip("the emulator is not built (CLARIVID_CUDA)")
+    environment = {"CLARIVID_CUDA_DRIVER": str(emulator), "CLARIVID_CACHE": str(tmp_path)}
+    report = json.loads(clarivid("doctor", "--json", CLARIVID_EMULATOR_SM="89", **environment).stdout)
+    assert [gpu["compute_capability"] for gpu in report["gpus"]] == ["8.9"]
+    assert report["gpu_note"] == "driver for CUDA 13.0"
+    feature = next(f for f in report["features"] if "an NVIDIA GPU" in f["name"])
+    assert "No GPU" not in feature["remedy"]
+    old = json.loads(clarivid("doctor", "--json", CLARIVID_EMULATOR_SM="61", **environment).stdout)
+    feature = next(f for f in old["features"] if "an NVIDIA GPU" in f["name"])
+    assert "older than compute capability 7.5" in feature["remedy"]
+    none = json.loads(clarivid("doctor", "--json", CLARIVID_EMULATOR_DEVICES="0", **environment).stdout)
+    assert none["gpu_note"] == "the NVIDIA driver is there but there is no GPU"
+
+
+def test_without_a_driver_the_gpu_feature_says_so(clarivid: Any, tmp_path: Path) -> None:
+    report = json.loads(
+        clarivid("doctor", "--json", CLARIVID_CUDA_DRIVER="libno.so.1", CLARIVID_CACHE=str(tmp_path)).stdout
+    )
+    feature = next(f for f in report["features"] if "an NVIDIA GPU" in f["name"])
+    assert not feature["ok"]
+    assert "No GPU was found: no NVIDIA driver (libno.so.1 is not there)." in feature["remedy"]
+
+
 def test_the_text_says_yes_or_no_for_each_feature(clarivid: Any, tmp_path: Path) -> None:
     done = clarivid("doctor", CLARIVID_CACHE=str(tmp_path))
     assert done.returncode == 0, done.stderr

@@ -23,6 +23,8 @@ from clarivid import models, paths
 from clarivid.errors import Error
 
 BACKENDS = ("cpu", "openvino", "tensorrt", "cuda", "dummy")
+OLDEST_GPU = 7.5  # compute capability: the oldest that the kernels are compiled for
+OLDEST_CUDA = 13  # what their compiler is of
 # Flags of /proc/cpuinfo that decide which code runs.
 CPU_FLAGS = {
     "avx2": "AVX2",
@@ -121,12 +123,14 @@ def _memory() -> dict[str, float]:
 
 def _gpus() -> tuple[list[dict[str, Any]], str]:
     """NVIDIA GPUs through the driver library itself, and a sentence on the driver."""
+    name_of_driver = os.environ.get("CLARIVID_CUDA_DRIVER") or "libcuda.so.1"  # as csrc/cuda/driver.cpp
     try:
-        cuda = ctypes.CDLL("libcuda.so.1")
+        cuda = ctypes.CDLL(name_of_driver)
     except OSError:
-        return [], "no NVIDIA driver (libcuda.so.1 is not there)"
+        return [], f"no NVIDIA driver ({name_of_driver} is not there)"
     if (code := cuda.cuInit(0)) != 0:
-        return [], f"the NVIDIA driver is there but cuInit failed with code {code}"
+        reason = "there is no GPU" if code == 100 else f"cuInit failed with code {code}"
+        return [], f"the NVIDIA driver is there but {reason}"
     version, count = ctypes.c_int(), ctypes.c_int()
     cuda.cuDriverGetVersion(ctypes.byref(version))
     cuda.cuDeviceGetCount(ctypes.byref(count))
@@ -145,6 +149,7 @@ def _gpus() -> tuple[list[dict[str, Any]], str]:
                 "name": name.value.decode(errors="replace"),
                 "memory_gib": round(memory.value / (1 << 30), 1),
                 "compute_capability": f"{major.value}.{minor.value}",
+                "driver_cuda": version.value // 1000,
             }
         )
     return gpus, f"driver for CUDA {version.value // 1000}.{version.value % 1000 // 10}"
@@ -233,6 +238,27 @@ def _size(folder: Path) -> int:
     return total
 
 
+def _gpu(report: Report) -> list[tuple[bool, str]]:
+    """What frames on a GPU need; of what is wrong with the GPU, the first thing only."""
+    cuda = next((part for part in report.backends if part.name == "cuda"), None)
+    there = (
+        cuda is not None and cuda.ok,
+        "The library has no CUDA backend (libclarivid_cuda.so): build it with -DCLARIVID_CUDA=ON.",
+    )
+    conditions = [
+        (bool(report.gpus), f"No GPU was found: {report.gpu_note}. Filters take the CPU."),
+        (
+            any(float(gpu["compute_capability"]) >= OLDEST_GPU for gpu in report.gpus),
+            f"The GPU is older than compute capability {OLDEST_GPU} (Turing). Filters take the CPU.",
+        ),
+        (
+            any(gpu["driver_cuda"] >= OLDEST_CUDA for gpu in report.gpus),
+            f"The NVIDIA driver is older than CUDA {OLDEST_CUDA}: install driver 580 or newer.",
+        ),
+    ]
+    return [there, *[condition for condition in conditions if not condition[0]][:1]]
+
+
 def _features(report: Report) -> list[Feature]:
     """For each thing that a user may want: is all of it there, and if not, what to do."""
     runs = {part.name: part for part in report.backends}
@@ -267,10 +293,7 @@ def _features(report: Report) -> list[Feature]:
                 "This processor has no bf16 instructions; precision=auto takes fp32.",
             ),
         ),
-        feature(
-            "the filters on an NVIDIA GPU",
-            (False, "This version has no GPU backend yet; frames are filtered on the CPU."),
-        ),
+        feature("the same on an NVIDIA GPU, frames in its memory", *_gpu(report), filter_, bundle),
         feature(
             "train and export nets",
             (not wheels, f"Missing: {', '.join(wheels)}. Run `pip install 'clarivid[train]'`."),
