@@ -60,6 +60,18 @@ def _check(result: int, what: str) -> None:
     raise BackendError(f"CUDA could not {what}: {reason} (error {result})")
 
 
+def device_count() -> int:
+    """How many GPUs the driver sees.
+
+    Raises:
+        clarivid.BackendError: there is no driver, or it cannot start.
+    """
+    count = ctypes.c_int()
+    _check(_driver().cuInit(0), "start")
+    _check(_driver().cuDeviceGetCount(ctypes.byref(count)), "count the GPUs")
+    return count.value
+
+
 class Device:
     """One GPU's primary context, which PyTorch and the CUDA runtime use too; kept until :meth:`close`.
 

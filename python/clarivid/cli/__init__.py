@@ -21,6 +21,7 @@ from clarivid.errors import Error
 COMMANDS: dict[str, str] = {
     "ffmpeg": "Build FFmpeg with clarivid's filters; print where it is.",
     "models": "List, show and verify model bundles.",
+    "engines": "Build, list, verify and prune engines: nets compiled for one GPU.",
     "doctor": "What this machine has, and what is missing for what.",
     "train": "Train a net.",
     "data": "Fetch and pack training pictures.",

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Engines for models, GPUs and picture sizes: made once, found by every process."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import clarivid
+from clarivid.engines.cache import EngineCache, Entry
+from clarivid.engines.key import Identity, Key, Profile, digest_of
+from clarivid.engines.runtimes import Options, Progress, Runtime
+from clarivid.errors import InputError
+from clarivid.models import Model, verify_model
+
+PRECISIONS = {"fp32": "model.onnx", "fp16": "model_fp16.onnx"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One engine that is wanted."""
+
+    model: Model
+    device: Identity  # that was asked for
+    key: Key
+
+    def text(self) -> str:
+        """For a progress display."""
+        return f"{self.model.name} {self.key.precision} for {self.device.text()}, {self.key.profile.text()}"
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of a job."""
+
+    job: Job
+    entry: Entry
+    built: bool
+    seconds: float
+
+
+def plan(
+    models: Sequence[Model],
+    devices: Sequence[Identity],
+    profiles: Callable[[Model], Sequence[Profile]],
+    precision: str,
+    runtime: Runtime,
+    options: Options,
+) -> list[Job]:
+    """The engines that this amounts to, each once. Nothing is built yet, but everything is checked.
+
+    Raises :class:`InputError` and :class:`ModelError`.
+    """
+    jobs: dict[str, Job] = {}
+    for model in models:
+        verify_model(model)
+        digest = hashlib.sha256(onnx_of(model, precision)).hexdigest()
+        for device in devices:
+            target = runtime.target(device, options)
+            for profile in profiles(model):
+                key = Key(
+                    model.name,
+                    digest,
+                    precision,
+                    profile,
+                    runtime.name,
+                    runtime.version,
+                    target,
+                    options.arguments(),
+                )
+                jobs.setdefault(key.digest, Job(model, device, key))
+    return list(jobs.values())
+
+
+def onnx_of(model: Model, precision: str) -> bytes:
+    """The ONNX that holds the net in that precision; :class:`InputError` when the bundle has none."""
+    if precision not in PRECISIONS:
+        raise InputError(f'there is no precision "{precision}": it is one of {", ".join(PRECISIONS)}')
+    path = model.folder / PRECISIONS[precision]
+    if path.name not in model.files:
+        raise InputError(
+            f"model {model.name} has no {path.name}, which precision {precision} needs: export it anew, or "
+            "build in fp32"
+        )
+    return path.read_bytes()
+
+
+def build(
+    jobs: Sequence[Job],
+    runtime: Runtime,
+    options: Options,
+    cache: EngineCache,
+    progress: Progress | None = None,
+) -> Iterator[Made]:
+    """Make what is not there, one after the other. Raises as :meth:`Runtime.build` and the cache do; what
+    was made stays."""
+    for job in jobs:
+        start = time.monotonic()
+        timing = _Timing(cache.folder, runtime, job.key.device)
+
+        def make(job: Job = job, timing: _Timing = timing) -> bytes:
+            key = job.key
+            engine, measured = runtime.build(
+                onnx_of(job.model, key.precision),
+                job.model.name,
+                key.profile,
+                key.device,
+                options,
+                timing.read(),
+                progress,
+            )
+            timing.write(measured, cache)
+            return engine
+
+        entry, built = cache.get(job.key, make, {"clarivid": clarivid.__version__})
+        yield Made(job, entry, built, time.monotonic() - start)
+
+
+class _Timing:
+    """What the builder measured of single layers on a device: a file beside the engines."""
+
+    def __init__(self, folder: Path, runtime: Runtime, device: Identity) -> None:
+        name = digest_of({"runtime": runtime.name, "version": runtime.version, **vars(device)})[:16]
+        self.path = folder / f"timing-{name}.bin"
+
+    def read(self) -> bytes:
+        """Empty when there is none."""
+        try:
+            return self.path.read_bytes()
+        except OSError:
+            return b""
+
+    def write(self, measured: bytes, cache: EngineCache) -> None:
+        """The last to finish wins; it had read what the others measured before it began."""
+        if measured:
+            cache.write_file(self.path, measured)
+
+
+__all__ = ["PRECISIONS", "Job", "Made", "build", "onnx_of", "plan"]
