@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/error.h"
 #include "mesh/blend.h"
 #include "mesh/diffuse.h"
 #include "mesh/light.h"
@@ -21,6 +22,10 @@ public:
 
     std::unique_ptr<Frame> make_frame() override { return std::make_unique<Frame>(shape_); }
     void use(Painter *painter) override { painter_ = painter ? painter : &smooth_; }
+
+    void use_on_device(DevicePainter * /*painter*/) override {
+        throw Error(CLV_ERR_UNSUPPORTED, "a painter for pictures on a device was given pictures in host memory");
+    }
 
     void import(const pixels::ConstPicture &picture, const clv_mask * /*mask*/, Frame &frame) override {
         import_picture(format_, picture, frame, pool_);
@@ -71,6 +76,8 @@ private:
 
 void HostOps::match_lights(const Frame &now, const Frame *previous, const Field &back,
                            std::span<const LightTask> tasks) {
+    if (tasks.empty())
+        return;
     Lights step;
     const bool stepped = previous && mesh::match_lights(*previous, back, now, step);
     pool_.parallel_for(0, static_cast<int>(tasks.size()), 1, [&](int first, int last) {

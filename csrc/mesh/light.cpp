@@ -8,7 +8,6 @@ namespace clv::mesh {
 namespace {
 
 constexpr int kSamples = 600;        ///< of the picture that its light is told from, about
-constexpr size_t kEnough = 64;       ///< samples that determine a light
 constexpr float kDeadZone = 0.4F;    ///< change in codes of 8 bit that is none
 constexpr double kSignificant = 4;   ///< errors of the fit that a change must exceed
 constexpr float kFlat = 1.0F;        ///< spread in codes of 8 bit that determines no gain
@@ -66,7 +65,7 @@ Light robust_fit(std::vector<Pair> &pairs, float unit) {
     std::nth_element(errors.begin(), middle, errors.end());
     Light light{1, *middle};
     double error = 0; // of the fit, standard deviation
-    for (int round = 0; round < 3 && pairs.size() >= kEnough; round++) {
+    for (int round = 0; round < 3 && pairs.size() >= kEnoughPlaces; round++) {
         errors.clear();
         for (const Pair &pair : pairs)
             errors.push_back(std::abs(pair.now - (light.gain * pair.past + light.offset)));
@@ -79,7 +78,7 @@ Light robust_fit(std::vector<Pair> &pairs, float unit) {
         for (size_t i = 0; i < pairs.size(); i++)
             if (errors[i] <= limit)
                 kept.push_back(pairs[i]);
-        if (kept.size() < kEnough)
+        if (kept.size() < kEnoughPlaces)
             break;
         light = fit(kept, unit);
         error = 0;
@@ -97,35 +96,22 @@ Light robust_fit(std::vector<Pair> &pairs, float unit) {
     return {};
 }
 
+int lattice_of(const Shape &shape) {
+    return std::max(1, static_cast<int>(std::sqrt(static_cast<double>(shape.blocks()) / kSamples)));
+}
+
 template <typename Sample>
-void collect(const Frame &past, const Field &field, const Frame &now,
+void collect(const Frame &past, const Frame &now, const std::vector<LightPlace> &places,
              std::array<std::vector<Pair>, 3> &pairs) {
-    const Shape &shape = now.shape();
-    const int lattice =
-        std::max(1, static_cast<int>(std::sqrt(static_cast<double>(shape.blocks()) / kSamples)));
-    for (auto &list : pairs)
-        list.reserve(2 * kSamples);
-    for (int row = lattice / 2; row < shape.block_rows(); row += lattice) {
-        const Origin *here = now.origins(row);
-        for (int column = lattice / 2; column < shape.block_columns(); column += lattice) {
-            if (here[column] != Origin::seen)
-                continue;
-            const Point at(2 * static_cast<float>(column) + 0.5F, 2 * static_cast<float>(row) + 0.5F);
-            const Point way = field.at(at);
-            const Point from = at + way;
-            const int x = floor_of(from.x() * 0.5F + 0.25F);
-            const int y = floor_of(from.y() * 0.5F + 0.25F);
-            if (x < 0 || y < 0 || x >= shape.block_columns() || y >= shape.block_rows() ||
-                past.origins(y)[x] != Origin::seen)
-                continue;
-            for (int plane = 0; plane < 3; plane++) {
-                const int x_now = plane == 0 ? 2 * column : column;
-                const int y_now = plane == 0 ? 2 * row : row;
-                const float share = plane == 0 ? 1 : 0.5F;
-                pairs[static_cast<size_t>(plane)].push_back(
-                    {sample_at<Sample>(past, plane, x_now, y_now, way * share),
-                     static_cast<float>(now.row<Sample>(plane, y_now)[x_now])});
-            }
+    for (size_t i = 0; i < 3; i++) {
+        const auto plane = static_cast<int>(i);
+        const float share = plane == 0 ? 1 : 0.5F;
+        pairs[i].reserve(places.size());
+        for (const LightPlace &place : places) {
+            const int x = plane == 0 ? 2 * place.column : place.column;
+            const int y = plane == 0 ? 2 * place.row : place.row;
+            pairs[i].push_back({sample_at<Sample>(past, plane, x, y, place.way * share),
+                                static_cast<float>(now.row<Sample>(plane, y)[x])});
         }
     }
 }
@@ -162,15 +148,46 @@ Lights chained(const Lights &first, const Lights &second) {
     return result;
 }
 
-bool match_lights(const Frame &past, const Field &field, const Frame &now, Lights &lights) {
-    std::array<std::vector<Pair>, 3> pairs;
+void find_light_places(const Frame &past, const Field &field, const Frame &now,
+                       std::vector<LightPlace> &places) {
     const Shape &shape = now.shape();
-    if (shape.wide())
-        collect<uint16_t>(past, field, now, pairs);
-    else
-        collect<uint8_t>(past, field, now, pairs);
-    if (pairs[0].size() < kEnough)
+    const int lattice = lattice_of(shape);
+    places.clear();
+    for (int row = lattice / 2; row < shape.block_rows(); row += lattice) {
+        const Origin *here = now.origins(row);
+        for (int column = lattice / 2; column < shape.block_columns(); column += lattice) {
+            if (here[column] != Origin::seen)
+                continue;
+            const Point at(2 * static_cast<float>(column) + 0.5F, 2 * static_cast<float>(row) + 0.5F);
+            const Point way = field.at(at);
+            const Point from = at + way;
+            const int x = floor_of(from.x() * 0.5F + 0.25F);
+            const int y = floor_of(from.y() * 0.5F + 0.25F);
+            if (x >= 0 && y >= 0 && x < shape.block_columns() && y < shape.block_rows() &&
+                past.origins(y)[x] == Origin::seen)
+                places.push_back({way, column, row});
+        }
+    }
+}
+
+size_t most_light_places(const Shape &shape) {
+    const int lattice = lattice_of(shape);
+    const auto along = [lattice](int size) { return static_cast<size_t>((size + lattice - 1) / lattice); };
+    return along(shape.block_columns()) * along(shape.block_rows());
+}
+
+bool match_lights(const Frame &past, const Field &field, const Frame &now, Lights &lights) {
+    const Shape &shape = now.shape();
+    std::vector<LightPlace> places;
+    places.reserve(most_light_places(shape));
+    find_light_places(past, field, now, places);
+    if (places.size() < kEnoughPlaces)
         return false;
+    std::array<std::vector<Pair>, 3> pairs;
+    if (shape.wide())
+        collect<uint16_t>(past, now, places, pairs);
+    else
+        collect<uint8_t>(past, now, places, pairs);
     for (size_t plane = 0; plane < 3; plane++)
         lights[plane] = robust_fit(pairs[plane], shape.unit());
     return true;

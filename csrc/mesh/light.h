@@ -17,6 +17,21 @@ using Lights = std::array<Light, 3>;
 /// second(first(code)).
 Lights chained(const Lights &first, const Lights &second);
 
+/// Where two pictures are compared: a block of now, and the way from it to then, in luma samples.
+struct LightPlace {
+    Point way;
+    int column = 0;
+    int row = 0;
+};
+
+/// Fewer of them determine no light.
+inline constexpr size_t kEnoughPlaces = 64;
+/// Blocks on a lattice that both pictures show as background. `field` takes points of `now` to `past`.
+void find_light_places(const Frame &past, const Field &field, const Frame &now,
+                       std::vector<LightPlace> &places);
+/// No more of them are found.
+size_t most_light_places(const Shape &shape);
+
 /// Finds how each plane's codes changed from `past` to `now`, on background that both show (origin seen),
 /// with outliers left out; `field` takes points of `now` to `past`. Means and spreads are matched (a gain
 /// fitted to samples that do not lie exactly on each other would come out too small). Changes that round to

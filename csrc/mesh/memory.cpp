@@ -327,8 +327,6 @@ void Memory::look_ahead(std::span<const Ahead> later) {
 }
 
 void Memory::tidy() {
-    if (slots_used() == 0)
-        return;
     std::vector<LightTask> tasks;
     for (int i = 0; i < kSlots; i++) {
         const Slot &slot = slots_[static_cast<size_t>(i)];

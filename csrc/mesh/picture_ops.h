@@ -66,6 +66,9 @@ public:
     virtual std::unique_ptr<Frame> make_frame() = 0;
     /// What paints from now on; null for smooth colours. Outlives this object, or its last call.
     virtual void use(Painter *painter) = 0;
+    /// What paints from now on, without a detour over the host; goes before the other one. Throws where
+    /// frames are in host memory.
+    virtual void use_on_device(DevicePainter *painter) = 0;
 
     /// The caller's planes -> frame, padded.
     virtual void import(const pixels::ConstPicture &picture, const clv_mask *mask, Frame &frame) = 0;
@@ -80,7 +83,8 @@ public:
 
     /// Forgets the light of a slot: it holds another frame from now on.
     virtual void reset_light(int slot) = 0;
-    /// Lights of all slots that tasks name; `previous` may be null, `back` takes points of now to it.
+    /// Lights of all slots that tasks name, of which there may be none; `previous` may be null, `back` takes
+    /// points of now to it. The first call for each picture that is filled, and draw() comes next.
     virtual void match_lights(const Frame &now, const Frame *previous, const Field &back,
                               std::span<const LightTask> tasks) = 0;
     /// Draws the blocks that refer to a slot, in the light of now; leaves all others alone.

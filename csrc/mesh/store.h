@@ -82,6 +82,8 @@ public:
     const Shape &shape() const { return shape_; }
     /// Samples from one row to the next.
     ptrdiff_t stride(int plane) const { return stride_[static_cast<size_t>(plane)]; }
+    /// Samples from the beginning of the memory to sample (0, 0).
+    ptrdiff_t offset(int plane) const { return offset_[static_cast<size_t>(plane)]; }
     template <typename Sample>
     Sample *row(int plane, int y) {
         return reinterpret_cast<Sample *>(data_.get()) + offset_[static_cast<size_t>(plane)] +

@@ -9,7 +9,6 @@
 namespace clv::mesh {
 namespace {
 
-constexpr int kPhases = 64;
 constexpr int kTaps = 6;
 constexpr int kFar = 1 << 16; ///< no displacement is longer
 
@@ -245,6 +244,10 @@ void Field::shift(Point by) {
 
 bool Field::is_identity() const {
     return std::all_of(nodes_.begin(), nodes_.end(), [](const Point &p) { return p.x() == 0 && p.y() == 0; });
+}
+
+const float *resampling_weights() {
+    return kWeights.of[0].data();
 }
 
 template <typename Sample>

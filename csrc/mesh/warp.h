@@ -38,13 +38,12 @@ public:
     /// Nodes: (column * kStep, row * kStep), column in [0, columns()).
     int columns() const { return columns_; }
     int rows() const { return rows_; }
-    size_t bytes() const { return nodes_.size() * sizeof(Point); }
-
-private:
     const Point &node(int column, int row) const {
         return nodes_[static_cast<size_t>(row) * static_cast<size_t>(columns_) + static_cast<size_t>(column)];
     }
+    size_t bytes() const { return nodes_.size() * sizeof(Point); }
 
+private:
     int columns_ = 0;
     int rows_ = 0;
     std::vector<Point> nodes_;
@@ -56,6 +55,10 @@ struct Light {
     float offset = 0;
     bool none() const { return gain == 1 && offset == 0; }
 };
+
+inline constexpr int kPhases = 64; ///< positions between two samples
+/// Spline36 for each of them: the weights of the samples at -2 .. 3, and two zeros.
+const float *resampling_weights();
 
 /// Writes samples [first, last) of row `y` of the luma plane: those of `from` at where `field` takes them, in
 /// the light of now. Spline36, six samples each way; where the way is whole samples, exact copies. The way is
