@@ -93,6 +93,7 @@ struct Statistics {
 };
 
 struct World {
+    bool initialised = false; // cuInit()
     std::set<CUcontext> contexts;
     std::vector<CUcontext> primaries; // one a device; null where there is none
     std::set<CUstream> streams;
