@@ -23,8 +23,10 @@ from click.testing import CliRunner
 from clarivid.cli.engines import command
 from clarivid.engines import EngineCache, Entry, Fault, Identity, Key, Options, Profile, Runtime, targets
 from clarivid.engines.cache import read
+from clarivid.engines.status import status
 from clarivid.errors import BackendError, DigestError, Error, InputError, ModelError, ToolError
 from clarivid.models import find_model
+from clarivid.paths import sha256_of
 
 SHAPE = (1, 6, 360, 640)
 KEY = Key(
@@ -372,6 +374,43 @@ def test_a_missing_engine_is_named(cache: EngineCache) -> None:
     entry.path.write_bytes(b"longer than it was")
     with pytest.raises(DigestError, match="bytes"):
         read(entry.path, True, hashed=False)
+
+
+# ---------------------------------------------------------------------------------------------------- status
+
+
+def test_status_tells_present_stale_and_missing(cache: EngineCache) -> None:
+    model = find_model("lowrank_v1")
+    onnx = sha256_of(model.folder / "model_fp16.onnx")
+    t4, l4 = Identity(75, "Tesla T4", 40, 15109, 256, 4 << 20), Identity(89, "NVIDIA L4", 58, 22731, 192, 1)
+    runtimes = {"tensorrt": "10.14.1", "tensorrt-rtx": "1.7"}
+
+    def state(gpu: Identity) -> tuple[str, str]:
+        row = status([gpu], [model], runtimes, cache)[0]
+        assert bool(row.remedy) == (row.state != "present")
+        return row.state, row.text
+
+    assert state(t4)[0] == "missing"
+    put(cache, replace(KEY, model="lowrank_v1"))
+    assert state(t4) == ("stale", "the model has changed since")
+    put(cache, replace(KEY, model="lowrank_v1", onnx_sha256=onnx, runtime_version="10.13"))
+    put(cache, replace(KEY, model="lowrank_v1", onnx_sha256=onnx, device=l4, runtime_version="10.13"))
+    assert state(l4) == ("stale", "tensorrt 10.13 built it, 10.14.1 is installed")
+    put(cache, replace(KEY, model="lowrank_v1", onnx_sha256=onnx))
+    assert state(t4)[0] == "present"
+    assert state(replace(t4, memory_mib=16000))[0] == "missing"  # another SKU of the same capability
+    put(
+        cache,
+        replace(
+            KEY,
+            model="lowrank_v1",
+            onnx_sha256=onnx,
+            device=Identity(89),
+            runtime="tensorrt-rtx",
+            runtime_version="1.7",
+        ),
+    )
+    assert state(l4)[0] == "present"
 
 
 # --------------------------------------------------------------------------------------------------- targets

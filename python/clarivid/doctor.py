@@ -73,6 +73,8 @@ class Report:
     ffmpeg: Part
     models: list[str]
     cache: dict[str, Any]
+    engines: dict[str, Any]
+    """Builders that are installed, by name; for each GPU and model which engines there are."""
     features: list[Feature] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -226,6 +228,32 @@ def _ffmpeg() -> Part:
     return Part("ffmpeg", not lacking, f"{path} ({filters})")
 
 
+def _engines(has_gpu: bool) -> dict[str, Any]:
+    """Builders, what is in the cache, and what the GPUs here miss."""
+    from clarivid import engines
+    from clarivid.engines.status import status
+
+    cache = engines.EngineCache()
+    builders = {runtime.name: runtime.version for runtime in engines.installed()}
+    found = list(cache.entries())
+    faults = [entry.problem for entry in found if isinstance(entry, engines.Fault)]
+    rows: list[dict[str, Any]] = []
+    if has_gpu and builders:
+        try:
+            gpus = engines.targets.this_machine()
+            rows = [asdict(row) for row in status(gpus, models.list_models(), builders, cache)]
+        except Error as error:
+            faults.append(str(error))
+    return {
+        "folder": str(cache.folder),
+        "shared": [str(folder) for folder in cache.shared],
+        "builders": builders,
+        "entries": len(found) - len(faults),
+        "faults": faults,
+        "status": rows,
+    }
+
+
 def _size(folder: Path) -> int:
     """Bytes of all files below a folder; links are not followed."""
     total = 0
@@ -326,6 +354,7 @@ def examine() -> Report:
         ffmpeg=_ffmpeg(),
         models=models.model_names(),
         cache={"folder": str(cache), "bytes": _size(cache)},
+        engines=_engines(bool(gpus)),
     )
     report.features = _features(report)
     return report

@@ -35,6 +35,15 @@ def _print(report: doctor.Report) -> None:
     _line("ffmpeg", report.ffmpeg.text)
     _line("models", ", ".join(report.models) or "none")
     _line("cache", f"{report.cache['folder']}, {report.cache['bytes'] / (1 << 20):,.0f} MiB")
+    engines = report.engines
+    builders = ", ".join(f"{name} {version}" for name, version in engines["builders"].items())
+    _line("engines", f"{engines['entries']} in {engines['folder']}; builders: {builders or 'none'}")
+    for row in engines["status"]:
+        _line("", f"{row['gpu']}: {row['model']}: {row['state']}: {row['text']}")
+        if row["remedy"]:
+            _line("", f"  {row['remedy']}")
+    for problem in engines["faults"]:
+        _line("", f"no: {problem}")
     click.echo()
     for feature in report.features:
         mark = click.style("yes", fg="green") if feature.ok else click.style("no ", fg="red")
