@@ -294,7 +294,7 @@ public:
         threshold[1] = chroma ? bits : bits ^ device::rank_bits(1, 0);
         line_step = chroma ? 1 : 2;
         line = chroma ? row : 2 * row + t;
-        turn(0);
+        turn(line);
 
         const int in_tile = worker.column + (odd ? g + 7 : g); // of the two positions behind
         column = (chroma && !SemiPlanar ? 1 : 2) * (tile.x + in_tile);
@@ -366,7 +366,7 @@ private:
     bool chroma, odd;
     device::SampleScale scale;
     float from_kept;
-    uint32_t threshold[2]; ///< bits of a pair's samples in line 0
+    uint32_t threshold[2]; ///< bits of a pair's samples, were they in line 0
     float rounding[2];
     int column, width; ///< in samples of the plane
     int line, lines, line_step;
