@@ -10,31 +10,37 @@
 // gated y of the blocks since j, and even x_0, the head, from the picture. What each way must move (y is
 // always written, the picture and halos, which the L2 cache has, aside):
 //
-//     x stored                          MB read + written                                           MB
-//     a layer a kernel (a runtime)      head 50 | conv 100, statistics 50, x += gate y 150, each | tail 62
-//     1312 every x, gate on reading          50 | 50+100 | 100+100 | 100+100 | 100+100 | 100+12 862 x_1, x_2,
-//     x_3, head on the way    50 | 50+100 | 100+100 | 100+100 | 100+12                              712 none:
-//     y_1..y_4 and the picture    50 | 50+50 | 100+50 | 150+50 | 200+12                                 712
-//     x_2 only                          50 | 50+50 | 100+100 | 100+50 | 150+12 662
+//     x stored                        MB read + written, by kernel                               MB
+//     a layer a kernel (a runtime)    50, per block 100 + 50 (mean) + 150 (x += gate y), 62     1312
+//     every x; gate when reading      50 | 50+100 | 100+100 | 100+100 | 100+100 | 100+12         862
+//     x_1, x_2, x_3; head on the way  50 | 50+100 | 100+100 | 100+100 | 100+12                   712
+//     none; y_1 to y_4 and the head   50 | 50+50 | 100+50 | 150+50 | 200+12                      712
+//     x_2 only                        50 | 50+50 | 100+100 | 100+50 | 150+12                     662
 //
 // so: x is stored where otherwise three y would have to be read; the head is computed again in the two
 // kernels after the first (each time 3840 multiply-adds with their padding, at 1.25 times the positions, 23 %
 // of a block; it saves 150 MB). Every second kernel goes through the tiles backwards and finds what was
 // written last in the L2 cache: of an H100's 50 MB perhaps 30 a kernel, 660 -> about 540 MB.
 //
-// Floor on an H100 (3.35 TB/s of which about 3.0 are reached, 132 multiprocessors):
-//     memory   662 MB / 3.0 TB/s = 220 us; with the cache's share 180 us                          4500 to
-//     5500 fps products (93312 + 3 x 1.25 x 3840) P = 55.8 G multiply-adds, 0.112 TFLOP; mma.sync reaches
-//     about 0.62
-//              of 989 TFLOP/s: 182 us                                                             5500 fps
-//     shared   a step of a warp (48 positions, 48 channels, depth 16) reads 1.5 + 1.5 KB for 18 products:
-//              24 clocks of 128 B where the tensor cores need 29
-//     launches 5 of some 2 us, during which the chip drains and fills
-// Both at once, perfectly overlapped: about 220 us. Loads of one block of threads run while the other one on
-// the same multiprocessor multiplies; not overlapped at all it would be 400 us, 2500 fps. wgmma would bring
-// the products to 115 us, less than memory takes anyway: it pays when the traffic has been halved, which the
-// gate forbids. A tile's loads are 34 positions x 16 bytes in a row, which TMA would do with fewer
-// instructions, but x = x_j + gate * y goes through registers on its way, so it would have to be read again.
+// Floor on an H100, 132 multiprocessors. Memory gives 3.35 TB/s, of which about 3.0 are reached. mma.sync
+// reaches about 0.62 of 989 TFLOP/s: 307 G multiply-adds a millisecond.
+//
+//                            block 1   block 2   block 3   block 4   tail
+//     MB, picture included        53       103       203       153    165    677
+//     us at 3.0 TB/s              18        34        68        51     55    226
+//     multiply-adds, G          13.2      13.2      13.2      10.7    5.4   55.8
+//     us at 307 G a ms            43        43        43        35     18    182
+//     the larger of both          43        43        68        51     55    260
+//
+// With five launches of some 2 us each that is 270 us, 3700 fps.
+//
+// Loads of one block of threads run while the other one on its multiprocessor multiplies; with no overlap at
+// all it would be 410 us, 2400 fps. Shared memory keeps up: a step of a warp (48 positions, 48 channels,
+// depth 16) reads 1.5 + 1.5 KB for 18 products, 24 clocks of 128 B where the tensor cores need 29. Tiles of
+// 32 x 12 are 1350, 10.2 a multiprocessor: 7 % are lost to the eleventh. wgmma, at 1.6 times the rate, would
+// take some 25 us from the first two kernels, a tenth of the whole, and nothing from the others, which wait
+// for memory: not without a chip to measure on. A tile's loads are 34 positions x 16 bytes in a row, which
+// TMA would do with fewer instructions, but x = x_j + gate * y goes through registers on its way.
 //
 // Knobs, for measurements: the tiles (sr_layout.h; 32 x 16, four runs a warp, reads 3.5 KB for 24 products
 // and has smaller halos, but spills some of 128 registers), the order of tiles (kSerpentine), which x are
@@ -137,6 +143,11 @@ Launch choose(const Shapes &shapes, const Module &module, const DeviceInfo &devi
         if (static_cast<size_t>(shape.bytes) > device.shared_per_block)
             continue;
         Launch launch{shape, module.kernel(shape.name, static_cast<size_t>(shape.bytes)), tensor, 0, 0};
+        // Of the memory that L1 and shared memory divide, as much as there is.
+        check(driver().cuFuncSetAttribute(launch.kernel.get(),
+                                          CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT,
+                                          CU_SHAREDMEM_CARVEOUT_MAX_SHARED),
+              std::string("set up kernel ") + shape.name);
         launch.of_multiprocessor = launch.kernel.blocks_per_multiprocessor(shape.threads);
         if (launch.of_multiprocessor > 0 && (!best || best->of_multiprocessor < launch.of_multiprocessor))
             best = std::move(launch);

@@ -96,7 +96,7 @@ CLV_DEVICE void close_gate(const Gate &gate, const float *sums, unsigned char *s
         float sum = 0;
 #pragma unroll 8
         for (int block = thread / Channels; block < static_cast<int>(gridDim.x); block += parts)
-            sum += gate.partial[block * Channels + channel];
+            sum += __ldcg(gate.partial + block * Channels + channel); // others wrote it: not from L1
         part[thread] = sum;
     }
     __syncthreads();

@@ -113,6 +113,7 @@ CLV_DEVICE void compute_head(unsigned char *x, const unsigned char *picture, con
                                  leaky(sum[0][n][2 * half + 1], input.slope))
                           : 0U;
         }
+        __syncwarp(); // ldmatrix needs them all
     }
 }
 

@@ -6,22 +6,21 @@
 // Activations lie in blocks of eight channels, [channels/8][rows][pitch][8] halves: 16 bytes a position and
 // block, so that a tile's row is read in one piece and a matrix of ldmatrix is 128 contiguous bytes.
 //
-// A block of threads holds a tile of W x H positions with a border of one, its W/16 x H runs of sixteen
-// positions being the rows (M) of the products:
+// A block of threads holds a tile of W x H positions with a border of one; its runs of sixteen positions are
+// the rows (M) of the products:
 //
-//      W = 32, H = 16, 8 warps              shared memory of clv_sr_block_*
-//      +--+----------------+---------------+--+    weights       9 taps x C x C halves, for the kernel's life
-//      |  |             border             |  |    x             C/8 planes of (H+2) x (W+2) x 16 bytes; y
-//      later
-//      +--+----------------+---------------+--+    picture       (H+4) x (W+4) x 16 bytes, where the head is
-//      |  | warp 0         | warp 1        |  |                  computed here
-//      |  | 4 runs of 16,  | warp 3        |  |    sums, bias, gates
-//      |  | one below the  | warp 5        |  |
-//      |  | other          | warp 7        |  |
-//      +--+----------------+---------------+--+
+//      W = 32, H = 12, 8 warps              shared memory of clv_sr_block_*
+//      +--+---------------+---------------+--+    weights   9 taps x C x C halves, for the kernel's life
+//      |  |            border             |  |    x         C/8 planes of (H+2) x (W+2) x 16 bytes; then y
+//      +--+---------------+---------------+--+    picture   (H+4) x (W+4) x 16 bytes, where the head is
+//      |  | warp 0        | warp 1        |  |              computed
+//      |  |  3 runs of 16,| warp 3        |  |    sums, biases, gates
+//      |  |  one below    | warp 5        |  |
+//      |  |  the other    | warp 7        |  |
+//      +--+---------------+---------------+--+
 //
-// A warp computes all channels of its runs: with four runs each of its weights is used for 64 positions, and
-// shared memory moves 3.5 KB for 24 products of 16x8x16, less than tensor cores take time for.
+// A warp computes all channels of its runs: with three runs each of its weights is used for 48 positions, and
+// shared memory moves 3 KB for 18 products of 16x8x16, in less time than tensor cores take for them.
 #pragma once
 
 #include <cstddef>
@@ -64,9 +63,9 @@ struct Tile {
     static constexpr int base_plane = W * H + 8;
     static_assert(W % 16 == 0 && H % 4 == 0 && Warps % warps_across == 0 && H % (Warps / warps_across) == 0);
 };
-using Large = Tile<32, 12, 8>; ///< 95 KB with 48 channels: two blocks on an H100, one on Ada and after
-using Medium = Tile<32, 8, 8>; ///< 80 KB: two blocks on an A100
-using Small = Tile<16, 8, 4>;  ///< 62 KB: Turing
+using Large = Tile<32, 12, 8>; ///< 95 KiB with 48 channels: two blocks on Hopper, one on Ada
+using Medium = Tile<32, 8, 8>; ///< 80 KiB: two on an A100
+using Small = Tile<16, 8, 4>;  ///< 62 KiB: one on Turing
 
 /// Of the fragments of B, for the whole of a layer: `steps` products in depth, `columns` output channels.
 CLV_SR_BOTH constexpr int weight_bytes(int steps, int columns) {

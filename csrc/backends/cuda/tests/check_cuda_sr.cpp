@@ -107,12 +107,13 @@ struct Bundle {
     std::string architecture;
     std::vector<std::byte> weights;
 
-    CompileRequest request(const PictureFormat &format) const {
+    /// `padding`: positions that the tensor is larger than the picture, as a card's multiple_of may ask.
+    CompileRequest request(const PictureFormat &format, int padding = 0) const {
         CompileRequest out;
         out.model_name = name;
         out.architecture = architecture;
         out.weights = weights;
-        out.input = {6, format.chroma_height(), format.chroma_width()};
+        out.input = {6, format.chroma_height() + padding, format.chroma_width() + padding};
         out.scale = 2;
         out.layout = CLV_LAYOUT_YUV420_S2D;
         out.precision = CLV_PRECISION_FP16;
@@ -298,9 +299,9 @@ PictureFormat doubled(PictureFormat format) {
 }
 
 /// The reference's picture in `out`, whose layout stays.
-void compute_reference(const Net &net, const TestPicture &in, Dither dither, TestPicture &out) {
-    const int h = in.format.chroma_height();
-    const int w = in.format.chroma_width();
+void compute_reference(const Net &net, const TestPicture &in, int padding, Dither dither, TestPicture &out) {
+    const int h = in.format.chroma_height() + padding;
+    const int w = in.format.chroma_width() + padding;
     Planes tensor(6, h, w);
     pixels::space_to_depth(in.format, in.view(),
                            pixels::contiguous(tensor.values.data(), pixels::Element::f32, 6, h, w), 0, h,
@@ -382,8 +383,8 @@ struct Run {
 };
 
 Run run(const Place &place, const Bundle &bundle, const PictureFormat &format, Dither dither, int pictures,
-        bool reference, Random &random) {
-    const CompileRequest request = bundle.request(format);
+        bool reference, Random &random, int padding = 0) {
+    const CompileRequest request = bundle.request(format, padding);
     const PictureSpec spec{format, dither, place};
     const Net net = read_net(request);
     const std::unique_ptr<PictureModel> model = make_sr(request, spec);
@@ -407,7 +408,7 @@ Run run(const Place &place, const Bundle &bundle, const PictureFormat &format, D
         if (!reference)
             continue;
         TestPicture wanted = TestPicture::blank(doubled(format), layouts);
-        compute_reference(net, in, dither, wanted);
+        compute_reference(net, in, padding, dither, wanted);
         out.difference.join(compare(got, wanted));
     }
     return out;
@@ -524,7 +525,8 @@ int main_of(const std::map<std::string, std::string> &options, const char *progr
         format.width = random.between(5, round % 3 == 0 ? 150 : 40);
         format.height = random.between(5, round % 3 == 1 ? 80 : 30);
         const Dither dither = random.one_in(2) ? Dither::round : Dither::ordered;
-        const Run result = run(place, bundle, format, dither, 2, true, random);
+        const int padding = random.one_in(4) ? random.between(1, 3) : 0;
+        const Run result = run(place, bundle, format, dither, 2, true, random, padding);
         check_run(report,
                   std::to_string(channels) + " channels, " + std::to_string(blocks) + " blocks, " +
                       pixels::test::describe(format),
