@@ -17,7 +17,7 @@ public:
     /// The bytes of `file` have to outlive this object; they are checked as they are taken.
     explicit Weights(std::span<const std::byte> file);
 
-    /// The values of a tensor of f32 with this shape.
+    /// The values of a tensor of f32 or f16 with this shape.
     std::vector<float> take(const std::string &name, const std::vector<int> &shape) const;
 
 private:

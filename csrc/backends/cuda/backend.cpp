@@ -3,6 +3,7 @@
 // without any runtime. Activations and weights are fp16, sums f32.
 #include <string>
 
+#include "backends/cuda/inpaint_net.h"
 #include "backends/cuda/lowrank.h"
 #include "backends/cuda/sr.h"
 #include "backends/lowrank_chain.h"
@@ -95,6 +96,15 @@ public:
             return clv::cuda::make_sr(request, spec);
 #endif
         return clv::cuda::make_lowrank(request, spec);
+    }
+
+    bool suits_tensors(const CompileRequest &request) const override {
+        return clv::cuda::suits_inpaint(request);
+    }
+    std::unique_ptr<clv::TensorModel> compile_tensors(const CompileRequest &request,
+                                                      const clv::cuda::Place &place) override {
+        check_precision(request);
+        return clv::cuda::make_inpaint(request, place);
     }
 };
 
