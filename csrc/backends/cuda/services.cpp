@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "cuda/driver.h"
+#include "mesh/cuda/cuda_ops.h"
 #include "pixels/cuda/pixels_cuda.h"
 
 namespace {
@@ -71,9 +72,9 @@ public:
         conversions(place).depth_to_space(place, tensor, scale, format, picture, dither);
     }
 
-    std::unique_ptr<clv::mesh::PictureOps> make_picture_ops(const clv::pixels::PictureFormat & /*format*/,
-                                                            const Place & /*place*/) override {
-        throw Error(CLV_ERR_UNSUPPORTED, "this build of clarivid inpaints pictures in host memory only");
+    std::unique_ptr<clv::mesh::PictureOps> make_picture_ops(const clv::pixels::PictureFormat &format,
+                                                            const Place &place) override {
+        return clv::mesh::cuda::make_cuda_ops(format, place);
     }
 
 private:
