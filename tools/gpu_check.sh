@@ -92,6 +92,7 @@ step_library() {
         "-DPython_EXECUTABLE=$(command -v "$python")"
         "-Dpybind11_DIR=$("$python" -c 'import pybind11; print(pybind11.get_cmake_dir())')")
     [[ $architectures == all ]] || arguments+=("-DCLARIVID_CUDA_ARCHITECTURES=$architectures")
+    grep -qsxF "CMAKE_HOME_DIRECTORY:INTERNAL=$root" "$build/CMakeCache.txt" || rm -rf "$build" # another checkout
     cmake -S . -B "$build" -G Ninja "${arguments[@]}" || {
         echo 'CMake could not configure the library; what it said is in gpu_check.log'
         return 1
