@@ -64,6 +64,11 @@ int ff_clarivid_cuda_config_input(AVFilterContext *ctx, AVFilterLink *inlink)
         return AVERROR(ENOSYS);
     }
 
+    /* hwcontext_cuda.c rounds the height of chroma down; a decoder's frames are of an even size. */
+    if (frames->height & 1 && inlink->h == frames->height)
+        av_log(ctx, AV_LOG_WARNING, "FFmpeg uploads no last row of chroma of an odd height (%d), so the lower border "
+               "is undefined: pad before hwupload, pad=iw:ih+1, and crop after hwdownload\n", inlink->h);
+
     av_buffer_unref(&s->device_ref);
     s->device_ref = av_buffer_ref(frames->device_ref);
     if (!s->device_ref)

