@@ -271,6 +271,8 @@ main() {
     else
         export CLARIVID_GPU_REQUIRED=1 # a test that finds no device fails, and is not skipped
     fi
+    # For whoever wants to go on by hand: `. out/gpu-work/environment`.
+    declare -p PATH LD_LIBRARY_PATH "${!CLARIVID_@}" PYTHONPATH PYTHONDONTWRITEBYTECODE >"$work/environment"
     local found
     found=$("$python" "$root/tools/gpu_report.py" device 2>/dev/null) || found=
     if ((!emulated)) && [[ -z $found ]]; then
