@@ -54,16 +54,17 @@ public:
     std::string text() const override {
         return "1 kernel, " + std::to_string(tiling_.tiles()) + " tiles of " +
                std::to_string(lowrank::tile_columns(layers_)) + "x" + std::to_string(tiling_.rows) +
-               " positions, " + std::to_string(tiling_.shared / 1024) + " KiB of shared memory each, " +
-               std::to_string(blocks_) + (blocks_ == 1 ? " block" : " blocks") + " a multiprocessor";
+               " positions, each " + std::to_string(threads()) + " threads and " +
+               std::to_string(tiling_.shared / 1024) + " KiB of shared memory, " + std::to_string(blocks_) +
+               (blocks_ == 1 ? " block" : " blocks") + " a multiprocessor";
     }
     void enqueue(const pixels::ConstPicture &in, const pixels::Picture &out) override {
         Params params = params_;
         params.in = pixels::device::source_picture(format_, in);
         params.out = pixels::device::target_picture(format_, out, dither_);
         const Current current(place_);
-        kernel_.launch(dim3(static_cast<unsigned>(tiling_.tiles())), dim3(lowrank::kThreads), params,
-                       stream_of(place_));
+        kernel_.launch(dim3(static_cast<unsigned>(tiling_.tiles())), dim3(static_cast<unsigned>(threads())),
+                       params, stream_of(place_));
     }
 
 private:
@@ -119,8 +120,10 @@ private:
         params_.rows = tiling_.rows;
         kernel_ =
             module_.kernel("clv_lowrank_" + std::to_string(layers_), static_cast<size_t>(tiling_.shared));
-        blocks_ = kernel_.blocks_per_multiprocessor(lowrank::kThreads);
+        blocks_ = kernel_.blocks_per_multiprocessor(threads());
     }
+
+    int threads() const { return tiling_.parts * lowrank::kPartThreads; }
 
     const Place place_;
     const pixels::PictureFormat format_;

@@ -4,23 +4,27 @@
 // it in shared memory and writes the picture.
 //
 // What each design has to move and to compute for a 1080p picture in nv12, three layers of 12 channels, and
-// the time that this takes an H100 at least (3.35 TB/s, 132 multiprocessors at 1.75 GHz that each do 1024
-// multiply-adds a cycle with mma.sync, counted as half of what wgmma does, and move 128 bytes of shared
-// memory):
+// the time that this takes an H100 at least (3.35 TB/s of memory; 132 multiprocessors at 1.755 GHz, a cycle
+// of which is 1024 multiply-adds with mma.sync, half of what wgmma does, and 128 bytes of shared memory):
 //
-//                                            device memory           multiply-adds       shared memory
-//     the net itself                         3.1 MB in, 3.1 out      1.34 G
-//                                            1.9 us                  5.7 us
-//     layer by layer (a general runtime):    105 MB, as halves in    2.39 G
-//       tensors of 8, 16, 16, 8 channels       16 and 8 channels     10.1 us
-//                                            31 us, 5 launches
-//     this, tiles of 60 x 17 positions       6.2 MB (9.3 from L2:    2.85 G, as layers   280 MB
-//       512 tiles, 1.94 rounds of 264          the borders twice)      overlap           9.4 us
-//                                            1.9 us (2.8)            12.0 us
+//                                          device memory          multiply-adds        shared memory
+//     the net itself                       3.1 MB in, 3.1 out     1.34 G
+//                                          1.9 us                 5.7 us
+//     layer by layer, as general           105 MB: tensors of     2.39 G: channels
+//       runtimes do; 5 launches              8, 16, 16, 8 halves    are multiples of 8
+//                                          31 us                  10.1 us
+//     this: 512 tiles of 60 x 17           6.2 MB, 7.9 from L2    2.85 G: layers       320 MB, 40 of them
+//       positions in 1.94 rounds of 264      as borders overlap     overlap              weights, from L1
+//                                          1.9 us                 12.0 us              10.8 us
 //
-// So the tensor cores set the floor, shared memory is close behind, and the memory of the device, which is
-// all that a net so small should wait for, is not felt: 12 us, 80,000 pictures a second, of which the aim of
-// 10,000 asks an eighth.
+// So tensor cores set the floor; shared memory and the issue of instructions (290 of a warp for 16 positions:
+// 10 us) come close behind; device memory, all that a net so small should wait for, is not felt. 12 us are
+// 80,000 pictures a second, of which the aim of 10,000 asks an eighth. (Nothing of this was measured yet.)
+//
+// What a Hopper-only kernel would gain: the buffers below are laid out as wgmma's descriptors have it (no
+// swizzle, 128 bytes from eight positions to the next), 64 columns are its M, and a tap is a start address 16
+// bytes on; with the taps of a column side by side (N = 48) its floor is 7 us. But the issue of instructions
+// stays at 8 us, and one source for all chips is worth more than the difference.
 //
 // Products. A position's sums of a layer are a product: rows (M) are 16 positions next to each other, depth
 // (K) is taps x channels, columns (N) are output channels, 12 being padded to two tiles of eight. Activations
@@ -37,17 +41,17 @@
 //                                                         sums of row i      += row i * taps above
 //
 // which is 3 matrices for 18 products. Weights are fragments in registers, 36 of them for the widest layer; a
-// layer's are fetched (L1 holds them: 5.5 KB) before the barrier in front of it.
+// layer's are fetched (9.7 KB in all, which stay in L1) before the barrier in front of it.
 //
 // The picture is kept as (code - middle) / 2^bits: exact in a half for 8 and 10 bits, so that the first layer
 // has exact operands (the weights take the scale) and the last one finds there, without another read, what it
 // has to add to. Zero padding is the middle code, as values are centred.
 //
-// A block of 256 threads has a tile of its own (a plain grid): tiles are equal, a persistent grid would save
-// the weights' fetch (1 % of the instructions) and take the multiprocessors from other streams for a whole
-// picture. The tile's height is chosen for the device and the size of picture (choose_tiling), so that the
-// last round of blocks is full. Two blocks share a multiprocessor: one reads or writes while the other
-// computes.
+// A block has a tile of its own (a plain grid). A persistent one would save little, as registers cannot hold
+// all layers' weights from tile to tile, and would take the multiprocessors from other streams for a whole
+// picture. Tiles are equal; how many rows they have is chosen for the device and the size of the picture, so
+// that the last round of blocks is full (choose_tiling). Where shared memory allows, two blocks share a
+// multiprocessor, so that one computes while the other waits for its picture; else one has both's threads.
 #include "backends/cuda/lowrank_layout.h"
 #include "cuda/device.cuh"
 #include "cuda/mma.cuh"
@@ -219,14 +223,17 @@ struct Worker {
     int lane;
     int column; ///< the first of its warp's 16
     int part;   ///< of the rows
+    int parts;
 
     CLV_DEVICE Worker() {
         const int warp = static_cast<int>(threadIdx.x) / 32;
         lane = static_cast<int>(threadIdx.x) % 32;
         column = warp % kGroups * kColumnsOfWarp;
         part = warp / kGroups;
+        parts = static_cast<int>(blockDim.x) / kPartThreads;
     }
-    CLV_DEVICE int first_of(int rows) const { return rows * part / kParts; }
+    CLV_DEVICE int first_of(int rows) const { return rows * part / parts; }
+    CLV_DEVICE int end_of(int rows) const { return rows * (part + 1) / parts; }
 };
 
 struct Tile {
@@ -394,7 +401,7 @@ template <int Layers, typename Sample, bool SemiPlanar>
 CLV_DEVICE void read_picture(const Params &p, const Tile &tile) {
     constexpr int runs = kPicturePitch / kRun;
     const int count = rows_of(0, Layers, tile.rows) * runs;
-    for (int k = static_cast<int>(threadIdx.x); k < count; k += kThreads) {
+    for (int k = static_cast<int>(threadIdx.x); k < count; k += static_cast<int>(blockDim.x)) {
         const int row = k / runs;
         const int column = k % runs * kRun;
         const int i = tile.y - Layers + row;
@@ -437,7 +444,7 @@ CLV_DEVICE void compute_hidden(const Params &p, const Tile &tile, const Worker &
                                const Weights<Layer, Layers> &weights) {
     const int rows = rows_of(Layer, Layers, tile.rows);
     const int first = worker.first_of(rows);
-    const int count = rows * (worker.part + 1) / kParts - first;
+    const int count = worker.end_of(rows) - first;
     const int g = worker.lane / 4;
     const int x = tile.x - (Layers - Layer) + worker.column + g;
     KeepHidden keep = {
@@ -455,7 +462,7 @@ template <int Layers, typename Sample, bool SemiPlanar>
 CLV_DEVICE void compute_last(const Params &p, const Tile &tile, const Worker &worker,
                              const Weights<Layers, Layers> &weights) {
     const int first = worker.first_of(tile.rows);
-    const int count = tile.rows * (worker.part + 1) / kParts - first;
+    const int count = worker.end_of(tile.rows) - first;
     const unsigned char *const kept = tile.shared + (first + Layers) * kPictureRow +
                                       (worker.column + kLeft + worker.lane / 4) * kPosition +
                                       worker.lane % 4 * 4;
@@ -530,14 +537,14 @@ CLV_DEVICE void run_tile(const Params &p) {
 
 using clv::cuda::lowrank::Params;
 
-CLV_KERNEL(clv_lowrank_2, Params, clv::cuda::lowrank::kThreads, clv::cuda::lowrank::kBlocks) {
+CLV_KERNEL(clv_lowrank_2, Params, clv::cuda::lowrank::kMostThreads, 1) {
     clv::cuda::lowrank::run_tile<2>(p);
 }
 
-CLV_KERNEL(clv_lowrank_3, Params, clv::cuda::lowrank::kThreads, clv::cuda::lowrank::kBlocks) {
+CLV_KERNEL(clv_lowrank_3, Params, clv::cuda::lowrank::kMostThreads, 1) {
     clv::cuda::lowrank::run_tile<3>(p);
 }
 
-CLV_KERNEL(clv_lowrank_4, Params, clv::cuda::lowrank::kThreads, clv::cuda::lowrank::kBlocks) {
+CLV_KERNEL(clv_lowrank_4, Params, clv::cuda::lowrank::kMostThreads, 1) {
     clv::cuda::lowrank::run_tile<4>(p);
 }

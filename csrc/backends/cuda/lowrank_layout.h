@@ -38,15 +38,16 @@ inline constexpr int kMaxChannels = 16; ///< of inner layers: two blocks of eigh
 inline constexpr int kPictureChannels = 6;
 inline constexpr int kTaps = 9;
 
-// Knobs. kRun 2 or 4; kParts 1 to 4 with kBlocks so that registers (65536 a multiprocessor) suffice.
-inline constexpr int kParts = 2;  ///< warps that share a column of runs
-inline constexpr int kBlocks = 2; ///< blocks that a multiprocessor should hold
-inline constexpr int kRun = 4;    ///< positions that a thread reads at once
+/// Knobs. The threads of a multiprocessor, in one block or in some: what its registers (65536) suffice for
+/// with 128 a thread. kRun: positions that a thread reads at once, 2 or 4.
+inline constexpr int kMostThreads = 512;
+inline constexpr int kRun = 4;
 
 inline constexpr int kColumns = 64;
 inline constexpr int kColumnsOfWarp = 16;
 inline constexpr int kGroups = kColumns / kColumnsOfWarp;
-inline constexpr int kThreads = 32 * kGroups * kParts;
+inline constexpr int kPartThreads = 32 * kGroups; ///< of a block; each part has a share of the rows
+inline constexpr int kMostParts = kMostThreads / kPartThreads;
 
 inline constexpr int kPosition = 16; ///< bytes of a block of eight channels at a position
 inline constexpr int kLeft = 4;      ///< columns of the picture on the left of a tile

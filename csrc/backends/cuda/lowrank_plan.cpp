@@ -13,9 +13,9 @@ namespace {
 /// Shared memory that a block takes of a multiprocessor beyond what it asks for (from Ampere on).
 constexpr std::size_t kReserved = 1024;
 
-/// Time of a tile in units of a row of 64 positions of an inner layer. By counting instructions, to be
-/// replaced by measured ones: reading 0.8 rows, layer 1 0.9, layer 2 and 3 1, the last one 1.4; weights,
-/// barriers and the wait for the picture 4 rows in all.
+/// Time of a tile on a multiprocessor of its own, in units of a row of 64 positions of an inner layer. By
+/// counting instructions, to be replaced by measured ones: reading 0.8 rows, layer 1 0.9, those in the middle
+/// 1, the last one 1.4; weights, barriers and the wait for the picture 4 rows in all.
 double tile_cost(int layers, int rows) {
     double cost = 0.8 * rows_of(0, layers, rows) + 0.9 * rows_of(1, layers, rows) + 1.4 * rows + 4;
     for (int layer = 2; layer < layers; layer++)
@@ -23,8 +23,10 @@ double tile_cost(int layers, int rows) {
     return cost;
 }
 
-/// A block without a neighbour to compute while it waits takes so much longer for its share.
-constexpr double kAlone = 1.4;
+/// A block without a neighbour to compute while it waits takes so much longer; alone with half of the
+/// threads, more so.
+constexpr double kAlone = 1.2;
+constexpr double kHalfAlone = 1.5;
 
 int divide_up(int a, int b) {
     return (a + b - 1) / b;
@@ -45,21 +47,22 @@ Tiling choose_tiling(int layers, int width, int height, int multiprocessors, std
         const auto shared = static_cast<std::size_t>(shared_bytes(layers, rows));
         if (shared > shared_per_block)
             break;
+        // Many small blocks rather than one large, as far as the memory goes.
         const auto fitting = static_cast<int>(shared_per_multiprocessor / (shared + kReserved));
-        const int blocks = std::clamp(fitting, 1, kBlocks);
+        const int blocks = std::clamp(fitting, 1, kMostParts / 2);
+        const int parts = kMostParts / blocks;
         const int down = divide_up(height, rows);
         // Rounds of all that run at a time, of which the last may be half empty.
         const auto tiles = static_cast<std::int64_t>(across) * down;
         const std::int64_t slots = static_cast<std::int64_t>(blocks) * multiprocessors;
-        const double alone = kAlone;
-        const double full = blocks == 1 ? alone : blocks;
-        const std::int64_t rest = tiles % slots;
-        const double time = tile_cost(layers, rows) *
-                            (full * static_cast<double>(tiles / slots) + (rest == 0                 ? 0
-                                                                          : rest <= multiprocessors ? alone
-                                                                                                    : full));
+        const double round = blocks == 1 ? kAlone : blocks;
+        const double last = tiles % slots == 0                ? 0
+                            : tiles % slots > multiprocessors ? round
+                            : blocks == 1                     ? kAlone
+                                                              : kHalfAlone;
+        const double time = tile_cost(layers, rows) * (round * static_cast<double>(tiles / slots) + last);
         if (tiles <= INT_MAX && (best.rows == 0 || time < least)) {
-            best = {across, down, rows, static_cast<int>(shared), blocks};
+            best = {across, down, rows, static_cast<int>(shared), parts, blocks};
             least = time;
         }
     }

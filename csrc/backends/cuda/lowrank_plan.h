@@ -16,6 +16,7 @@ struct Tiling {
     int tiles_down = 0;
     int rows = 0;   ///< of a tile, in positions; its columns are tile_columns()
     int shared = 0; ///< bytes
+    int parts = 0;  ///< of a block, kPartThreads each
     int blocks = 0; ///< that a multiprocessor holds at a time
     int tiles() const { return tiles_across * tiles_down; }
 };
