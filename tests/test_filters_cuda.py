@@ -47,7 +47,9 @@ GPU = ("-init_hw_device", "cuda=gpu", "-filter_hw_device", "gpu")
 
 def run(*arguments: str | Path, check: bool = True, level: str = "info", **environment: str) -> tools.Done:
     """Run ffmpeg with a device called gpu."""
-    return tools.run("-v", f"level+{level}", *GPU, *arguments, check=check, **(device() or {}), **environment)
+    return tools.run(
+        "-nostats", "-v", f"level+{level}", *GPU, *arguments, check=check, **(device() or {}), **environment
+    )
 
 
 def uploaded(chain: str, pix_fmt: str) -> str:
