@@ -17,12 +17,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from clarivid.cli.engines import command
 from clarivid.engines import EngineCache, Entry, Fault, Identity, Key, Options, Profile, Runtime, targets
 from clarivid.engines.cache import read
+from clarivid.engines.quantise import in_bf16, quantise
 from clarivid.engines.status import status
 from clarivid.errors import BackendError, DigestError, Error, InputError, ModelError, ToolError
 from clarivid.models import find_model
@@ -499,6 +501,65 @@ def test_eight_commands_at_once_build_a_real_engine_once(tmp_path: Path) -> None
     assert [process.returncode for process in running] == [0] * 8, outputs
     assert sorted(json.loads(out)[0]["built"] for out, _ in outputs) == [False] * 7 + [True]
     assert len({json.loads(out)[0]["sha256"] for out, _ in outputs}) == 1
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight pictures of a moving pattern."""
+    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    path = tmp_path_factory.mktemp("video") / "pattern.mkv"
+    source = "testsrc2=size=160x96:rate=8:duration=1"
+    subprocess.run(
+        [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i", source, "-c:v", "ffv1", path],
+        check=True,
+    )
+    return path
+
+
+def test_int8_keeps_the_picture_and_is_built(video: Path, tmp_path: Path) -> None:
+    words = ("build", "lowrank_v1", "--for", "l4", "--shapes", "480p", "--precision", "int8", "--json")
+    row = json.loads(run_cli(tmp_path, *words, "--calibrate", str(video))[0])[0]
+    assert row["precision"] == "int8"
+    assert row["parity"]["passed"]
+    assert row["parity"]["psnr_db"] > 50
+    assert "--calibrate" in run_cli(tmp_path, *words, code=1)[1]
+    assert "cannot read" in run_cli(tmp_path, *words, "--calibrate", str(tmp_path / "none.mp4"), code=1)[1]
+
+
+def test_int8_weights_are_the_nearest_levels_and_the_base_is_exact(video: Path) -> None:
+    """By the definition of symmetric quantisation, channel by channel."""
+    onnx = pytest.importorskip("onnx")
+    model = find_model("lowrank_v1")
+    made = onnx.load_from_string(quantise(model, [video]).onnx)
+    values = {t.name: onnx.numpy_helper.to_array(t) for t in made.graph.initializer}
+    plain = onnx.load(str(model.onnx))
+    for tensor in plain.graph.initializer:
+        if f"{tensor.name}.int8" not in values:
+            continue
+        kernel = onnx.numpy_helper.to_array(tensor)
+        scale = values[f"{tensor.name}.scale"].astype(np.float32)[:, None, None, None]
+        error = np.abs(values[f"{tensor.name}.int8"] * scale - kernel)
+        assert (error <= 0.501 * scale).all()
+    last = made.graph.node[-1]
+    assert last.op_type == "Add"
+    assert "input" in last.input  # in fp16, not through the levels
+
+
+def test_bf16_is_built_and_close(tmp_path: Path) -> None:
+    import openvino as ov
+
+    words = ("build", "lowrank_v1", "--for", "l4", "--shapes", "480p", "--precision", "bf16", "--json")
+    assert json.loads(run_cli(tmp_path, *words)[0])[0]["precision"] == "bf16"
+    model, core = find_model("lowrank_v1"), ov.Core()
+    x = (np.random.default_rng(1).random((1, 6, 24, 40)) - 0.5).astype(np.float32)
+    plain, rounded = (
+        core.compile_model(core.read_model(data), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(
+            {"input": x, "strength": np.ones(1, np.float32)}
+        )[0]
+        for data in (model.onnx.read_bytes(), in_bf16(model))
+    )
+    error = np.sqrt(np.mean((plain - rounded) ** 2))
+    assert 0 < error < 1e-3
 
 
 def test_what_cannot_be_built_is_a_sentence(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ def command() -> None:
 Examples:
   clarivid engines build game_x2 --for this --shapes 1080p
   clarivid engines build game_x2 lowrank_v1 --for t4,a10,l4 --runtime tensorrt-rtx --precision fp16
+  clarivid engines build game_x2 --precision int8 --calibrate mine.mp4
   clarivid engines build --for sm_89 --shapes dynamic --json | jq -r '.[].path'
 """,
 )
@@ -60,10 +61,18 @@ Examples:
 )
 @click.option(
     "--precision",
-    type=click.Choice(["fp16", "fp32"]),
+    type=click.Choice(["fp16", "fp32", "bf16", "int8"]),
     default="fp16",
     show_default=True,
-    help="Of the net: which of the bundle's ONNX files is built.",
+    help="Of the net's convolutions. fp16 and fp32 are in the bundle, bf16 and int8 are made of them.",
+)
+@click.option(
+    "--calibrate",
+    "videos",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A video like yours, for int8; repeatable. Twelve pictures of each: half set the scales, half are "
+    "compared with fp32.",
 )
 @click.option(
     "--shapes",
@@ -104,6 +113,7 @@ def build_command(
     models: tuple[str, ...],
     devices: str,
     precision: str,
+    videos: tuple[Path, ...],
     shapes: str,
     runtime_name: str | None,
     level: int,
@@ -137,6 +147,7 @@ def build_command(
         precision,
         runtime,
         options,
+        videos,
     )
     cache = _cache()
     rows: list[dict[str, Any]] = []

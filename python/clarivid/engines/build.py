@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import clarivid
 from clarivid.engines.cache import EngineCache, Entry
 from clarivid.engines.key import Identity, Key, Profile, digest_of
 from clarivid.engines.runtimes import Options, Progress, Runtime
-from clarivid.errors import InputError
+from clarivid.errors import InputError, ModelError
 from clarivid.models import Model, verify_model
 
-PRECISIONS = {"fp32": "model.onnx", "fp16": "model_fp16.onnx"}
+PRECISIONS = ("fp16", "fp32", "bf16", "int8")
+FILES = {"fp32": "model.onnx", "fp16": "model_fp16.onnx"}  # of a bundle
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Job:
     model: Model
     device: Identity  # that was asked for
     key: Key
+    onnx: bytes
+    parity: Mapping[str, Any] | None  # of a form that was made here, against fp32 on the CPU
 
     def text(self) -> str:
         """For a progress display."""
@@ -49,15 +53,18 @@ def plan(
     precision: str,
     runtime: Runtime,
     options: Options,
+    videos: Sequence[Path] = (),
 ) -> list[Job]:
     """The engines that this amounts to, each once. Nothing is built yet, but everything is checked.
 
-    Raises :class:`InputError` and :class:`ModelError`.
+    ``videos`` calibrate int8. Raises :class:`InputError`, :class:`ModelError` (a form that missed its parity
+    gate), :class:`ToolError`.
     """
     jobs: dict[str, Job] = {}
     for model in models:
         verify_model(model)
-        digest = hashlib.sha256(onnx_of(model, precision)).hexdigest()
+        onnx, parity = onnx_of(model, precision, videos)
+        digest = hashlib.sha256(onnx).hexdigest()
         for device in devices:
             target = runtime.target(device, options)
             for profile in profiles(model):
@@ -71,21 +78,41 @@ def plan(
                     target,
                     options.arguments(),
                 )
-                jobs.setdefault(key.digest, Job(model, device, key))
+                jobs.setdefault(key.digest, Job(model, device, key, onnx, parity))
     return list(jobs.values())
 
 
-def onnx_of(model: Model, precision: str) -> bytes:
-    """The ONNX that holds the net in that precision; :class:`InputError` when the bundle has none."""
+def onnx_of(
+    model: Model, precision: str, videos: Sequence[Path] = ()
+) -> tuple[bytes, Mapping[str, Any] | None]:
+    """The ONNX that holds the net in that precision, and its likeness to fp32 where it was made here.
+
+    Raises :class:`InputError` when the bundle cannot have it, :class:`ModelError` when int8 misses its gate.
+    """
+    if precision in FILES:
+        path = model.folder / FILES[precision]
+        if path.name not in model.files:
+            raise InputError(
+                f"model {model.name} has no {path.name}, which precision {precision} needs: export it anew, "
+                "or build in fp32"
+            )
+        return path.read_bytes(), None
     if precision not in PRECISIONS:
         raise InputError(f'there is no precision "{precision}": it is one of {", ".join(PRECISIONS)}')
-    path = model.folder / PRECISIONS[precision]
-    if path.name not in model.files:
-        raise InputError(
-            f"model {model.name} has no {path.name}, which precision {precision} needs: export it anew, or "
-            "build in fp32"
+    from clarivid.engines import quantise
+
+    if precision == "bf16":
+        return quantise.in_bf16(model), None
+    if not videos:
+        raise InputError("int8 is calibrated on real pictures: give --calibrate a video like yours")
+    made = quantise.quantise(model, videos)
+    parity = {"passed": made.passed, "psnr_db": round(made.psnr_db, 2), "against": "fp32 in OpenVINO"}
+    if not made.passed:
+        raise ModelError(
+            f"model {model.name} in int8 comes to {made.psnr_db:.1f} dB of fp32 on these pictures, "
+            f"{quantise.GATE_DB:g} are asked for: calibrate with other videos, or use fp16"
         )
-    return path.read_bytes()
+    return made.onnx, parity
 
 
 def build(
@@ -104,7 +131,7 @@ def build(
         def make(job: Job = job, timing: _Timing = timing) -> bytes:
             key = job.key
             engine, measured = runtime.build(
-                onnx_of(job.model, key.precision),
+                job.onnx,
                 job.model.name,
                 key.profile,
                 key.device,
@@ -116,6 +143,8 @@ def build(
             return engine
 
         entry, built = cache.get(job.key, make, {"clarivid": clarivid.__version__})
+        if built and job.parity is not None:
+            entry = cache.set_parity(entry, job.parity)
         yield Made(job, entry, built, time.monotonic() - start)
 
 
@@ -139,4 +168,4 @@ class _Timing:
             cache.write_file(self.path, measured)
 
 
-__all__ = ["PRECISIONS", "Job", "Made", "build", "onnx_of", "plan"]
+__all__ = ["FILES", "PRECISIONS", "Job", "Made", "build", "onnx_of", "plan"]

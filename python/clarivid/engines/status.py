@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clarivid.engines.build import PRECISIONS
+from clarivid.engines.build import FILES
 from clarivid.engines.cache import EngineCache, Entry
 from clarivid.engines.key import Identity, Key
 from clarivid.models import Model
@@ -49,7 +49,7 @@ def _row(gpu: Identity, model: Model, runtimes: dict[str, str], entries: Sequenc
     own = [entry for entry in entries if entry.key.model == model.name and fits(entry.key, gpu)]
     if not own:
         return Status(gpu.text(), model.name, "missing", "no engine", remedy)
-    files = [model.folder / name for name in PRECISIONS.values() if (model.folder / name).is_file()]
+    files = [model.folder / name for name in FILES.values() if (model.folder / name).is_file()]
     current = {sha256_of(path) for path in files}
     good = [
         entry.key
