@@ -222,8 +222,11 @@ int wait_at_barrier(int id, unsigned needed, const char *what, bool predicate, c
     if (barrier.arrived > 0)
         for (unsigned i = 0; i < block.size; i++) {
             const Thread &other = block.threads[i];
-            if (other.wait == Wait::block && other.barrier == id && std::strcmp(other.what, what) != 0)
+            if (other.wait != Wait::block || other.barrier != id)
+                continue;
+            if (std::strcmp(other.what, what) != 0)
                 fail(what, file, line, "other threads wait at " + place(other.what, other.file, other.line));
+            break; // those that wait agree
         }
     thread.what = what;
     thread.file = file;
