@@ -119,6 +119,7 @@ def test_bundle_is_complete_and_loads(checkpoint: Path, tmp_path: Path) -> None:
     assert card["training"]["data"][0]["licence"] == "CC0-1.0"
     assert card["scores"]["clips"]["psnr_gain"] == 1.2
     assert card["parity"]["fp32"]["passed"]
+    assert card["parity"]["fp16"]["passed"]
     props = {p.key: p.value for p in onnx.load(out / "model.onnx").metadata_props}
     assert props["clarivid.layout"] == "yuv420_s2d"
     assert props["clarivid.scale"] == "2"

@@ -15,6 +15,7 @@ import onnx
 import torch
 from safetensors.numpy import save_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from clarivid.errors import ModelError
 from clarivid.export.graph import LAYOUT, NORMALISATION, STRENGTH, HasWeights, weights_of
@@ -23,6 +24,7 @@ from clarivid.export.staging import digests, staged
 CONTROLS: dict[str, Any] = {STRENGTH: {"minimum": 0, "maximum": 1, "default": 1}}
 CHECKED_STRENGTHS = (1.0, 0.5)
 BF16_PSNR_DB = 48.0
+FP16_PSNR_DB = 60.0
 
 
 class Net(HasWeights, Protocol):
@@ -73,6 +75,7 @@ class Source:
     probe: npt.NDArray[np.float32] | None = None
     looked_at: npt.NDArray[np.bool_] | None = None
     bf16_psnr_db: float = BF16_PSNR_DB
+    fp16_psnr_db: float = FP16_PSNR_DB
     best_size: int = 0
     stored: type[np.floating[Any]] = np.float32
 
@@ -99,12 +102,44 @@ def write(source: Source, out: Path) -> dict[str, Any]:
     return card
 
 
+class Halves(TorchFunctionMode):
+    """Operands of convolutions and products are rounded to halves, their sums are not: what the kernels for
+    GPUs compute (all but the order of sums)."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Called for every function of torch."""
+        if func in (torch.conv2d, torch.nn.functional.linear):
+            args = (*(operand.half().float() for operand in args[:2]), *args[2:])
+        return func(*args, **(kwargs or {}))
+
+
+def psnr_in_halves(
+    net: Net,
+    x: npt.NDArray[np.float32],
+    controls: Sequence[tuple[float, ...]] = ((),),
+    where: npt.NDArray[np.bool_] | None = None,
+) -> float:
+    """The net with :class:`Halves` against itself in f32, dB, the worst of ``controls``."""
+    worst = 0.0
+    with torch.no_grad():
+        for values in controls:
+            want = net(torch.from_numpy(x), *values).numpy()
+            with Halves():
+                got = net(torch.from_numpy(x), *values).numpy()
+            squares = ((got.astype(np.float64) - want) ** 2)[:, :, ... if where is None else where]
+            worst = max(worst, float(squares.mean()))
+    return round(float(10 * np.log10(1 / max(worst, 1e-12))), 1)
+
+
 def check(source: Source, model: Path) -> dict[str, Any]:
     """The card's "parity" entry: OpenVINO on the CPU against PyTorch, on the source's probe (a picture with
     edges, ramps and noise), at each of :data:`CHECKED_STRENGTHS` when there is a strength.
 
-    fp32 must agree within one 8-bit code value everywhere, bf16 within the source's ``bf16_psnr_db``. Raises
-    :class:`ModelError` when fp32 does not.
+    fp32 must agree within one 8-bit code value everywhere, bf16 within the source's ``bf16_psnr_db``, fp16
+    within its ``fp16_psnr_db``; fp16 is PyTorch with :class:`Halves`, so that no GPU is needed. Raises
+    :class:`ModelError` when fp32 does not agree.
     """
     import openvino as ov
 
@@ -126,6 +161,7 @@ def check(source: Source, model: Path) -> dict[str, Any]:
             mse = float(np.mean((got.astype(np.float64) - want) ** 2))
             worst[precision] = (max(worst[precision][0], int(error.max())), max(worst[precision][1], mse))
     codes = worst["f32"][0]
+    halves = psnr_in_halves(source.net, x, controls, where)
     decibel = round(float(10 * np.log10(1 / max(worst["bf16"][1], 1e-12))), 1)
     if codes > 1:
         raise ModelError(
@@ -135,6 +171,7 @@ def check(source: Source, model: Path) -> dict[str, Any]:
     return {
         "fp32": {"max_code_error": codes, "passed": True},
         "bf16": {"psnr_db": decibel, "passed": decibel >= source.bf16_psnr_db},
+        "fp16": {"psnr_db": halves, "passed": halves >= source.fp16_psnr_db},
     }
 
 
