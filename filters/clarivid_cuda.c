@@ -108,8 +108,8 @@ int ff_clarivid_cuda_config_output(AVFilterContext *ctx, AVFilterLink *outlink, 
 
         ret = av_hwframe_ctx_init(ref);
         if (ret < 0) {
-            av_log(ctx, AV_LOG_ERROR, "the device has no memory for %d frames of %dx%d %s: lower extra_hw_frames, "
-                   "the size, or what else runs on it\n", frames->initial_pool_size,
+            av_log(ctx, AV_LOG_ERROR, "the device cannot hold %d frames of %dx%d %s from the start: lower "
+                   "extra_hw_frames, the size, or what else runs on it\n", frames->initial_pool_size,
                    outlink->w, outlink->h, av_get_pix_fmt_name(frames->sw_format));
             av_buffer_unref(&ref);
             return ret;
