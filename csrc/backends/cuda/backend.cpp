@@ -81,21 +81,15 @@ public:
     }
 
     bool suits_pictures(const CompileRequest &request, const PictureSpec &spec) const override {
-#ifdef CLARIVID_CUDA_SR // until sr.cpp is there
-        if (clv::cuda::suits_sr(request, spec))
-            return true;
-#endif
-        return clv::cuda::suits_lowrank(request, spec);
+        return clv::cuda::suits_lowrank(request, spec) || clv::cuda::suits_sr(request, spec);
     }
     std::unique_ptr<clv::PictureModel> compile_pictures(const CompileRequest &request,
                                                         const PictureSpec &spec) override {
         check_precision(request);
         // Each of them says best what it does not know of its own architecture.
-#ifdef CLARIVID_CUDA_SR
-        if (!clv::is_lowrank_chain(request))
-            return clv::cuda::make_sr(request, spec);
-#endif
-        return clv::cuda::make_lowrank(request, spec);
+        if (clv::is_lowrank_chain(request))
+            return clv::cuda::make_lowrank(request, spec);
+        return clv::cuda::make_sr(request, spec);
     }
 
     bool suits_tensors(const CompileRequest &request) const override {
