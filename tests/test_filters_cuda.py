@@ -283,6 +283,33 @@ def test_another_format_on_the_device_is_refused_with_what_to_put_before(chain: 
     refused(attempt(f"format=yuv444p,hwupload,{chain}"), "yuv444p in CUDA memory", "nv12", "format=nv12")
 
 
+def switched(second: str, chain: str) -> tools.Done:
+    """Frames of the second upload, over a link that was set up for those of the first."""
+    graph = (
+        f"[0:v]format=nv12,hwupload[a];[1:v]{second}[b];[a][b]streamselect=inputs=2:map=1,"
+        f"{chain},hwdownload,format=nv12"
+    )
+    return run(
+        "-f", "lavfi", "-i", SOURCE.replace("testsrc2", "testsrc"), "-f", "lavfi", "-i", SOURCE,
+        "-filter_complex", graph, "-f", "rawvideo", "-", check=False,
+    )  # fmt: skip
+
+
+@on_device
+@pytest.mark.parametrize("strength", [0, 1])
+def test_frames_of_another_pool_of_the_same_device_are_taken(lowrank: str, strength: int) -> None:
+    chain = f"{lowrank}:strength={strength}"
+    assert switched("format=nv12,hwupload", chain).stdout == on_gpu(SOURCE, chain, "nv12").stdout
+
+
+@on_device
+@pytest.mark.parametrize("filter_", ["lowrank_pre", "mesh_inpaint"])
+def test_frames_of_another_context_or_format_are_refused(lowrank: str, filter_: str) -> None:
+    chain = lowrank if filter_ == "lowrank_pre" else "mesh_inpaint=model=none:rect=20|16|12|10"
+    refused(switched("format=nv12,hwupload_cuda", chain), "another CUDA context", "rebuild the graph")
+    refused(switched("format=p010le,hwupload", chain), "p010le in CUDA memory", "set up for nv12")
+
+
 @on_device
 def test_device_memory_that_runs_out_is_a_sentence() -> None:
     if device() == {}:
