@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "backends/cuda/device_painter.h"
 #include "core/error.h"
 #include "cuda/driver.h"
 #include "mesh/cuda/cuda_ops.h"
@@ -75,6 +76,11 @@ public:
     std::unique_ptr<clv::mesh::PictureOps> make_picture_ops(const clv::pixels::PictureFormat &format,
                                                             const Place &place) override {
         return clv::mesh::cuda::make_cuda_ops(format, place);
+    }
+    std::unique_ptr<clv::mesh::DevicePainter> make_painter(const clv::pixels::PictureFormat &format,
+                                                           const Place &place, clv::TensorModel &net,
+                                                           const clv::TensorShape &input) override {
+        return clv::cuda::make_device_painter(format, place, net, input);
     }
 
 private:
