@@ -69,13 +69,10 @@ public:
                                                                const cuda::Place &place) = 0;
     /// What paints excerpts of planar pictures of `format` with a net of the layout yuv420_s2d_mask, whose
     /// one input is `input` (excerpt.h has the geometry). `net` was compiled for `place` and must outlive the
-    /// painter. Null: no kernels for it, the host paints.
-    virtual std::unique_ptr<mesh::DevicePainter> make_painter(const pixels::PictureFormat & /*format*/,
-                                                              const cuda::Place & /*place*/,
-                                                              TensorModel & /*net*/,
-                                                              const TensorShape & /*input*/) {
-        return nullptr;
-    }
+    /// painter.
+    virtual std::unique_ptr<mesh::DevicePainter> make_painter(const pixels::PictureFormat &format,
+                                                              const cuda::Place &place, TensorModel &net,
+                                                              const TensorShape &input) = 0;
 };
 
 } // namespace clv

@@ -2,7 +2,6 @@
 // A net made ready on a backend: what sessions, painters and segmenters run.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 
@@ -41,8 +40,5 @@ CompileRequest compile_request(const Bundle &bundle, const TensorShape &input, c
 /// cannot run is an error. Throws Error: CLV_ERR_NOT_FOUND, CLV_ERR_BACKEND, CLV_ERR_UNSUPPORTED,
 /// CLV_ERR_INVALID_MODEL.
 Engine make_engine(const Bundle &bundle, const TensorShape &input, const EngineOptions &options);
-
-/// What makes engines: make_engine(), or something that knows of a device (device_requests.h).
-using MakeEngine = std::function<Engine(const Bundle &, const TensorShape &, const EngineOptions &)>;
 
 } // namespace clv

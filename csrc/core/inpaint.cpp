@@ -105,8 +105,10 @@ clv_inpainter::clv_inpainter(clv_context &context, std::shared_ptr<const clv::Bu
         device_ = std::make_unique<clv::InpaintDevice>(*params.cuda, format);
     if (net) {
         check_task(*net, "inpaint", "inpainting", "inpaint_v1");
-        painter_ = std::make_unique<clv::NetPainter>(context, std::move(net), picture, engine, *pool_,
-                                                     device_ ? device_->make_engine() : clv::make_engine);
+        if (device_ && device_->take_painter(*net, engine))
+            context.log(CLV_LOG_INFO, device_->painter_text());
+        else
+            painter_ = std::make_unique<clv::NetPainter>(context, net, picture, engine, *pool_);
     }
     if (segmenter) {
         check_task(*segmenter, "segment", "segment", "segment_person");
@@ -127,7 +129,7 @@ clv_inpainter::clv_inpainter(clv_context &context, std::shared_ptr<const clv::Bu
                     std::to_string(params.lookahead) + ", dilate " + std::to_string(params.dilate) +
                     ", feather " + std::to_string(params.feather) + ", threads=" +
                     std::to_string(pool_->threads()) + (device_ ? ", pictures on " + device_->name() : "") +
-                    (painter_ ? "" : "; no model: what was never seen is diffused from around"));
+                    (net ? "" : "; no model: what was never seen is diffused from around"));
 }
 
 clv_inpainter::~clv_inpainter() {
@@ -149,9 +151,8 @@ std::unique_ptr<clv::mesh::Inpainter> clv_inpainter::make_memory() {
     };
     if (!device_)
         return std::make_unique<clv::mesh::Inpainter>(format, options_, painter_.get(), *pool_, log);
-    auto ops = device_->make_ops();
-    ops->use(painter_.get());
-    return std::make_unique<clv::mesh::Inpainter>(format, options_, std::move(ops), *pool_, log);
+    return std::make_unique<clv::mesh::Inpainter>(format, options_, device_->make_ops(painter_.get()), *pool_,
+                                                  log);
 }
 
 void clv_inpainter::device_stats(clv_device_stats &stats) const {
@@ -225,21 +226,16 @@ int clv_inpainter::receive(bool flush, void **opaque) {
 void clv_inpainter::paint(const clv_picture &picture, const clv_mask &mask) {
     clv::check_picture("picture", picture, format_);
     check_mask(mask, format_.memory);
-    if (device_) {
-        const clv_picture host = device_->on_host(picture);
-        paint_on_host(host, mask.memory == CLV_MEMORY_CUDA ? device_->on_host(mask) : mask);
-        device_->put_back(host, picture);
-    } else {
-        paint_on_host(picture, mask);
-    }
-}
-
-void clv_inpainter::paint_on_host(const clv_picture &picture, const clv_mask &mask) {
     const clv::pixels::PictureFormat format = clv::picture_format(format_);
+    std::vector<uint8_t> hole(static_cast<size_t>(format.width) * static_cast<size_t>(format.height));
+    add_mask(mask.memory == CLV_MEMORY_CUDA ? device_->on_host(mask) : mask, hole, format.width,
+             format.height);
+    if (device_) {
+        device_->paint(picture, hole, painter_.get());
+        return;
+    }
     clv::mesh::Frame copy({format.width, format.height, format.bit_depth});
     clv::mesh::import_picture(format, clv::readable(picture), copy, *pool_);
-    std::vector<uint8_t> hole(static_cast<size_t>(format.width) * static_cast<size_t>(format.height));
-    add_mask(mask, hole, format.width, format.height);
     clv::mesh::Diffusion diffusion(format.bit_depth);
     clv::mesh::Painter *const painter =
         painter_ ? static_cast<clv::mesh::Painter *>(painter_.get()) : &diffusion;

@@ -42,7 +42,6 @@ private:
     };
 
     std::unique_ptr<clv::mesh::Inpainter> make_memory();
-    void paint_on_host(const clv_picture &picture, const clv_mask &mask);
     clv_mask with_segments(const clv_picture &input, const clv_mask *mask);
 
     clv_context &context_;

@@ -3,8 +3,8 @@
 
 #include "core/backend_loader.h"
 #include "core/cuda_place.h"
-#include "core/device_requests.h"
 #include "core/picture.h"
+#include "mesh/hole.h"
 
 namespace clv {
 
@@ -12,14 +12,29 @@ InpaintDevice::InpaintDevice(const clv_cuda_device &device, const clv_format &fo
     : format_(format), place_(cuda_place(device)), services_(load_cuda_services()),
       name_(services_->check(place_)) {}
 
-std::unique_ptr<mesh::PictureOps> InpaintDevice::make_ops() {
-    return services_->make_picture_ops(picture_format(format_), place_);
+bool InpaintDevice::take_painter(const Bundle &net, const EngineOptions &options) {
+    painter_ = PainterOnDevice::make(net, picture_format(format_), options, place_, *services_);
+    return painter_ != nullptr;
 }
 
-MakeEngine InpaintDevice::make_engine() {
-    return [this](const Bundle &bundle, const TensorShape &input, const EngineOptions &options) {
-        return make_engine_at(place_, *services_, bundle, input, options);
-    };
+std::unique_ptr<mesh::PictureOps> InpaintDevice::make_ops(mesh::Painter *host) {
+    auto ops = services_->make_picture_ops(picture_format(format_), place_);
+    if (painter_)
+        ops->use_on_device(&painter_->painter());
+    else
+        ops->use(host);
+    return ops;
+}
+
+/// The work of a picture without a memory: in, painted, out.
+void InpaintDevice::paint(const clv_picture &picture, const std::vector<uint8_t> &hole, mesh::Painter *host) {
+    const auto ops = make_ops(host);
+    const auto frame = ops->make_frame();
+    ops->import(readable(picture), nullptr, *frame);
+    ops->paint(*frame, {0, 0, format_.width, format_.height}, hole.data());
+    const mesh::Hole none(frame->shape());
+    ops->compose({*frame, *frame, none, 0, false, {}}, writable(picture));
+    synchronise(); // what is enqueued uses what goes now
 }
 
 clv_picture InpaintDevice::on_host(const clv_picture &picture) {
@@ -45,12 +60,6 @@ clv_mask InpaintDevice::on_host(const clv_mask &mask) {
     services_->download(place_, mask.data, mask.stride, mask_.data(), mask.width,
                         static_cast<size_t>(mask.width), mask.height);
     return {mask_.data(), mask.width, mask.width, mask.height, CLV_MEMORY_HOST};
-}
-
-void InpaintDevice::put_back(const clv_picture &host, const clv_picture &picture) {
-    for (int i = 0; i < plane_count(format_); i++)
-        services_->upload(place_, host.data[i], host.stride[i], picture.data[i], picture.stride[i],
-                          static_cast<size_t>(row_bytes(format_, i)), plane_rows(format_, i));
 }
 
 void InpaintDevice::clear_stats() {

@@ -10,6 +10,7 @@
 #include "clarivid/clarivid.h"
 #include "core/cuda_services.h"
 #include "core/engine.h"
+#include "core/painter_on_device.h"
 #include "mesh/picture_ops.h"
 
 namespace clv {
@@ -24,15 +25,20 @@ public:
     InpaintDevice &operator=(const InpaintDevice &) = delete;
 
     const std::string &name() const { return name_; }
-    std::unique_ptr<mesh::PictureOps> make_ops();
-    /// For the painter: on the device if it can (device_requests.h).
-    MakeEngine make_engine();
+    /// Has `net` paint on the device; false when it is to run on the host (painter_on_device.h).
+    bool take_painter(const Bundle &net, const EngineOptions &options);
+    /// "model NAME: paints at ...", for the log; the painter is there.
+    const std::string &painter_text() const { return painter_->text(); }
+
+    /// The samples' side of an inpainter. `host`: what paints when there is no painter on the device; may be
+    /// null, for smooth colours.
+    std::unique_ptr<mesh::PictureOps> make_ops(mesh::Painter *host);
+    /// Paints the hole (0 or 255 a luma sample, rows without gaps) of one picture, in place.
+    void paint(const clv_picture &picture, const std::vector<uint8_t> &hole, mesh::Painter *host);
 
     /// Reads a picture, or a mask, back: waits for the stream. What is returned is kept until the next call.
     clv_picture on_host(const clv_picture &picture);
     clv_mask on_host(const clv_mask &mask);
-    /// Writes `host`, which on_host() gave, over `picture`.
-    void put_back(const clv_picture &host, const clv_picture &picture);
 
     void synchronise() { services_->synchronise(place_); }
     /// What was done so far counts no more.
@@ -46,6 +52,7 @@ private:
     const cuda::Place place_;
     const std::unique_ptr<CudaServices> services_;
     const std::string name_;
+    std::unique_ptr<PainterOnDevice> painter_; // after the services: destroyed before them
     std::vector<uint8_t> picture_;
     std::vector<uint8_t> mask_;
 };

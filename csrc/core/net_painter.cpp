@@ -85,12 +85,12 @@ struct NetPainter::Job {
 
 NetPainter::NetPainter(clv_context &context, std::shared_ptr<const Bundle> bundle,
                        const pixels::PictureFormat &format, const EngineOptions &options,
-                       pixels::ThreadPool &pool, const MakeEngine &make)
+                       pixels::ThreadPool &pool)
     : bundle_(std::move(bundle)), format_(format), pool_(pool) {
     input_ = painter_input(*bundle_, format);
 
     const auto start = std::chrono::steady_clock::now();
-    engine_ = make(*bundle_, input_, options);
+    engine_ = make_engine(*bundle_, input_, options);
     const TensorShape wanted = {6, input_.height, input_.width};
     if (engine_.model->output() != wanted || engine_.model->output_type() != ElementType::f32)
         throw Error(CLV_ERR_UNSUPPORTED, "model " + bundle_->name + " gives " +

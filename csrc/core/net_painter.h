@@ -22,10 +22,9 @@ namespace clv {
 class NetPainter final : public mesh::Painter {
 public:
     /// `format`: of the pictures that excerpts come from; planar. `context` and `pool` must outlive the
-    /// painter. Throws Error as `make` does.
+    /// painter. Throws Error as make_engine().
     NetPainter(clv_context &context, std::shared_ptr<const Bundle> bundle,
-               const pixels::PictureFormat &format, const EngineOptions &options, pixels::ThreadPool &pool,
-               const MakeEngine &make = make_engine);
+               const pixels::PictureFormat &format, const EngineOptions &options, pixels::ThreadPool &pool);
 
     void paint(const pixels::Picture &picture, int width, int height, const uint8_t *hole,
                ptrdiff_t hole_stride) override;

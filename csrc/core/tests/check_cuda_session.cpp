@@ -309,19 +309,6 @@ void bad_planes_are_refused_before_anything_is_enqueued(const Folder &folder) {
     EXPECT(clv_session_pending(run.session) == 0);
 }
 
-/// All that the device has, but for less than `rest` bytes.
-std::vector<clv::cuda::Buffer> fill(const Device &device, size_t rest) {
-    std::vector<clv::cuda::Buffer> all;
-    for (size_t bytes = size_t{1} << 36; bytes >= rest;) {
-        try {
-            all.emplace_back(device.place(), bytes);
-        } catch (const clv::Error &) {
-            bytes /= 2;
-        }
-    }
-    return all;
-}
-
 void without_memory_there_is_a_sentence_and_all_goes_on(const Folder &folder) {
     const auto path = folder.write("memory.onnx", onnx({1, 6, -1, -1}, kS2d));
     const Device device;

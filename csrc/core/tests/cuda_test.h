@@ -169,6 +169,19 @@ inline bool idle(const clv_device_stats &stats) {
            stats.bytes_to_device == 0 && stats.synchronisations == 0;
 }
 
+/// All that the device has, but for less than `rest` bytes.
+inline std::vector<clv::cuda::Buffer> fill(const Device &device, size_t rest) {
+    std::vector<clv::cuda::Buffer> all;
+    for (size_t bytes = size_t{1} << 36; bytes >= rest;) {
+        try {
+            all.emplace_back(device.place(), bytes);
+        } catch (const clv::Error &) {
+            bytes /= 2;
+        }
+    }
+    return all;
+}
+
 /// cuda.h of CUDA 13 knows a later version only, drivers know both.
 inline void Device::create() {
     void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
