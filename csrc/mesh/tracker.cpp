@@ -18,11 +18,11 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
 
 #include <Eigen/LU>
 
 #include "mesh/corners.h"
+#include "mesh/difference.h"
 #include "mesh/homography.h"
 #include "mesh/luma.h"
 #include "mesh/patch.h"
@@ -79,7 +79,6 @@ struct Tracker::State {
     void reset();
 
     // One picture, in this order.
-    void compare(const GrayView &luma, const GrayView &hole, Tracks &tracks);
     void block(const GrayView &hole);
     void follow();
     void scout();
@@ -125,9 +124,8 @@ struct Tracker::State {
     bool global_known = false;
     uint32_t next_id = 0;
 
-    std::vector<uint8_t> last_luma, last_hole, no_hole;
-    std::array<float, 64> last_histogram{};
-    bool last_histogram_known = false;
+    Difference difference;
+    std::vector<uint8_t> no_hole;
 
     Pyramid &now() { return pyramids[static_cast<std::size_t>(newest)]; }
     Pyramid &then() { return pyramids[static_cast<std::size_t>(1 - newest)]; }
@@ -168,7 +166,7 @@ Tracker::State::State(int full_width, int full_height, const TrackerOptions &wan
                                          static_cast<float>(columns * rows * per_cell)))),
       store(window, std::clamp(wanted.levels, 1, most_levels),
             possible ? features_for(columns, rows, per_cell) : 0),
-      fitter(width, height) {
+      fitter(width, height), difference(width, height) {
     if (possible) {
         for (Pyramid &pyramid : pyramids)
             pyramid.resize(width, height, std::clamp(wanted.levels, 1, most_levels), window.side + 4);
@@ -184,7 +182,7 @@ Tracker::State::State(int full_width, int full_height, const TrackerOptions &wan
         cells.resize(static_cast<std::size_t>(columns) * static_cast<std::size_t>(rows));
     }
     const auto size = static_cast<std::size_t>(width) * static_cast<std::size_t>(height);
-    for (std::vector<uint8_t> *plane : {&blocked, &scratch, &last_luma, &last_hole, &no_hole})
+    for (std::vector<uint8_t> *plane : {&blocked, &scratch, &no_hole})
         plane->resize(size);
     reset();
 }
@@ -197,67 +195,8 @@ void Tracker::State::reset() {
     for (CellState &cell : cells)
         cell = {};
     first = true;
-    last_histogram_known = false;
+    difference.reset();
     global_known = false;
-}
-
-// Differences between what both pictures show, as they lie.
-void Tracker::State::compare(const GrayView &luma, const GrayView &hole, Tracks &tracks) {
-    std::array<uint32_t, 256> counts{};
-    uint64_t difference = 0, compared = 0, visible = 0;
-    for (int y = 0; y < height; y++) {
-        const uint8_t *a = luma.data + y * luma.stride;
-        const uint8_t *no = hole.data + y * hole.stride;
-        uint8_t *b = last_luma.data() + static_cast<ptrdiff_t>(y) * width;
-        uint8_t *last_no = last_hole.data() + static_cast<ptrdiff_t>(y) * width;
-        uint32_t row_difference = 0, row_compared = 0;
-        for (int x = 0; x < width; x++) {
-            const unsigned both = (no[x] | last_no[x]) ? 0U : 1U;
-            const int d = a[x] - b[x];
-            row_difference += both * static_cast<unsigned>(d < 0 ? -d : d);
-            row_compared += both;
-        }
-        difference += row_difference;
-        compared += row_compared;
-        // Every other sample says as much about the histogram.
-        for (int x = y & 1; x < width; x += 2)
-            if (!no[x]) {
-                counts[a[x]]++;
-                visible++;
-            }
-        std::memcpy(b, a, static_cast<std::size_t>(width));
-        std::memcpy(last_no, no, static_cast<std::size_t>(width));
-    }
-
-    // 64 bins of 4 codes, each sample shared between the two nearest: a small change of light moves little.
-    std::array<float, 64> histogram{};
-    for (std::size_t code = 0; code < 256; code++) {
-        if (!counts[code])
-            continue;
-        const float at = std::clamp((static_cast<float>(code) - 1.5F) / 4, 0.0F, 63.0F);
-        const auto bin = static_cast<std::size_t>(at);
-        const float t = at - static_cast<float>(bin);
-        const float share = static_cast<float>(counts[code]) / static_cast<float>(visible);
-        histogram[bin] += (1 - t) * share;
-        histogram[std::min<std::size_t>(bin + 1, 63)] += t * share;
-    }
-    if (!first && compared)
-        tracks.difference =
-            static_cast<float>(static_cast<double>(difference) / static_cast<double>(compared));
-    if (last_histogram_known && visible) {
-        float ab = 0, aa = 0, bb = 0;
-        for (std::size_t i = 0; i < histogram.size(); i++) {
-            const float a = histogram[i] - 1.0F / 64, b = last_histogram[i] - 1.0F / 64;
-            ab += a * b;
-            aa += a * a;
-            bb += b * b;
-        }
-        tracks.histogram_correlation = aa * bb > 0 ? ab / std::sqrt(aa * bb) : 1.0F;
-    }
-    if (visible) {
-        last_histogram = histogram;
-        last_histogram_known = true;
-    }
 }
 
 // A window that reaches into the hole shows it.
@@ -565,7 +504,7 @@ void Tracker::State::find() {
 Tracks Tracker::State::advance(const GrayView &luma, const GrayView &given) {
     Tracks tracks;
     const GrayView hole = given.data ? given : GrayView{no_hole.data(), width, width, height};
-    compare(luma, hole, tracks);
+    difference.compare(luma, hole, tracks);
     if (!possible) {
         first = false;
         return tracks;
