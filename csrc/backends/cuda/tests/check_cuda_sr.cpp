@@ -7,10 +7,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -21,135 +17,29 @@
 #include "backends/cuda/sr.h"
 #include "backends/cuda/sr_layout.h"
 #include "backends/cuda/sr_net.h"
-#include "cuda/driver.h"
-#include "pixels/tests/harness.h"
+#include "device_test.h"
 
 namespace clv::cuda::sr {
 namespace {
 
-using pixels::ConstPicture;
 using pixels::Dither;
 using pixels::PictureFormat;
 using pixels::test::Random;
 using pixels::test::Report;
-using pixels::test::RowLayout;
 using pixels::test::TestPicture;
+using test::Bundle;
+using test::compare;
+using test::Device;
+using test::device_layouts;
+using test::DevicePlanes;
+using test::Difference;
+using test::digest;
+using test::digest_with_seed;
+using test::draw;
+using test::shipped_bundle;
+using test::WeightsFile;
 
 constexpr double kLeastPsnr = 60;
-
-/// The first device's primary context.
-class Device {
-public:
-    Device() {
-        check(driver().cuDeviceGet(&device_, 0), "find a device");
-        CUcontext context = nullptr;
-        check(driver().cuDevicePrimaryCtxRetain(&context, device_), "make a context");
-        place_ = {context, nullptr, std::make_shared<Counters>()};
-    }
-    ~Device() { driver().cuDevicePrimaryCtxRelease(device_); }
-    Device(const Device &) = delete;
-    Device &operator=(const Device &) = delete;
-    const Place &place() const { return place_; }
-
-private:
-    CUdevice device_ = 0;
-    Place place_;
-};
-
-/// Planes with strides forward and addresses that are multiples of a sample, otherwise anything.
-std::vector<RowLayout> device_layouts(const PictureFormat &format, Random &random) {
-    std::vector<RowLayout> out;
-    for (const auto &[width, height] : pixels::test::plane_sizes(format)) {
-        const std::ptrdiff_t unit = format.bytes_per_sample();
-        const std::ptrdiff_t step = random.one_in(2) ? std::max<std::ptrdiff_t>(unit, 64) : unit;
-        RowLayout layout{.rows = height, .row_bytes = width * unit};
-        layout.stride = (layout.row_bytes + step - 1) / step * step + step * random.between(0, 3);
-        layout.before = step * random.between(0, 3);
-        layout.after = random.one_in(2) ? 0 : random.between(0, 70);
-        out.push_back(layout);
-    }
-    return out;
-}
-
-/// A picture's planes in device memory, bytes around the rows included.
-class DevicePlanes {
-public:
-    DevicePlanes(const Place &place, TestPicture &picture) : place_(place), picture_(picture) {
-        for (std::size_t i = 0; i < picture.planes.size(); i++) {
-            const RowLayout &layout = picture.planes[i].layout();
-            memory_.emplace_back(place, layout.size());
-            copy_to_device_async(place, memory_[i].get(), first_byte(i), layout.size());
-            view.data[i] = memory_[i].get<std::uint8_t>() + layout.before;
-            view.stride[i] = layout.stride;
-        }
-        synchronise(place);
-    }
-    void fetch() {
-        for (std::size_t i = 0; i < memory_.size(); i++)
-            copy_to_host_async(place_, first_byte(i), memory_[i].get(), picture_.planes[i].layout().size());
-        synchronise(place_);
-    }
-
-    pixels::Picture view;
-
-private:
-    std::uint8_t *first_byte(std::size_t plane) {
-        return picture_.planes[plane].row(0) - picture_.planes[plane].layout().before;
-    }
-    Place place_;
-    TestPicture &picture_;
-    std::vector<Buffer> memory_;
-};
-
-/// What a bundle holds of a net.
-struct Bundle {
-    std::string name;
-    std::string architecture;
-    std::vector<std::byte> weights;
-
-    /// `padding`: positions that the tensor is larger than the picture, as a card's multiple_of may ask.
-    CompileRequest request(const PictureFormat &format, int padding = 0) const {
-        CompileRequest out;
-        out.model_name = name;
-        out.architecture = architecture;
-        out.weights = weights;
-        out.input = {6, format.chroma_height() + padding, format.chroma_width() + padding};
-        out.scale = 2;
-        out.layout = CLV_LAYOUT_YUV420_S2D;
-        out.precision = CLV_PRECISION_FP16;
-        return out;
-    }
-};
-
-/// A .safetensors file of f32 tensors.
-class WeightsFile {
-public:
-    void add(const std::string &name, const std::vector<int> &shape, Random &random, float size,
-             float offset = 0) {
-        std::size_t count = 1;
-        for (const int n : shape)
-            count *= static_cast<std::size_t>(n);
-        const std::size_t begin = values_.size() * sizeof(float);
-        for (std::size_t i = 0; i < count; i++)
-            values_.push_back(offset + random.real(-size, size));
-        header_[name] = {
-            {"dtype", "F32"}, {"shape", shape}, {"data_offsets", {begin, values_.size() * sizeof(float)}}};
-    }
-    std::vector<std::byte> bytes() const {
-        const std::string header = header_.dump();
-        const std::uint64_t length = header.size();
-        std::vector<std::byte> out(sizeof length + header.size() + values_.size() * sizeof(float));
-        std::memcpy(out.data(), &length, sizeof length);
-        std::memcpy(out.data() + sizeof length, header.data(), header.size());
-        std::memcpy(out.data() + sizeof length + header.size(), values_.data(),
-                    values_.size() * sizeof(float));
-        return out;
-    }
-
-private:
-    nlohmann::json header_ = nlohmann::json::object();
-    std::vector<float> values_;
-};
 
 /// A net whose activations are about as large as the picture's values, and whose gates differ from each
 /// other.
@@ -176,25 +66,6 @@ Bundle random_bundle(Random &random, int channels, int blocks, bool attention) {
         {"type", "sr_hpca"}, {"channels", channels}, {"blocks", blocks},       {"scale", 2},
         {"slope", 0.1},      {"gate_stride", 4},     {"attention", attention}, {"base", "nearest"}};
     return {"random", card.dump(), file.bytes()};
-}
-
-std::vector<std::byte> read_file(const std::string &path) {
-    std::ifstream file(path, std::ios::binary);
-    const std::vector<char> bytes{std::istreambuf_iterator<char>(file), {}};
-    std::vector<std::byte> out(bytes.size());
-    if (!bytes.empty())
-        std::memcpy(out.data(), bytes.data(), bytes.size());
-    return out;
-}
-
-std::optional<Bundle> shipped_bundle(const std::string &folder, const std::string &name) {
-    const std::vector<std::byte> card = read_file(folder + "/" + name + "/card.json");
-    const auto *text = reinterpret_cast<const char *>(card.data());
-    const auto json = nlohmann::json::parse(text, text + card.size(), nullptr, false);
-    if (!json.is_object())
-        return std::nullopt;
-    return Bundle{name, json.at("architecture").dump(),
-                  read_file(folder + "/" + name + "/weights.safetensors")};
 }
 
 /// Channels of height x width values, in double where sums are long.
@@ -312,79 +183,19 @@ void compute_reference(const Net &net, const TestPicture &in, int padding, Dithe
                            out.view(), dither, 0, h, pixels::reference_kernels);
 }
 
-struct Difference {
-    double squares = 0; ///< of differences in units of the full range
-    double largest = 0; ///< likewise
-    long samples = 0;
-    int codes = 0; ///< largest, in codes
-    bool untouched = true;
-
-    double psnr() const { return squares > 0 ? 10 * std::log10(double(samples) / squares) : 200; }
-    void join(const Difference &other) {
-        squares += other.squares;
-        largest = std::max(largest, other.largest);
-        samples += other.samples;
-        codes = std::max(codes, other.codes);
-        untouched = untouched && other.untouched;
-    }
-};
-
-Difference compare(const TestPicture &got, const TestPicture &wanted) {
-    Difference out;
-    const PictureFormat &f = got.format;
-    const double range = (1 << f.bit_depth) - 1;
-    for (int plane = 0; plane < 3; plane++)
-        for (int y = 0; y < (plane ? f.chroma_height() : f.height); y++)
-            for (int x = 0; x < (plane ? f.chroma_width() : f.width); x++) {
-                const int codes = std::abs(got.code(plane, x, y) - wanted.code(plane, x, y));
-                out.squares += codes / range * (codes / range);
-                out.largest = std::max(out.largest, codes / range);
-                out.codes = std::max(out.codes, codes);
-                out.samples++;
-            }
-    for (const auto &plane : got.planes)
-        out.untouched = out.untouched && plane.outside_untouched();
-    return out;
-}
-
-std::uint64_t digest(std::uint64_t sum, const TestPicture &picture) {
-    for (const auto &plane : picture.planes)
-        for (int y = 0; y < plane.layout().rows; y++)
-            for (std::ptrdiff_t x = 0; x < plane.layout().row_bytes; x++)
-                sum = (sum ^ plane.row(y)[x]) * 0x100000001b3ULL;
-    return sum;
-}
-
-/// Not noise: what a picture looks like to the gates, smooth with edges, different for each `phase`.
-void draw(TestPicture &picture, Random &random) {
-    const PictureFormat &f = picture.format;
-    const double range = (1 << f.bit_depth) - 1;
-    const double slope = random.real(0.01F, 0.2F);
-    const double turn = random.real(0, 6);
-    const double noise = random.real(0, 0.05F);
-    for (int plane = 0; plane < 3; plane++)
-        for (int y = 0; y < (plane ? f.chroma_height() : f.height); y++)
-            for (int x = 0; x < (plane ? f.chroma_width() : f.width); x++) {
-                double value =
-                    0.5 + 0.35 * std::sin(slope * (x * std::cos(turn) + y * std::sin(turn)) + plane);
-                if ((x / 9 + y / 7) % 3 == 0)
-                    value = 1 - value;
-                value += double(random.real(-1, 1)) * noise;
-                picture.set_code(plane, x, y, static_cast<int>(std::clamp(value, 0.0, 1.0) * range));
-            }
-}
-
 /// One session, as many pictures as asked for, each different.
 struct Run {
     Difference difference;
-    std::uint64_t digest = 0xcbf29ce484222325ULL;
+    std::uint64_t digest = test::kDigestStart;
     bool quiet = true; ///< no copies to the host, no waits
     std::string text;
 };
 
 Run run(const Place &place, const Bundle &bundle, const PictureFormat &format, Dither dither, int pictures,
         bool reference, Random &random, int padding = 0) {
-    const CompileRequest request = bundle.request(format, padding);
+    CompileRequest request = bundle.request(format, 2);
+    request.input.height += padding; // as a card's multiple_of may ask
+    request.input.width += padding;
     const PictureSpec spec{format, dither, place};
     const Net net = read_net(request);
     const std::unique_ptr<PictureModel> model = make_sr(request, spec);
@@ -465,7 +276,7 @@ void check_refusals(Report &report, const Place &place) {
         }
         report.expect(false, "taken, where the sentence should hold " + part);
     };
-    CompileRequest request = bundle.request(format);
+    CompileRequest request = bundle.request(format, 2);
     request.architecture = R"({"type": "sr_hpca", "channels": 96, "blocks": 4, "slope": 0.1})";
     refused(request, format, CLV_ERR_UNSUPPORTED, "channels is 96");
     request.architecture = R"({"type": "sr_hpca", "channels": 16, "blocks": 2, "slope": 0.1})";
@@ -473,7 +284,7 @@ void check_refusals(Report &report, const Place &place) {
     request.architecture = R"({"type": "other"})";
     refused(request, format, CLV_ERR_UNSUPPORTED, "use another backend");
     const PictureFormat tiny{.width = 40, .height = 4};
-    refused(bundle.request(tiny), tiny, CLV_ERR_UNSUPPORTED, "windows of 3x3");
+    refused(bundle.request(tiny, 2), tiny, CLV_ERR_UNSUPPORTED, "windows of 3x3");
 }
 
 PictureFormat deep(int width, int height) {
@@ -485,19 +296,6 @@ std::uint64_t digest_of_all(const Place &place) {
     Random random(99);
     const Bundle bundle = random_bundle(random, 20, 3, true);
     return run(place, bundle, deep(74, 60), Dither::round, 2, false, random).digest;
-}
-
-/// This program's --digest with another seed of the emulator (a GPU has no such thing, and the same digest).
-std::string digest_with_seed(const char *program, int seed) {
-    const std::string command =
-        "CLARIVID_EMULATOR_SEED=" + std::to_string(seed) + " '" + program + "' --digest";
-    std::FILE *const pipe = ::popen(command.c_str(), "r");
-    if (!pipe)
-        return "";
-    char line[64] = {};
-    const bool got = std::fgets(line, sizeof line, pipe) != nullptr;
-    ::pclose(pipe);
-    return got ? line : "";
 }
 
 int main_of(const std::map<std::string, std::string> &options, const char *program) {

@@ -140,6 +140,7 @@ double Difference::psnr() const {
 
 void Difference::join(const Difference &other) {
     squares += other.squares;
+    largest = std::max(largest, other.largest);
     samples += other.samples;
     different += other.different;
     codes = std::max(codes, other.codes);
@@ -155,6 +156,7 @@ Difference compare(const TestPicture &got, const TestPicture &wanted) {
             for (int x = 0; x < (plane ? f.chroma_width() : f.width); x++) {
                 const int codes = std::abs(got.code(plane, x, y) - wanted.code(plane, x, y));
                 out.squares += codes / range * (codes / range);
+                out.largest = std::max(out.largest, codes / range);
                 out.codes = std::max(out.codes, codes);
                 out.different += codes > 0 ? 1 : 0;
                 out.samples++;

@@ -86,6 +86,7 @@ std::optional<Bundle> shipped_bundle(const std::string &folder, const std::strin
 
 struct Difference {
     double squares = 0; ///< of differences in units of the full range
+    double largest = 0; ///< likewise
     long samples = 0;
     long different = 0;
     int codes = 0; ///< largest, in codes
