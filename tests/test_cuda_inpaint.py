@@ -23,7 +23,7 @@ from clarivid.nets.load import load_net  # noqa: E402
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / ".venv" / "build"
 PROGRAM = BUILD / "csrc" / "backends" / "cuda" / "tests" / "check_cuda_inpaint"
-LEAST_PSNR_DB = 60.0  # in the hole, of values one unit wide; measured: above 90
+LEAST_PSNR_DB = 60.0  # in the hole, of values one unit wide; measured: 88.8 and 89.8
 
 
 def environment() -> dict[str, str] | None:
@@ -60,7 +60,15 @@ def test_the_device_paints_what_pytorch_paints(name: str, height: int, width: in
         wanted = net(torch.from_numpy(given)[None])[0].numpy()
 
     given.tofile(tmp_path / "in")
-    command = [PROGRAM, "--run", bundle.folder, str(height), str(width), tmp_path / "in", tmp_path / "out"]
+    command: list[str | Path] = [
+        PROGRAM,
+        "--run",
+        bundle.folder,
+        str(height),
+        str(width),
+        tmp_path / "in",
+        tmp_path / "out",
+    ]
     subprocess.run(command, env=environment(), check=True, timeout=300)
     got = np.fromfile(tmp_path / "out", np.float32).reshape(6, height, width)
 
