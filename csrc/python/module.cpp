@@ -428,6 +428,7 @@ void translate(const CoreError &error) {
     case CLV_ERR_UNSUPPORTED:
     case CLV_ERR_BACKEND:
     case CLV_ERR_INFERENCE:
+    case CLV_ERR_NO_MEMORY:
         name = "BackendError";
         break;
     default:

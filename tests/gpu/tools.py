@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,16 @@ SHIPPED = ("game_x2", "lowrank_v1")  # a net of each of the cuda backend's archi
 FORMATS = {"yuv420p": 1, "nv12": 2, "yuv420p10le": 3, "p010le": 4}
 DEPTH = {"yuv420p": 8, "nv12": 8, "yuv420p10le": 10, "p010le": 10}
 LEAST_DB = 60.0  # fp16 on the device against f32: what issue and README promise
+
+
+def _logger(messages: list[str]) -> Callable[[int, str], None]:
+    """Keeps what is said. It knows no Net: the model holds it, and that circle would never be collected."""
+
+    def log(_level: int, text: str) -> None:
+        messages.append(text)
+        logging.getLogger("clarivid").info("%s", text)
+
+    return log
 
 
 class Net:
@@ -46,17 +57,12 @@ class Net:
     ) -> None:
         self.device, self.stream = device, device.stream()
         self.messages: list[str] = []
-        log = logging.getLogger("clarivid")
-        self.model = _core.Model(str(find_model(model).folder), lambda _level, text: self._said(log, text))
+        self.model = _core.Model(str(find_model(model).folder), _logger(self.messages))
         look = _core.Format(width, height, FORMATS[pix_fmt], range=2 if full_range else 1, memory=1)
         where = _core.CudaDevice(device.context, self.stream.handle)
         self.session = _core.Session(self.model, look, cuda=where, **{"backend": "cuda", **options})
         self.size = (self.session.output.width, self.session.output.height)
         self.pix_fmt = pix_fmt
-
-    def _said(self, log: logging.Logger, text: str) -> None:
-        self.messages.append(text)
-        log.info("%s", text)
 
     def output(self, pitch: int = 0) -> DevicePicture:
         """A picture for a result."""
