@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""CUDA memory where there is no GPU: the GPU's own tests on the emulator, and what is said without a driver."""
+"""CUDA memory without a GPU: its own tests on the emulator, and what is said without a driver."""
 
 from __future__ import annotations
 
