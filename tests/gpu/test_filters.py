@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
@@ -17,7 +18,6 @@ import pytest
 
 import filter_tools as ff
 from clarivid.cuda import Device
-from clarivid.errors import BackendError
 
 from .tools import (
     DEPTH,
@@ -28,6 +28,7 @@ from .tools import (
     Plane,
     compare,
     expected,
+    filled,
     noise,
     pack,
     picture,
@@ -227,25 +228,15 @@ def test_device_memory_is_constant_while_ffmpeg_runs_2000_frames(
 
 
 def test_out_of_memory_is_a_sentence_that_says_what_to_lower(device: Device) -> None:
-    taken = []
-    size = device.memory_info()[0] // 2
     data = raw([noise(*SIZE, 8)], "nv12")
-    if EMULATED:
-        environment = {"CLARIVID_EMULATOR_MEMORY": str(400 << 10)}  # a process has a device of its own
-    else:
-        environment = {}
-        while size > 16 << 20:
-            try:
-                taken.append(device.memory(size))
-            except BackendError:
-                size //= 2
     big = (1920, 1080) if not EMULATED else SIZE
-    done = ff.run(
-        "-f", "lavfi", "-i", f"testsrc2=s={big[0]}x{big[1]}:d=0.2", "-vf",
-        f"{UPLOAD},dnn_sr=model=game_x2,hwdownload,format=nv12", "-f", "null", "-",
-        check=False, **environment,
-    )  # fmt: skip
-    taken.clear()
+    # In the emulator each process has a device of its own.
+    with contextlib.nullcontext() if EMULATED else filled(device, 16 << 20):
+        done = ff.run(
+            "-f", "lavfi", "-i", f"testsrc2=s={big[0]}x{big[1]}:d=0.2", "-vf",
+            f"{UPLOAD},dnn_sr=model=game_x2,hwdownload,format=nv12", "-f", "null", "-", check=False,
+            **({"CLARIVID_EMULATOR_MEMORY": str(400 << 10)} if EMULATED else {}),
+        )  # fmt: skip
     assert done.returncode != 0
     said = " ".join(ff.errors(done))
     if said:  # else the device had not even room for a context, which ffmpeg itself reports

@@ -6,7 +6,8 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from clarivid import _core
 from clarivid.cuda import Device, DevicePicture
+from clarivid.errors import BackendError
 from clarivid.models import find_model
 from clarivid.parity import Case, reference
 
@@ -141,6 +143,23 @@ def unpack(planes: list[Plane], pix_fmt: str) -> list[Plane]:
         return planes
     y, uv = planes
     return [y, uv[:, ::2], uv[:, 1::2]]
+
+
+@contextmanager
+def filled(device: Device, crumbs: int = 1 << 20) -> Iterator[None]:
+    """The device with no more free memory than pieces of ``crumbs`` bytes."""
+    taken = []
+    size = device.memory_info()[0] // 2
+    try:
+        while size > crumbs:
+            try:
+                taken.append(device.memory(size))
+            except BackendError:
+                size //= 2
+        yield
+    finally:
+        for memory in taken:
+            memory.free()
 
 
 @functools.lru_cache
