@@ -55,12 +55,13 @@ Tiling choose_tiling(int layers, int width, int height, int multiprocessors, std
         // Rounds of all that run at a time, of which the last may be half empty.
         const auto tiles = static_cast<std::int64_t>(across) * down;
         const std::int64_t slots = static_cast<std::int64_t>(blocks) * multiprocessors;
+        const std::int64_t full = tiles / slots;
         const double round = blocks == 1 ? kAlone : blocks;
         const double last = tiles % slots == 0                ? 0
                             : tiles % slots > multiprocessors ? round
                             : blocks == 1                     ? kAlone
                                                               : kHalfAlone;
-        const double time = tile_cost(layers, rows) * (round * static_cast<double>(tiles / slots) + last);
+        const double time = tile_cost(layers, rows) * (round * static_cast<double>(full) + last);
         if (tiles <= INT_MAX && (best.rows == 0 || time < least)) {
             best = {across, down, rows, static_cast<int>(shared), parts, blocks};
             least = time;
