@@ -57,7 +57,7 @@ struct Area {
         return static_cast<float>(fmax(0.0, to - from) / step);
     }
 };
-CLV_DEVICE Area area(double start, double step, int i, int size) {
+CLV_DEVICE Area area(int start, double step, int i, int size) {
     constexpr double touches = 1e-6;
     Area out;
     out.begin = start + i * step;

@@ -9,6 +9,7 @@
 #include "pixels/tests/harness.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -363,7 +364,8 @@ struct Suite {
                     long wrong = 0;
                     for (int code = 0; code < count; code++) {
                         const float wanted = (static_cast<float>(code) - offset) / scale.span - scale.centre;
-                        wrong += std::memcmp(&got[static_cast<std::size_t>(code)], &wanted, 4) != 0;
+                        wrong += std::bit_cast<std::uint32_t>(got[static_cast<std::size_t>(code)]) !=
+                                 std::bit_cast<std::uint32_t>(wanted);
                     }
                     report.expect(wrong == 0, "normalise: " + std::to_string(wrong) + " codes of depth " +
                                                   std::to_string(depth) + (full ? " full" : " limited"));
