@@ -179,7 +179,8 @@ int ff_clarivid_cuda_check_second(AVFilterContext *ctx, AVFilterLink *inlink, co
     device = frames->device_ctx->hwctx;
     if (device->cuda_ctx != s->cuda.context || device->stream != s->cuda.stream) {
         av_log(ctx, AV_LOG_ERROR, "the %s is of another CUDA context or stream than the pictures: "
-               "upload both with hwupload and -filter_hw_device; each hwupload_cuda makes a context of its own\n", name);
+               "upload both with hwupload and -filter_hw_device; each hwupload_cuda makes a context of its own\n",
+               name);
         return AVERROR(EINVAL);
     }
 
