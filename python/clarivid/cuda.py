@@ -288,7 +288,7 @@ class Event:
         with self.device.current():
             _check(_driver().cuEventSynchronize(ctypes.c_void_p(self.handle)), "wait for an event")
             _check(
-                _driver().cuEventElapsedTime(
+                _driver().cuEventElapsedTime_v2(
                     ctypes.byref(value), ctypes.c_void_p(start.handle), ctypes.c_void_p(self.handle)
                 ),
                 "tell the time between events",
