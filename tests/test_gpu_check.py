@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from clarivid.cuda import Device
@@ -168,3 +169,29 @@ def test_results_of_the_emulator_or_of_a_failed_run_are_refused(
     assert done.returncode == 1
     assert "racecheck" in done.stderr
     assert "Not measured yet" in (tmp_path / "docs" / "cuda.md").read_text()
+
+
+@pytest.mark.parametrize("bit_depth", [8, 10])
+@pytest.mark.parametrize("model", ["game_x2", "lowrank_v1"])
+def test_what_we_are_compared_with_in_pytorch_computes_the_same_picture(
+    root: Path, model: str, bit_depth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A peer that does less, or something else, would make a comparison worthless."""
+    monkeypatch.syspath_prepend(str(root / "benchmarks" / "gpu"))
+    import peers
+    import torch
+
+    from clarivid.models import find_model
+    from gpu.tools import expected, noise, pack, unpack
+
+    planes = noise(70, 48, bit_depth)
+    pix_fmt = "nv12" if bit_depth == 8 else "p010le"
+    kind = np.uint8 if bit_depth == 8 else np.int16
+    given = [torch.from_numpy(plane.view(kind)) for plane in pack(planes, pix_fmt)]
+    net = peers.frame_net(find_model(model), bit_depth, torch.float32, "cpu")
+    with torch.inference_mode():
+        made = [plane.numpy() for plane in net(*given)]
+    got = unpack([plane.view(np.uint16) if bit_depth == 10 else plane for plane in made], pix_fmt)
+    for ours, theirs in zip(got, expected(model, planes, bit_depth), strict=True):
+        assert np.abs(ours.astype(int) - theirs).max() <= 1
+        assert np.mean(ours != theirs) < 0.001
