@@ -9,8 +9,8 @@ measured one after the other and, as the first and last line, what is there now.
   tools/gpu_check.sh pack library          once: the work folder, with Python module and headers
   . out/gpu-work/environment               what it sets
   python benchmarks/gpu/sweep.py \\
-      --variant "flat order" csrc/backends/cuda/sr_layout.h "kSerpentine = true" "kSerpentine = false" \\
-      --variant "..." FILE OLD NEW
+      --variant forwards csrc/backends/cuda/sr.cpp "kSerpentine = true" "kSerpentine = false" \\
+      --variant 640 csrc/backends/cuda/lowrank_layout.h "kMostThreads = 512" "kMostThreads = 640"
 
 Speed is all that is looked at here: tools/gpu_check.sh has to pass with the one that is taken.
 """
