@@ -35,7 +35,11 @@ namespace clv::cuda {
                                             each(cuStreamSynchronize) each(cuStreamWaitEvent)                \
                                                 each(cuEventCreate) each(cuEventDestroy) each(cuEventRecord) \
                                                     each(cuEventQuery) each(cuEventSynchronize)              \
-                                                        each(cuEventElapsedTime)
+                                                        each(cuEventElapsedTime) each(cuStreamBeginCapture)  \
+                                                            each(cuStreamEndCapture)                         \
+                                                                each(cuGraphInstantiateWithFlags)            \
+                                                                    each(cuGraphLaunch) each(cuGraphDestroy) \
+                                                                        each(cuGraphExecDestroy)
 
 /// The functions of libcuda.so.1, named as in cuda.h.
 struct Driver {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The part of CUDA C++ that kernels may use, for g++: every thread of a block is a fiber (block.h), which
 // runs until it meets others at a collective. Only cuda/device.cuh includes this.
+// NOLINTBEGIN: the names and signatures are CUDA's.
 #pragma once
 
 #include <cmath>
@@ -413,3 +414,4 @@ inline __half2 h2exp(__half2 a) {
 inline __half2 h2rcp(__half2 a) {
     return __halves2half2(hrcp(__low2half(a)), hrcp(__high2half(a)));
 }
+// NOLINTEND
