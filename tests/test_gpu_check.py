@@ -124,7 +124,7 @@ def measured(root: Path, tmp_path: Path) -> dict[str, Any]:
             "ceilings": {"copy_gb_s": 3000.0, "fp16_tflop_s": 700.0},
         },
         "summary.json": {
-            "what": "gpu_check", "emulated": False, "commit": "0123456789abcdef",
+            "what": "gpu_check", "emulated": False, "sources": "0123456789abcdef",
             "environment": {"state": {"driver_version": "580.1"}}, "tests": {"failed": []},
             "steps": [{"step": "tests", "result": "passed"}],
         },
@@ -147,7 +147,7 @@ def test_results_of_a_gpu_are_put_into_the_page_each_time(
         assert done.returncode == 0, done.stderr
     page = (tmp_path / "docs" / "cuda.md").read_text()
     assert "| clarivid cuda | game_x2 | 1080p | nv12 | 0.500 | 2500 | 0.250 | 31 | 199.8 |" in page
-    assert "Example GPU 1, driver 580.1, 2000-01-01, commit `0123456789ab`" in page
+    assert "Example GPU 1, driver 580.1, 2000-01-01, sources `0123456789ab`" in page
     assert "Left out: TensorRT: not here" in page
     assert "Not measured yet" not in page
     assert page.startswith("before\n<!--")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import hashlib
 import json
 import os
 import platform
@@ -26,6 +27,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 _PACKAGES = ("torch", "triton", "numpy", "onnx", "pytest", "pybind11", "click", "rich", "tensorrt_rtx")
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = ("csrc", "filters", "patches", "models", "python", "tests/gpu", "benchmarks/gpu")
 EMULATED = bool(os.environ.get("CLARIVID_GPU_EMULATED"))
 _MAJOR, _MINOR, _PROCESSORS, _L2 = 75, 76, 16, 38  # CUdevice_attribute
 
@@ -143,6 +146,22 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text("utf-8")) if path.is_file() else None
 
 
+def sources_digest(root: Path) -> str:
+    """SHA-256 over names and contents of what is built and run: a bare machine has no git to ask."""
+    total = hashlib.sha256()
+    files = [
+        p
+        for part in SOURCES
+        for p in (root / part).rglob("*")
+        if p.is_file() and "__pycache__" not in p.parts
+    ]
+    for file in sorted(files):
+        total.update(
+            str(file.relative_to(root)).encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest()
+        )
+    return total.hexdigest()
+
+
 def summary(steps: Path, results: Path, seconds: float) -> dict[str, Any]:
     """All of a run in one object."""
     rows = [line.split("\t", 3) for line in steps.read_text("utf-8").splitlines()]
@@ -153,7 +172,7 @@ def summary(steps: Path, results: Path, seconds: float) -> dict[str, Any]:
         "what": "gpu_check",
         "emulated": EMULATED,
         "note": note if EMULATED else "",
-        "commit": said("git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"),
+        "sources": sources_digest(ROOT),
         "seconds": seconds,
         "steps": [{"step": r[0], "result": r[1], "seconds": int(r[2]), "said": r[3]} for r in rows],
         "environment": environment(),

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +31,27 @@ def read(path: Path, what: str) -> dict[str, Any]:
     return record
 
 
-def table(bench: dict[str, Any], summary: dict[str, Any]) -> str:
+def origin(summary: dict[str, Any], root: Path) -> str:
+    """What was measured: this checkout's commit when its sources are the same, else the sources' digest."""
+    sys.path.insert(0, str(ROOT / "tools"))
+    from gpu_report import sources_digest
+
+    digest = str(summary["sources"])
+    command = ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == 0 and sources_digest(root) == digest:
+        return f"commit `{done.stdout.strip()}`"
+    return f"sources `{digest[:12]}`"
+
+
+def table(bench: dict[str, Any], summary: dict[str, Any], sources: str) -> str:
     """The lines between the marks of docs/cuda.md."""
     limits, about = bench["ceilings"], summary["environment"]
     state = about["state"]
     driver = f", driver {state['driver_version']}" if isinstance(state, dict) else ""
     product = limits["fp16_tflop_s"]
     lines = [
-        f"{bench['gpu']}{driver}, {bench['date']}, commit `{summary['commit'][:12]}`. Measured there: "
+        f"{bench['gpu']}{driver}, {bench['date']}, {sources}. Measured there: "
         f"a copy moves {limits['copy_gb_s']:.0f} GB/s, read and written"
         + (f"; a matrix product in fp16 does {product:.0f} TFLOP/s." if product else "."),
         "",
@@ -83,7 +98,7 @@ def main(bench_file: Path, summary_file: Path, root: Path) -> None:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise click.ClickException(f"{page} has lost the marks {BEGIN} and {END}")
-    page.write_text(f"{before}{BEGIN}\n{table(bench, summary)}\n{END}{after}", "utf-8")
+    page.write_text(f"{before}{BEGIN}\n{table(bench, summary, origin(summary, root))}\n{END}{after}", "utf-8")
     click.echo(f"{out}\n{page}")
 
 
