@@ -113,6 +113,7 @@ venv_run() {
 packages_state() {
     "$python" -V
     sha256sum <"$root/requirements.lock"
+    sha256sum <"$root/requirements-alone.lock"
 }
 
 packages_done() {
@@ -123,6 +124,7 @@ packages_run() {
     # pip first, alone: the pip that came with Python reads newer options of the lines below differently.
     "$python" -m pip install --no-input "$(grep '^pip==' "$root/requirements.lock")"
     "$python" -m pip install --no-input -r "$root/requirements.lock"
+    "$python" -m pip install --no-input --no-deps -r "$root/requirements-alone.lock"
     packages_state >"$venv/.clarivid-packages"
 }
 

@@ -9,6 +9,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -42,8 +44,10 @@ enum class ElementType { f32, f16 };
 
 struct CompileRequest {
     std::span<const std::byte> onnx; ///< the whole model; valid during compile() only
-    std::string model_name;          ///< for messages
-    std::string architecture;        ///< JSON, from the bundle's card; "" when there is none
+    /// SHA-256 of the bundle's ONNX files, "fp32" and "fp16" -> digest: what engines are found by.
+    std::map<std::string, std::string> onnx_digests;
+    std::string model_name;   ///< for messages
+    std::string architecture; ///< JSON, from the bundle's card; "" when there is none
     std::span<const std::byte>
         weights; ///< weights.safetensors of the bundle, empty when there is none; as onnx
     TensorShape input;
@@ -59,6 +63,9 @@ struct CompileRequest {
     std::optional<float> strength;
     int threads = 1; ///< CPU threads, at least 1
     int in_flight = 1;
+    /// Takes what a runtime has to say; may be empty, and may be called from any thread while the model
+    /// lives.
+    std::function<void(clv_log_level, const std::string &)> log;
 };
 
 /// One slot: an input tensor, an output tensor, and work on them. Used by one thread at a time.
@@ -148,8 +155,10 @@ public:
         throw Error(CLV_ERR_UNSUPPORTED, runtime() + kHostOnly);
     }
 
-    /// Whether compile_tensors() can run this net: asked when suits_pictures() says no.
-    virtual bool suits_tensors(const CompileRequest & /*request*/) const { return false; }
+    /// Whether compile_tensors() can run this net on that device: asked when suits_pictures() says no.
+    virtual bool suits_tensors(const CompileRequest & /*request*/, const cuda::Place & /*place*/) const {
+        return false;
+    }
     /// Throws as compile_pictures().
     virtual std::unique_ptr<TensorModel> compile_tensors(const CompileRequest & /*request*/,
                                                          const cuda::Place & /*place*/) {

@@ -25,20 +25,31 @@ std::string architecture_text(const Bundle &bundle) {
 /// The backend, and whether it takes tensors instead of pictures.
 bool choose_backend(DeviceEngine &engine, const std::string &wanted, const Bundle &bundle,
                     const CompileRequest &request, const PictureSpec &spec) {
+    if (wanted == "auto" && has_backend("tensorrt")) {
+        auto tensorrt = load_backend("tensorrt");
+        if (tensorrt->suits_tensors(request, spec.place)) {
+            engine.backend = std::move(tensorrt);
+            engine.backend_name = "tensorrt";
+            engine.why = "chosen because there is an engine for this GPU";
+            return true;
+        }
+    }
     engine.backend_name = wanted == "auto" ? "cuda" : wanted;
     engine.backend = load_backend(engine.backend_name);
     engine.why = wanted == "auto" ? "chosen because it knows this net and the pictures are in CUDA memory"
                                   : "as asked";
     if (engine.backend->suits_pictures(request, spec))
         return false;
-    if (engine.backend->suits_tensors(request))
-        return true;
+    if (wanted == "tensorrt" || engine.backend->suits_tensors(request, spec.place))
+        return true; // compile_tensors() says which engine is missing
     if (wanted == "auto")
-        throw Error(CLV_ERR_UNSUPPORTED,
-                    "model " + bundle.name + architecture_text(bundle) +
-                        " cannot run on pictures in CUDA memory: clarivid's CUDA kernels know the "
-                        "architectures lowrank_chain and sr_hpca of its own bundles; take one of those, or " +
-                        kDownload);
+        throw Error(
+            CLV_ERR_UNSUPPORTED,
+            "model " + bundle.name + architecture_text(bundle) +
+                " cannot run on pictures in CUDA memory: clarivid's CUDA kernels know the "
+                "architectures lowrank_chain and sr_hpca of its own bundles, and there is no TensorRT "
+                "engine for this net, size and GPU ('clarivid engines build'); take one of those, or " +
+                kDownload);
     if (wanted == "openvino" || wanted == "cpu")
         throw Error(CLV_ERR_UNSUPPORTED, "backend " + wanted +
                                              " takes pictures in host memory only: leave backend out, use "

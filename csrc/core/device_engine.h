@@ -24,10 +24,10 @@ struct DeviceEngine {
     std::string text() const;
 };
 
-/// backend=auto takes "cuda", our own kernels, for a net that they know; nothing else runs on pictures in
-/// device memory, and a named backend that cannot is an error. A backend that takes tensors only gets them
-/// from `services`, which must outlive the engine. Throws Error: CLV_ERR_NOT_FOUND, CLV_ERR_BACKEND,
-/// CLV_ERR_UNSUPPORTED, CLV_ERR_INVALID_MODEL, CLV_ERR_NO_MEMORY.
+/// backend=auto takes "tensorrt" when there is an engine for this net, size and GPU, else "cuda", our own
+/// kernels, for a net that they know; a named backend that cannot is an error. A backend that takes tensors
+/// only gets them from `services`, which must outlive the engine. Throws Error: CLV_ERR_NOT_FOUND,
+/// CLV_ERR_BACKEND, CLV_ERR_UNSUPPORTED, CLV_ERR_INVALID_MODEL, CLV_ERR_NO_MEMORY.
 DeviceEngine make_device_engine(const Bundle &bundle, const PictureSpec &spec, const EngineOptions &options,
                                 CudaServices &services);
 

@@ -16,8 +16,11 @@
 namespace clv {
 namespace {
 
-EngineOptions engine_options(const clv_session_params &params) {
+EngineOptions engine_options(clv_context &context, const clv_session_params &params) {
     EngineOptions options;
+    options.log = [&context](clv_log_level level, const std::string &message) {
+        context.log(level, message);
+    };
     options.backend = params.backend ? params.backend : "";
     options.device = params.device ? params.device : "";
     options.precision = params.precision;
@@ -38,19 +41,20 @@ public:
         const pixels::Dither dither =
             plan.params.dither == CLV_DITHER_ORDERED ? pixels::Dither::ordered : pixels::Dither::round;
         engine_ = make_device_engine(*plan.bundle, {picture_format(format_), dither, place_},
-                                     engine_options(plan.params), *services_);
+                                     engine_options(context_, plan.params), *services_);
         output_format_ = plan.output_format(engine_.model->scale());
         copies_ = plan.copies_samples() && engine_.model->scale() == 1;
         clear_work(*place_.counters); // what was done so far is no picture's
-        context_.log(CLV_LOG_INFO, plan.text(output_format_, engine_.text()) + ", " + device + ", " +
-                                       std::to_string(place_.counters->device_bytes >> 20) +
+        const bool named = engine_.runtime.find(device) != std::string::npos;
+        context_.log(CLV_LOG_INFO, plan.text(output_format_, engine_.text()) + (named ? "" : ", " + device) +
+                                       ", " + std::to_string(place_.counters->device_bytes >> 20) +
                                        " MiB of device memory");
     }
 
     ~DeviceSession() override {
         try {
-            context_.log(CLV_LOG_VERBOSE, "model " + name_ + ": " + std::to_string(pictures_) +
-                                              " pictures in CUDA memory, " + work_text(*place_.counters));
+            context_.log(CLV_LOG_VERBOSE, "model " + name_ + ": pictures in CUDA memory " +
+                                              std::to_string(pictures_) + ", " + work_text(*place_.counters));
             services_->synchronise(place_); // what is enqueued uses the model
         } catch (const std::exception &error) {
             context_.log(CLV_LOG_WARNING,

@@ -32,6 +32,7 @@ std::string Engine::text() const {
 CompileRequest compile_request(const Bundle &bundle, const TensorShape &input, const EngineOptions &options) {
     CompileRequest request;
     request.onnx = bundle.onnx;
+    request.onnx_digests = bundle.onnx_digests;
     request.model_name = bundle.name;
     request.architecture = bundle.architecture;
     request.weights = bundle.weights;
@@ -47,6 +48,7 @@ CompileRequest compile_request(const Bundle &bundle, const TensorShape &input, c
         request.strength = options.strength;
     request.threads = options.threads;
     request.in_flight = options.in_flight;
+    request.log = options.log;
     return request;
 }
 

@@ -2,6 +2,7 @@
 // A net made ready on a backend: what sessions, painters and segmenters run.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -17,8 +18,9 @@ struct EngineOptions {
     clv_precision precision = CLV_PRECISION_AUTO;
     int threads = 1; ///< at least 1
     int in_flight = 1;
-    bool half_output = false; ///< as in CompileRequest
-    float strength = 1;       ///< for bundles that have one
+    bool half_output = false;                                    ///< as in CompileRequest
+    float strength = 1;                                          ///< for bundles that have one
+    std::function<void(clv_log_level, const std::string &)> log; ///< as in CompileRequest
 };
 
 struct Engine {

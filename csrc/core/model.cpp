@@ -20,6 +20,7 @@ using Json = nlohmann::json;
 
 constexpr const char *kModelFile = "model.onnx";
 constexpr const char *kWeightsFile = "weights.safetensors";
+constexpr const char *kHalfFile = "model_fp16.onnx";
 constexpr const char *kCardFile = "card.json";
 constexpr int kSchema = 1;
 constexpr const char *kNormalisation = "ycbcr_unit_centred";
@@ -139,6 +140,10 @@ void read_files(Bundle &bundle, const Json &card, const fs::path &card_path) {
                         path.string() + " has SHA-256 " + actual + " but its card says " +
                             (digest.empty() ? "nothing" : digest) +
                             ": the file is damaged or was changed; install the bundle again");
+        if (name == kModelFile)
+            bundle.onnx_digests["fp32"] = digest;
+        else if (name == kHalfFile)
+            bundle.onnx_digests["fp16"] = digest;
         if (name == kModelFile)
             bundle.onnx = std::move(bytes);
         else if (name == kWeightsFile)

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -26,9 +27,10 @@ struct Bundle {
     bool has_card = false;
     bool bf16_passed = false; ///< the parity gate's record in the card
     bool fp16_passed = false;
-    bool has_strength = false;      ///< the net has a second input, "strength", of one value
-    std::vector<std::byte> onnx;    ///< model.onnx, digest checked when there is a card
-    std::string architecture;       ///< the card's entry as JSON, "" without
+    bool has_strength = false;                       ///< the net has a second input, "strength", of one value
+    std::vector<std::byte> onnx;                     ///< model.onnx, digest checked when there is a card
+    std::map<std::string, std::string> onnx_digests; ///< as of CompileRequest; empty without a card
+    std::string architecture;                        ///< the card's entry as JSON, "" without
     std::vector<std::byte> weights; ///< weights.safetensors if the card lists it, digest checked
 
     /// `name` as clv_model_open() takes it. Throws Error.

@@ -18,7 +18,7 @@ std::unique_ptr<PainterOnDevice> PainterOnDevice::make(const Bundle &bundle,
     const CompileRequest request = compile_request(bundle, input, options);
     std::unique_ptr<PainterOnDevice> made(new PainterOnDevice);
     made->backend_ = load_backend(name);
-    if (!made->backend_->suits_tensors(request)) {
+    if (!made->backend_->suits_tensors(request, place)) {
         if (!automatic && name == "cuda")
             throw Error(CLV_ERR_UNSUPPORTED,
                         "backend cuda does not know the architecture of model " + bundle.name +

@@ -92,7 +92,7 @@ public:
         return clv::cuda::make_sr(request, spec);
     }
 
-    bool suits_tensors(const CompileRequest &request) const override {
+    bool suits_tensors(const CompileRequest &request, const clv::cuda::Place & /*place*/) const override {
         return clv::cuda::suits_inpaint(request);
     }
     std::unique_ptr<clv::TensorModel> compile_tensors(const CompileRequest &request,

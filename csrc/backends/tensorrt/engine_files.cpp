@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "backends/tensorrt/engine_files.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <system_error>
+
+#include "core/sha256.h"
+
+namespace clv::tensorrt {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+using Shape = std::array<int64_t, 4>;
+
+constexpr int kSchema = 1;
+constexpr size_t kPrefix = 16; ///< digits of the key's digest in a file's name
+constexpr size_t kMaxTold = 3; ///< engines that nearly fit, in an error
+
+/// A sidecar that was read and does not contradict itself.
+struct Sidecar {
+    fs::path engine;
+    std::string onnx;
+    std::string precision;
+    std::string runtime;
+    std::string version;
+    std::string sha256;
+    uint64_t bytes = 0;
+    Shape least{};
+    Shape largest{};
+    Identity device;
+    bool parity_failed = false;
+    bool parity_passed = false;
+};
+
+std::vector<std::byte> bytes_of(const fs::path &path) {
+    std::ifstream stream(path, std::ios::binary);
+    std::vector<char> data{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
+    if (stream.bad() || !stream.is_open())
+        throw Error(CLV_ERR_IO, "cannot read " + path.string());
+    const auto *begin = reinterpret_cast<const std::byte *>(data.data());
+    return {begin, begin + data.size()};
+}
+
+void refuse_writable_by_all(const fs::path &path) {
+    struct stat status = {};
+    if (stat(path.c_str(), &status) == 0 && (status.st_mode & S_IWOTH) != 0)
+        throw Error(CLV_ERR_BACKEND,
+                    path.string() +
+                        " may be written by every user of this machine, and engines are code: "
+                        "chmod o-w " +
+                        path.string() + ", and run 'clarivid engines verify'");
+}
+
+Shape shape_of(const Json &json) {
+    if (!json.is_array() || json.size() != 4)
+        throw Error(CLV_ERR_INVALID_MODEL, "a shape has four numbers");
+    Shape shape{};
+    for (size_t i = 0; i < 4; i++)
+        shape[i] = json[i].get<int64_t>();
+    return shape;
+}
+
+/// Throws what the JSON library throws, or Error, when the sidecar is no good.
+Sidecar read_sidecar(const fs::path &path) {
+    const auto text = bytes_of(path);
+    const auto *begin = reinterpret_cast<const char *>(text.data());
+    const Json json = Json::parse(begin, begin + text.size());
+    const Json &key = json.at("key");
+    // As Python wrote it: keys sorted, no blanks, ASCII.
+    const std::string canonical = key.dump(-1, ' ', /*ensure_ascii=*/true);
+    const std::string digest =
+        sha256_hex({reinterpret_cast<const std::byte *>(canonical.data()), canonical.size()});
+    Sidecar sidecar;
+    sidecar.engine = path;
+    sidecar.engine.replace_extension(".engine");
+    const std::string stem = key.at("model").get<std::string>() + "-" + digest.substr(0, kPrefix);
+    if (json.at("schema") != kSchema || key.at("schema") != kSchema || json.at("key_sha256") != digest ||
+        path.stem() != stem || json.at("engine").at("file") != sidecar.engine.filename().string())
+        throw Error(CLV_ERR_INVALID_MODEL, "contradicts itself");
+    sidecar.onnx = key.at("onnx_sha256");
+    sidecar.precision = key.at("precision");
+    sidecar.runtime = key.at("runtime");
+    sidecar.version = key.at("runtime_version");
+    sidecar.least = shape_of(key.at("profile").at("least"));
+    sidecar.largest = shape_of(key.at("profile").at("largest"));
+    const Json &device = key.at("device");
+    sidecar.device = {device.at("sm"),         device.at("name"),      device.at("multiprocessors"),
+                      device.at("memory_mib"), device.at("bus_width"), device.at("l2_bytes")};
+    sidecar.sha256 = json.at("engine").at("sha256");
+    sidecar.bytes = json.at("engine").at("bytes");
+    if (const Json parity = json.value("parity", Json()); parity.is_object()) {
+        sidecar.parity_passed = parity.value("passed", false);
+        sidecar.parity_failed = !sidecar.parity_passed;
+    }
+    return sidecar;
+}
+
+std::optional<clv_precision> precision_of(const std::string &name) {
+    static const std::map<std::string, clv_precision> known = {{"fp32", CLV_PRECISION_FP32},
+                                                               {"fp16", CLV_PRECISION_FP16},
+                                                               {"bf16", CLV_PRECISION_BF16},
+                                                               {"int8", CLV_PRECISION_INT8}};
+    const auto found = known.find(name);
+    return found == known.end() ? std::nullopt : std::optional(found->second);
+}
+
+bool takes(const Sidecar &sidecar, const TensorShape &input) {
+    const Shape shape = {1, input.channels, input.height, input.width};
+    for (size_t i = 0; i < 4; i++)
+        if (shape[i] < sidecar.least[i] || shape[i] > sidecar.largest[i])
+            return false;
+    return true;
+}
+
+std::string size(const Shape &shape) {
+    return std::to_string(shape[3]) + "x" + std::to_string(shape[2]);
+}
+
+/// What keeps an engine from being taken, a phrase each; empty when nothing does.
+std::vector<std::string> obstacles(const Sidecar &sidecar, const Wanted &wanted) {
+    std::vector<std::string> found;
+    if (sidecar.runtime != wanted.runtime)
+        found.push_back("it is for " + sidecar.runtime + ", not " + wanted.runtime);
+    else if (sidecar.version != wanted.version)
+        found.push_back("runtime_version is " + sidecar.version + ", " + wanted.version + " is loaded");
+    if (sidecar.device.is_exact() ? sidecar.device != wanted.device : sidecar.device.sm != wanted.device.sm)
+        found.push_back("device is " + sidecar.device.text() + ", this GPU is " + wanted.device.text());
+    if (const auto digest = wanted.onnx.find(sidecar.precision);
+        digest != wanted.onnx.end() && digest->second != sidecar.onnx)
+        found.emplace_back("onnx_sha256 differs: the model has changed since");
+    if (!takes(sidecar, wanted.input))
+        found.push_back("its profile takes tensors of " + size(sidecar.least) +
+                        (sidecar.least == sidecar.largest ? "" : " to " + size(sidecar.largest)) + ", not " +
+                        std::to_string(wanted.input.width) + "x" + std::to_string(wanted.input.height));
+    const auto precision = precision_of(sidecar.precision);
+    if (!precision || (wanted.precision != CLV_PRECISION_AUTO && *precision != wanted.precision))
+        found.push_back("precision is " + sidecar.precision);
+    else if (wanted.precision == CLV_PRECISION_AUTO && sidecar.parity_failed)
+        found.emplace_back("it failed its parity check, and precision=auto takes none that did");
+    else if (wanted.precision == CLV_PRECISION_AUTO && !sidecar.parity_passed &&
+             *precision == CLV_PRECISION_INT8)
+        found.emplace_back(
+            "its int8 was never compared with the reference, and precision=auto asks for that");
+    return found;
+}
+
+/// The less, the better.
+int rank(const Sidecar &sidecar) {
+    const bool range = sidecar.least != sidecar.largest;
+    const auto precision = precision_of(sidecar.precision);
+    const int order = precision == CLV_PRECISION_FP16   ? 0
+                      : precision == CLV_PRECISION_INT8 ? 1
+                      : precision == CLV_PRECISION_BF16 ? 2
+                                                        : 3;
+    return 2 * order + (range ? 1 : 0);
+}
+
+struct Search {
+    std::vector<Sidecar> fitting; ///< the best first; earlier folders before later ones
+    std::vector<std::string> told;
+};
+
+Search search(const Wanted &wanted, const std::vector<fs::path> &folders) {
+    Search result;
+    for (const fs::path &folder : folders) {
+        std::vector<fs::path> sidecars;
+        std::error_code missing; // a folder that is not there has no engines
+        for (const auto &entry : fs::directory_iterator(folder, missing)) {
+            const std::string name = entry.path().filename().string();
+            if (entry.path().extension() == ".json" && name.starts_with(wanted.model + "-"))
+                sidecars.push_back(entry.path());
+        }
+        if (!sidecars.empty())
+            refuse_writable_by_all(folder);
+        std::sort(sidecars.begin(), sidecars.end());
+        std::vector<Sidecar> own;
+        for (const fs::path &path : sidecars) {
+            try {
+                Sidecar sidecar = read_sidecar(path);
+                const auto problems = obstacles(sidecar, wanted);
+                if (problems.empty()) {
+                    own.push_back(std::move(sidecar));
+                    continue;
+                }
+                std::string phrase = sidecar.engine.filename().string() + ": " + problems[0];
+                for (size_t i = 1; i < problems.size(); i++)
+                    phrase += "; " + problems[i];
+                result.told.push_back(phrase);
+            } catch (const std::exception &error) {
+                result.told.push_back(path.filename().string() + " cannot be used: " + error.what());
+            }
+        }
+        std::stable_sort(own.begin(), own.end(),
+                         [](const Sidecar &a, const Sidecar &b) { return rank(a) < rank(b); });
+        std::move(own.begin(), own.end(), std::back_inserter(result.fitting));
+    }
+    return result;
+}
+
+} // namespace
+
+std::string Identity::text() const {
+    return is_exact() ? name + " (sm_" + std::to_string(sm) + ")" : "any sm_" + std::to_string(sm);
+}
+
+std::vector<fs::path> engine_folders() {
+    std::vector<fs::path> folders;
+    const auto variable = [](const char *name) {
+        const char *value = std::getenv(name);
+        return std::string(value ? value : "");
+    };
+    const std::string shared = variable("CLARIVID_ENGINE_PATH");
+    for (size_t at = 0; at < shared.size();) {
+        const size_t end = std::min(shared.find(':', at), shared.size());
+        if (end > at)
+            folders.emplace_back(shared.substr(at, end - at));
+        at = end + 1;
+    }
+    const std::string own = variable("CLARIVID_CACHE");
+    const std::string xdg = variable("XDG_CACHE_HOME");
+    if (!own.empty())
+        folders.push_back(fs::path(own) / "engines");
+    else if (!xdg.empty() && xdg[0] == '/')
+        folders.push_back(fs::path(xdg) / "clarivid" / "engines");
+    else
+        folders.push_back(fs::path(variable("HOME")) / ".cache" / "clarivid" / "engines");
+    return folders;
+}
+
+EngineFile find_engine(const Wanted &wanted, const std::vector<fs::path> &folders) {
+    const Search found = search(wanted, folders);
+    if (found.fitting.empty()) {
+        std::string sentence = "there is no engine of model " + wanted.model + " for " +
+                               wanted.device.text() + " and " + wanted.runtime + " " + wanted.version + " in";
+        for (const fs::path &folder : folders)
+            sentence += " " + folder.string();
+        for (size_t i = 0; i < std::min(found.told.size(), kMaxTold); i++)
+            sentence += (i == 0 ? " (" : "; ") + found.told[i];
+        if (found.told.size() > kMaxTold)
+            sentence += "; and " + std::to_string(found.told.size() - kMaxTold) + " more";
+        sentence += found.told.empty() ? "" : ")";
+        throw Error(CLV_ERR_NOT_FOUND, sentence + ": run 'clarivid engines build " + wanted.model +
+                                           " --for this', or use backend=cuda for clarivid's own nets");
+    }
+    const Sidecar &best = found.fitting.front();
+    refuse_writable_by_all(best.engine);
+    EngineFile file{best.engine, *precision_of(best.precision), bytes_of(best.engine)};
+    if (file.bytes.size() != best.bytes || sha256_hex(file.bytes) != best.sha256)
+        throw Error(
+            CLV_ERR_BACKEND,
+            "the engine " + best.engine.string() +
+                " is not the one that its sidecar describes (its SHA-256 differs): it was not loaded; "
+                "run 'clarivid engines build " +
+                wanted.model + "', which moves it aside and builds it anew");
+    return file;
+}
+
+bool has_engine(const Wanted &wanted, const std::vector<fs::path> &folders) noexcept {
+    try {
+        return !search(wanted, folders).fitting.empty();
+    } catch (const std::exception &) {
+        return false;
+    }
+}
+
+} // namespace clv::tensorrt

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Finding an engine in the folders that `clarivid engines` fills (docs/engines.md has the format), and
+// refusing those that are not exactly what is wanted. Nothing here needs TensorRT or CUDA.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/backend.h"
+
+namespace clv::tensorrt {
+
+/// As the key's "device": one SKU, or, with nothing but `sm`, any GPU of that compute capability.
+struct Identity {
+    int sm = 0;
+    std::string name;
+    int multiprocessors = 0;
+    int memory_mib = 0;
+    int bus_width = 0; ///< bits
+    int64_t l2_bytes = 0;
+
+    bool is_exact() const { return !name.empty(); }
+    bool operator==(const Identity &) const = default;
+    std::string text() const;
+};
+
+/// What an engine must be.
+struct Wanted {
+    std::string model;
+    /// SHA-256 of the bundle's ONNX files: precision -> digest. Other precisions' ONNX are made of these when
+    /// the engine is built, and only the sidecar tells them.
+    std::map<std::string, std::string> onnx;
+    TensorShape input;
+    clv_precision precision = CLV_PRECISION_AUTO;
+    std::string runtime; ///< "tensorrt"
+    std::string version; ///< of the runtime that is loaded
+    Identity device;
+};
+
+struct EngineFile {
+    std::filesystem::path path;
+    clv_precision precision = CLV_PRECISION_FP16;
+    std::vector<std::byte> bytes; ///< their SHA-256 is the sidecar's
+};
+
+/// The folders that are searched: those of CLARIVID_ENGINE_PATH, then engines/ in the cache
+/// (CLARIVID_CACHE, else $XDG_CACHE_HOME/clarivid, else ~/.cache/clarivid).
+std::vector<std::filesystem::path> engine_folders();
+
+/// The engine for `wanted`; of several that fit, one built for exactly this size goes before one for a range,
+/// and with precision AUTO fp16 before the others, of which those count that passed their parity check.
+/// Throws Error: CLV_ERR_NOT_FOUND when none fits (the sentence says for each that comes close which field
+/// differs, and the command that builds one), CLV_ERR_BACKEND when one that fits is damaged or when everybody
+/// may write it or its folder.
+EngineFile find_engine(const Wanted &wanted, const std::vector<std::filesystem::path> &folders);
+
+/// Whether there is one, without reading it.
+bool has_engine(const Wanted &wanted, const std::vector<std::filesystem::path> &folders) noexcept;
+
+} // namespace clv::tensorrt

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The backend tensorrt without a GPU: which engine it takes, what it refuses and how it says so."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clarivid.engines import EngineCache, Identity, Key, Profile
+from clarivid.paths import checkout_dir
+
+ROOT = checkout_dir()
+FIND = ROOT / ".venv" / "build" / "csrc" / "backends" / "tensorrt" / "tests" / "find_engine" if ROOT else None
+EMULATOR = ROOT / ".venv" / "build" / "emulator" if ROOT else None
+NOT_FOUND, BACKEND = -2, -5
+AUTO, FP32, FP16, INT8 = 0, 1, 2, 4
+
+T4 = Identity(75, "Tesla T4", 40, 14914, 256, 4 << 20)
+SMALL, LARGE = (1, 6, 360, 640), (1, 6, 1080, 1920)
+KEY = Key("net", "a" * 64, "fp16", Profile(SMALL, SMALL, SMALL), "tensorrt", "10.14.1.48", T4, {"level": 5})
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> EngineCache:
+    return EngineCache(tmp_path / "engines", shared=[])
+
+
+def put(cache: EngineCache, key: Key = KEY, parity: bool | None = None) -> Path:
+    entry, _ = cache.get(key, lambda: key.digest.encode(), {})
+    if parity is not None:
+        entry = cache.set_parity(entry, {"passed": parity})
+    return entry.path
+
+
+def find(cache: EngineCache, *shared: Path, **changes: Any) -> tuple[int, str]:
+    """(precision, path) or (status, sentence)."""
+    wanted = {
+        "model": "net",
+        "onnx": {"fp16": "a" * 64, "fp32": "b" * 64},
+        "input": SMALL[1:],
+        "precision": AUTO,
+        "runtime": "tensorrt",
+        "version": "10.14.1.48",
+        "device": vars(T4),
+        **changes,
+    }
+    path = cache.folder.parent / "wanted.json"
+    path.write_text(json.dumps(wanted))
+    assert FIND is not None
+    done = subprocess.run(
+        [FIND, path, *shared, cache.folder], capture_output=True, text=True, check=False, timeout=60
+    )
+    number, _, text = done.stdout.strip().partition(" ")
+    return int(number), text
+
+
+def test_what_python_writes_is_what_the_backend_reads(cache: EngineCache) -> None:
+    """Both hash the same canonical JSON, names beyond ASCII included."""
+    odd = replace(T4, name='Grafik "Ö" \\ 4µ')
+    assert find(cache)[0] == NOT_FOUND
+    path = put(cache)
+    assert find(cache) == (FP16, str(path))
+    other = put(cache, replace(KEY, device=odd))
+    assert find(cache, device=vars(odd)) == (FP16, str(other))
+
+
+def test_the_field_that_differs_is_named(cache: EngineCache) -> None:
+    put(cache)
+    for change, part in (
+        ({"version": "10.15.0.1"}, "runtime_version is 10.14.1.48, 10.15.0.1 is loaded"),
+        ({"device": vars(replace(T4, memory_mib=16000))}, "device is Tesla T4"),
+        (
+            {"device": vars(Identity(89, "NVIDIA L4", 58, 22491, 192, 50331648))},
+            "this GPU is NVIDIA L4 (sm_89)",
+        ),
+        ({"onnx": {"fp16": "c" * 64}}, "onnx_sha256 differs: the model has changed"),
+        ({"input": (6, 361, 640)}, "its profile takes tensors of 640x360, not 640x361"),
+        ({"precision": FP32}, "precision is fp16"),
+        ({"model": "other"}, "there is no engine of model other"),
+    ):
+        status, sentence = find(cache, **change)
+        assert status == NOT_FOUND
+        assert part in sentence
+        assert "clarivid engines build" in sentence
+
+
+def test_exact_size_and_fp16_go_first(cache: EngineCache) -> None:
+    ranged = put(cache, replace(KEY, profile=Profile((1, 6, 16, 16), SMALL, LARGE)))
+    assert find(cache) == (FP16, str(ranged))
+    plain = put(cache, replace(KEY, precision="fp32", onnx_sha256="b" * 64))
+    exact = put(cache)
+    assert find(cache) == (FP16, str(exact))
+    assert find(cache, precision=FP32) == (FP32, str(plain))
+    assert find(cache, input=LARGE[1:]) == (FP16, str(ranged))
+
+
+def test_any_gpu_of_a_capability(cache: EngineCache) -> None:
+    path = put(cache, replace(KEY, device=Identity(75)))
+    assert find(cache) == (FP16, str(path))
+    assert find(cache, device=vars(replace(T4, sm=86)))[0] == NOT_FOUND
+
+
+def test_auto_takes_only_what_passed_its_parity_check(cache: EngineCache) -> None:
+    put(cache, parity=False)
+    status, sentence = find(cache)
+    assert (status, "parity" in sentence) == (NOT_FOUND, True)
+    assert find(cache, precision=FP16)[0] == FP16  # asked for by name
+    unproved = put(cache, replace(KEY, precision="int8", onnx_sha256="d" * 64))
+    assert find(cache)[0] == NOT_FOUND
+    unproved.with_suffix(".json").unlink()
+    put(cache, replace(KEY, precision="int8", onnx_sha256="d" * 64), parity=True)
+    assert find(cache)[0] == INT8
+
+
+def test_a_changed_byte_is_never_loaded(cache: EngineCache) -> None:
+    path = put(cache)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    status, sentence = find(cache)
+    assert status == BACKEND
+    assert str(path) in sentence
+    assert "SHA-256" in sentence
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        lambda r: r["key"].update(runtime_version="10.14.1.49"),
+        lambda r: r.update(key_sha256="0" * 64),
+        lambda r: r["engine"].update(file="../net.engine"),
+        lambda r: r.pop("key"),
+        lambda r: r["key"].update(schema=2),
+    ],
+)
+def test_a_sidecar_that_lies_is_named_and_passed_over(cache: EngineCache, lie: Any) -> None:
+    path = put(cache).with_suffix(".json")
+    record = json.loads(path.read_text())
+    lie(record)
+    path.write_text(json.dumps(record))
+    status, sentence = find(cache)
+    assert status == NOT_FOUND
+    assert path.name in sentence
+    path.write_text("{")
+    assert "cannot be used" in find(cache)[1]
+
+
+def test_what_everybody_may_write_is_refused(cache: EngineCache) -> None:
+    path = put(cache)
+    for victim in (cache.folder, path):
+        victim.chmod(victim.stat().st_mode | 0o002)
+        status, sentence = find(cache)
+        assert status == BACKEND
+        assert f"chmod o-w {victim}" in sentence
+        victim.chmod(victim.stat().st_mode & ~0o002)
+    assert find(cache)[0] == FP16
+
+
+def test_a_shared_folder_goes_first(cache: EngineCache, tmp_path: Path) -> None:
+    shared = EngineCache(tmp_path / "shared", shared=[])
+    put(cache)
+    path = put(shared)
+    assert find(cache, shared.folder) == (FP16, str(path))
+    assert find(cache, tmp_path / "nowhere")[0] == FP16
+
+
+# ------------------------------------------------------------------------------------------------ the library
+
+PROBE = """
+import sys
+from clarivid import doctor
+part = next(part for part in doctor._library()[1] if part.name == "tensorrt")
+print(part.ok, part.text)
+"""
+
+
+def probe(**environment: str) -> tuple[bool, str]:
+    """What the backend says of itself, in a process of its own."""
+    inherited = {k: v for k, v in os.environ.items() if k not in ("LD_LIBRARY_PATH", "CLARIVID_NVINFER")}
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE],
+        env={**inherited, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    ok, _, text = done.stdout.strip().partition(" ")
+    return ok == "True", text
+
+
+def lean() -> Iterator[Path]:
+    for entry in sys.path:
+        yield from Path(entry or ".").glob("tensorrt_lean_libs/libnvinfer_lean.so.*")
+
+
+def test_without_a_driver_it_says_so_before_it_touches_tensorrt() -> None:
+    library = next(lean())
+    ok, text = probe(CLARIVID_CUDA_DRIVER="/nonexistent/libcuda.so.1", CLARIVID_NVINFER=str(library))
+    assert not ok
+    assert "no NVIDIA driver" in text
+
+
+def test_with_a_driver_it_finds_tensorrt_or_says_how_to_get_it() -> None:
+    driver = {"LD_LIBRARY_PATH": str(EMULATOR)}
+    ok, text = probe(**driver, CLARIVID_NVINFER=str(next(lean())))
+    assert ok
+    assert text.startswith("TensorRT 10.")
+    ok, text = probe(**driver, CLARIVID_NVINFER="/nonexistent/libnvinfer.so.10")
+    assert not ok
+    assert "CLARIVID_NVINFER" in text
+    ok, text = probe(**driver, CLARIVID_NVINFER="libm.so.6")
+    assert not ok
+    assert "libm.so.6 is TensorRT 0" in text
