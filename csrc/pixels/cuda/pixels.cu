@@ -83,13 +83,9 @@ CLV_DEVICE auto *tensor_row(const BasicDeviceTensor<Void> &tensor, int channel, 
     return static_cast<Pointer *>(tensor.data) + (channel * tensor.channel_stride + row * tensor.row_stride);
 }
 
-template <typename T>
-struct UnpackRun {
-    static constexpr int positions = unpack_run(sizeof(T));
-};
-template <typename T, int Scale>
+template <int Scale>
 struct PackRun {
-    static constexpr int positions = pack_run(Scale, sizeof(T));
+    static constexpr int positions = pack_run(Scale);
 };
 
 /// What a thread goes through: columns from `column` on, rows from `row` on every `step`.
@@ -105,7 +101,7 @@ CLV_DEVICE Walk walk() {
 
 template <typename T, typename Sample, bool SemiPlanar>
 CLV_DEVICE void space_to_depth(const UnpackPictureParams &p) {
-    constexpr int N = UnpackRun<T>::positions;
+    constexpr int N = unpack_run;
     const Walk at = walk<N>();
     if (at.column >= p.tensor.width)
         return;
@@ -125,7 +121,7 @@ CLV_DEVICE void space_to_depth(const UnpackPictureParams &p) {
 
 template <typename T, typename Sample, bool SemiPlanar, int Scale>
 CLV_DEVICE void depth_to_space(const PackPictureParams &p) {
-    constexpr int N = PackRun<T, Scale>::positions;
+    constexpr int N = PackRun<Scale>::positions;
     constexpr int side = 2 * Scale;
     const Walk at = walk<N>();
     if (side * at.column >= p.picture.width)
@@ -158,7 +154,7 @@ CLV_DEVICE void depth_to_space(const PackPictureParams &p) {
 
 template <typename T, typename Sample>
 CLV_DEVICE void luma_to_tensor(const UnpackPictureParams &p) {
-    constexpr int N = UnpackRun<T>::positions;
+    constexpr int N = unpack_run;
     const SampleFormat &f = p.picture.format;
     const Walk at = walk<N>();
     if (at.column >= p.tensor.width)
@@ -186,7 +182,7 @@ CLV_DEVICE void luma_to_tensor(const UnpackPictureParams &p) {
 
 template <typename T, typename Sample>
 CLV_DEVICE void tensor_to_luma(const PackPictureParams &p) {
-    constexpr int N = PackRun<T, 1>::positions;
+    constexpr int N = PackRun<1>::positions;
     const SampleFormat &f = p.picture.format;
     const Walk at = walk<N>();
     if (at.column >= p.picture.width)

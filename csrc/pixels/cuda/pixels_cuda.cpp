@@ -78,7 +78,7 @@ void Conversions::space_to_depth(const clv::cuda::Place &place, const PictureFor
     const SourcePicture source = source_picture(format, picture);
     check_tensor(tensor, 6, 2, format);
     launch(place, with_kind("space_to_depth", tensor.element, kind_of(format)),
-           UnpackPictureParams{source, device_tensor(tensor)}, unpack_run(size_of(tensor.element)));
+           UnpackPictureParams{source, device_tensor(tensor)}, unpack_run);
 }
 
 void Conversions::depth_to_space(const clv::cuda::Place &place, const ConstTensor &tensor, int scale,
@@ -88,7 +88,7 @@ void Conversions::depth_to_space(const clv::cuda::Place &place, const ConstTenso
     const TargetPicture target = target_picture(format, picture, dither);
     check_tensor(tensor, 6 * scale * scale, 2 * scale, format);
     launch(place, with_kind("depth_to_space_" + std::to_string(scale), tensor.element, kind_of(format)),
-           PackPictureParams{device_tensor(tensor), target}, pack_run(scale, size_of(tensor.element)));
+           PackPictureParams{device_tensor(tensor), target}, pack_run(scale));
 }
 
 void Conversions::luma_to_tensor(const clv::cuda::Place &place, const PictureFormat &format,
@@ -96,7 +96,7 @@ void Conversions::luma_to_tensor(const clv::cuda::Place &place, const PictureFor
     const SourcePicture source = source_luma(format, picture);
     check_tensor(tensor, 1, 1, format);
     launch(place, with_kind("luma_to_tensor", tensor.element, format.bytes_per_sample()),
-           UnpackPictureParams{source, device_tensor(tensor)}, unpack_run(size_of(tensor.element)));
+           UnpackPictureParams{source, device_tensor(tensor)}, unpack_run);
 }
 
 void Conversions::tensor_to_luma(const clv::cuda::Place &place, const ConstTensor &tensor,
@@ -104,7 +104,7 @@ void Conversions::tensor_to_luma(const clv::cuda::Place &place, const ConstTenso
     const TargetPicture target = target_luma(format, picture, dither);
     check_tensor(tensor, 1, 1, format);
     launch(place, with_kind("tensor_to_luma", tensor.element, format.bytes_per_sample()),
-           PackPictureParams{device_tensor(tensor), target}, pack_run(1, size_of(tensor.element)));
+           PackPictureParams{device_tensor(tensor), target}, pack_run(1));
 }
 
 } // namespace clv::pixels::device

@@ -2,7 +2,6 @@
 // What the stand-alone kernels of pixels.cu take.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 
 #include "pixels/cuda/device_picture.h"
@@ -33,13 +32,11 @@ constexpr int runs_per_block = 32;
 constexpr int rows_per_block = 8;
 constexpr int block_threads = runs_per_block * rows_per_block;
 
-/// Positions of a run, by the bytes of an element: 16 bytes of a tensor's row, or of a picture's where its
-/// rows are longer.
-constexpr int unpack_run(std::size_t element_bytes) {
-    return 16 / static_cast<int>(element_bytes);
-}
-constexpr int pack_run(int scale, std::size_t element_bytes) {
-    return scale == 1 ? unpack_run(element_bytes) : scale == 2 ? 4 : 2;
+/// Positions of a run: so many that a warp's access to a row has 128 bytes or more, and a thread's at
+/// most 16.
+constexpr int unpack_run = 4;
+constexpr int pack_run(int scale) {
+    return scale <= 2 ? 4 : 1;
 }
 
 } // namespace clv::pixels::device
