@@ -244,9 +244,8 @@ struct Tile {
 };
 
 CLV_DEVICE uint32_t bits_of(__half2 value) {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
+    const __half2_raw raw = value;
+    return raw.x | static_cast<uint32_t>(raw.y) << 16;
 }
 
 /// LeakyReLU, then into the layer's buffer. What is not in the tensor becomes the next layer's zeros.
