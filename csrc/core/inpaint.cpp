@@ -136,8 +136,8 @@ clv_inpainter::~clv_inpainter() {
     if (!device_)
         return;
     try {
-        context_.log(CLV_LOG_VERBOSE, "inpainting: " + std::to_string(pictures_) +
-                                          " pictures in CUDA memory, " + device_->text());
+        context_.log(CLV_LOG_VERBOSE, "inpainting: pictures in CUDA memory " + std::to_string(pictures_) +
+                                          ", " + device_->text());
         device_->synchronise(); // what is enqueued uses what goes now
     } catch (const std::exception &error) {
         context_.log(CLV_LOG_WARNING, std::string("the device failed at the end: ") + error.what());

@@ -263,7 +263,7 @@ void logs_say_where_it_works_and_what_was_counted(const Folder &folder) {
     }
     EXPECT_SAYS(host.logged, "paints at 64x48 for pictures of 96x64 on dummy");
     EXPECT_SAYS(host.logged, "pictures on ");
-    EXPECT_SAYS(host.logged, "inpainting: 0 pictures in CUDA memory, copies to the host 0");
+    EXPECT_SAYS(host.logged, "inpainting: pictures in CUDA memory 0, copies to the host 0");
 }
 
 void a_failed_painting_leaves_the_picture_as_it_was(const Folder &folder) {

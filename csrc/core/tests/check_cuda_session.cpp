@@ -160,7 +160,7 @@ void logs_say_what_was_chosen_and_what_was_counted(const Folder &folder) {
     EXPECT_SAYS(host.logged, "backend=dummy, as asked");
     EXPECT_SAYS(host.logged, "(sm_");
     EXPECT_SAYS(host.logged, "MiB of device memory");
-    EXPECT_SAYS(host.logged, "1 pictures in CUDA memory, copies to the host 0 (0 bytes), to the device 0 (0 "
+    EXPECT_SAYS(host.logged, "pictures in CUDA memory 1, copies to the host 0 (0 bytes), to the device 0 (0 "
                              "bytes), synchronisations 0");
 }
 
