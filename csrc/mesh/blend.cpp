@@ -12,7 +12,7 @@ template <typename Sample>
 Sample mixed(Sample now, Sample fill, float correction, float weight, float maximum) {
     const auto own = static_cast<float>(now);
     const float value = own + weight * (static_cast<float>(fill) + correction - own);
-    return static_cast<Sample>(std::clamp(value, 0.F, maximum) + 0.5F);
+    return code_of<Sample>(std::clamp(value, 0.F, maximum));
 }
 
 /// What a thread needs room for.

@@ -38,8 +38,7 @@ public:
     void resize(const Box &box) {
         box_ = box;
         version_++;
-        bytes_.resize(box.empty() ? 0
-                                  : static_cast<size_t>(box.width()) * static_cast<size_t>(box.height()));
+        bytes_.resize(box.empty() ? 0 : static_cast<size_t>(box.width()) * static_cast<size_t>(box.height()));
     }
     const Box &box() const { return box_; }
     /// Rises with each resize(): whoever keeps a copy knows by it whether that is old.

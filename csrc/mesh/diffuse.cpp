@@ -94,7 +94,7 @@ void Diffusion::paint_plane(uint8_t *data, ptrdiff_t stride, int width, int heig
         const size_t at = static_cast<size_t>(y) * width;
         for (int x = 0; x < width; x++)
             if (hole[y * hole_stride + x])
-                row[x] = static_cast<Sample>(std::clamp(values[at + x], 0.F, maximum) + 0.5F);
+                row[x] = code_of<Sample>(std::clamp(values[at + x], 0.F, maximum));
     }
 }
 

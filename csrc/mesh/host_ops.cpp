@@ -24,7 +24,8 @@ public:
     void use(Painter *painter) override { painter_ = painter ? painter : &smooth_; }
 
     void use_on_device(DevicePainter * /*painter*/) override {
-        throw Error(CLV_ERR_UNSUPPORTED, "a painter for pictures on a device was given pictures in host memory");
+        throw Error(CLV_ERR_UNSUPPORTED,
+                    "a painter for pictures on a device was given pictures in host memory");
     }
 
     void import(const pixels::ConstPicture &picture, const clv_mask * /*mask*/, Frame &frame) override {
@@ -176,7 +177,7 @@ void HostOps::diffuse_plane(const Blocks &blocks, const Box &box, int plane, con
         const int row = (y0 + y) / scale;
         for (int x = 0; x < width; x++)
             if (Blocks::unknown(blocks.at((x0 + x) / scale, row)))
-                to[x] = static_cast<Sample>(surface_.values()[static_cast<size_t>(y) * width + x] + 0.5F);
+                to[x] = code_of<Sample>(surface_.values()[static_cast<size_t>(y) * width + x]);
     }
 }
 

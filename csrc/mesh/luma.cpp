@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "mesh/store.h"
+
 namespace clv::mesh {
 namespace {
 
@@ -46,7 +48,7 @@ void add_columns(const Sum *sums, int boxes, int reduction, float scale, uint8_t
     for (int i = 0; i < boxes; i++) {
         const float sum =
             static_cast<float>(static_cast<int32_t>(box<count>(sums + i * reduction, reduction)));
-        to[i] = static_cast<uint8_t>(std::min(static_cast<int>(sum * scale + 0.5F), 255));
+        to[i] = static_cast<uint8_t>(std::min(code_of<int>(sum * scale), 255));
     }
 }
 

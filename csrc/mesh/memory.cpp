@@ -79,7 +79,7 @@ void Memory::place(int slot, const FramePtr &frame, const Field &field, int gene
     to.uses = 0;
 }
 
-Origin Memory::origin_at(const Slot &slot, Point centre) const {
+Origin Memory::origin_at(const Slot &slot, const Point &centre) const {
     const Point from = centre + slot.field.at(centre);
     const int column = block_of(from.x());
     const int row = block_of(from.y());
@@ -151,7 +151,7 @@ void Memory::advance(const FramePtr &now, const Box &region, const Field &back) 
     count();
 }
 
-Reference Memory::fresh(Point centre, Origin least, const std::vector<int> &recent) const {
+Reference Memory::fresh(const Point &centre, Origin least, const std::vector<int> &recent) const {
     for (const int i : recent) {
         const Slot &slot = slots_[static_cast<size_t>(i)];
         const Origin origin = origin_at(slot, centre);
@@ -161,7 +161,7 @@ Reference Memory::fresh(Point centre, Origin least, const std::vector<int> &rece
     return {};
 }
 
-Reference Memory::find(Point centre) const {
+Reference Memory::find(const Point &centre) const {
     Reference best;
     int64_t nearest = std::numeric_limits<int64_t>::max();
     for (int i = 0; i < kSlots; i++) {
@@ -334,8 +334,7 @@ void Memory::tidy() {
             continue;
         // Each slot's turn comes at every other picture: light changes slowly, or all at once, which the
         // step from the picture before tells.
-        const bool turn =
-            slot.time == now_->time - 1 || (now_->time + i) % 2 == 0 || slot.time >= now_->time;
+        const bool turn = slot.time == now_->time - 1 || (now_->time + i) % 2 == 0 || slot.time >= now_->time;
         tasks.push_back({i, {slot.frame.get(), &slot.field}, turn});
     }
     ops_.match_lights(*now_, previous_.get(), back_, tasks);
@@ -419,9 +418,9 @@ void Memory::gather(const Frame &canvas) {
     }
     overlay(canvas, *picture);
     ops_.pad(*picture);
-    std::array<bool, kSlots> gone{};
+    uint32_t gone = 0; // a bit a slot
     for (const int i : chosen) {
-        gone[static_cast<size_t>(i)] = true;
+        gone |= 1U << i;
         slots_[static_cast<size_t>(i)].frame.reset();
     }
     const int slot = free_slot();
@@ -430,7 +429,7 @@ void Memory::gather(const Frame &canvas) {
         const Origin *here = now_->origins(row);
         for (int column = region_.x0; column < region_.x1; column++) {
             Reference &reference = entry(column, row);
-            if (reference.slot < 0 || !gone[static_cast<size_t>(reference.slot)])
+            if (reference.slot < 0 || !(gone >> reference.slot & 1))
                 continue;
             // What is visible now was not drawn.
             if (here[column] == Origin::seen)

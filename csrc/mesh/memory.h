@@ -108,10 +108,10 @@ private:
     void inherit(int row, const Box &reach, const Field &back, Lines &lines) const;
     void advance_row(int row, const Box &reach, const Field &back, const std::vector<int> &recent,
                      Lines &lines);
-    Reference fresh(Point centre, Origin least, const std::vector<int> &recent) const;
-    Reference find(Point centre) const;
+    Reference fresh(const Point &centre, Origin least, const std::vector<int> &recent) const;
+    Reference find(const Point &centre) const;
     bool look(const Field &way, const FramePtr &frame, int slot);
-    Origin origin_at(const Slot &slot, Point centre) const;
+    Origin origin_at(const Slot &slot, const Point &centre) const;
     void count();
     void gather(const Frame &canvas);
     void describe();

@@ -53,7 +53,7 @@ Point Mesh::displacement(int column, int row) const {
                           static_cast<std::size_t>(column)];
 }
 
-Point Mesh::operator()(Point point) const {
+Point Mesh::operator()(const Point &point) const {
     if (identity_)
         return point;
     const Eigen::Vector3d moved = homography_ * Eigen::Vector3d(point.x(), point.y(), 1.0);

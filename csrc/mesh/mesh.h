@@ -33,7 +33,7 @@ public:
     Mesh(Grid grid, int width, int height, const Eigen::Matrix3d &homography,
          std::vector<Point> displacements);
 
-    Point operator()(Point point) const;
+    Point operator()(const Point &point) const;
     /// The map of row `y` at columns [first, last): the inner loop of everything that is warped.
     void row(int y, int first, int last, Point *to) const;
 

@@ -56,7 +56,7 @@ public:
                 tint_chroma(i / 2, j / 2, colour, 4);
             }
     }
-    void line(Point from, Point to, const Colour &colour) {
+    void line(const Point &from, const Point &to, const Colour &colour) {
         const Point way = to - from;
         const float length = way.cwiseAbs().maxCoeff();
         if (!(length < 1e5F))

@@ -142,8 +142,8 @@ Box Box::grown(int by, int width, int height) const {
 }
 
 Frame::Frame(const Shape &shape) // samples are not touched: the system gives pages as they are used
-    : Frame(shape, std::shared_ptr<uint8_t>(new uint8_t[sample_bytes(shape)],
-                                            std::default_delete<uint8_t[]>())) {}
+    : Frame(shape,
+            std::shared_ptr<uint8_t>(new uint8_t[sample_bytes(shape)], std::default_delete<uint8_t[]>())) {}
 
 Frame::Frame(const Shape &shape, std::shared_ptr<uint8_t> data)
     : shape_(shape), columns_(static_cast<size_t>(shape.block_columns())), bytes_(sample_bytes(shape)),

@@ -32,6 +32,13 @@ inline int floor_of(float value) {
     return whole - (static_cast<float>(whole) > value ? 1 : 0);
 }
 
+/// The nearest whole number; `value` is not negative.
+template <typename Code>
+Code code_of(float value) {
+    // NOLINTNEXTLINE(bugprone-incorrect-roundings): what lies 3e-8 below a half may go up
+    return static_cast<Code>(value + 0.5F);
+}
+
 /// How much a block of a frame is worth as background, in rising order.
 enum class Origin : uint8_t {
     unknown, ///< the object

@@ -12,7 +12,7 @@ namespace {
 constexpr int kTaps = 6;
 constexpr int kFar = 1 << 16; ///< no displacement is longer
 
-Point bounded(Point displacement) {
+Point bounded(const Point &displacement) {
     const auto bound = [](float v) {
         return std::isfinite(v) ? std::clamp(v, -static_cast<float>(kFar), static_cast<float>(kFar)) : 0.F;
     };
@@ -122,8 +122,8 @@ template <typename Sample>
     const Light light = from.light;
     const float maximum = from.maximum;
     for (int i = 0; i < count; i++)
-        to[i] = static_cast<Sample>(
-            static_cast<int>(std::clamp(value[i] * light.gain + light.offset, 0.F, maximum) + 0.5F));
+        to[i] =
+            static_cast<Sample>(code_of<int>(std::clamp(value[i] * light.gain + light.offset, 0.F, maximum)));
 }
 
 // The loader picks the best for the processor; all give the same bits, as nothing is fused.
@@ -169,7 +169,7 @@ Field::Field(const Shape &shape, const Mesh &mesh) : Field(shape) {
         }
 }
 
-Point Field::at(Point point) const {
+Point Field::at(const Point &point) const {
     const float u = point.x() * (1.F / kStep);
     const float v = point.y() * (1.F / kStep);
     const int column = std::clamp(floor_of(u), 0, columns_ - 2);
@@ -237,7 +237,7 @@ Field Field::inverse() const {
     return result;
 }
 
-void Field::shift(Point by) {
+void Field::shift(const Point &by) {
     for (Point &node : nodes_)
         node += by;
 }
@@ -281,7 +281,7 @@ void resample_chroma(const Frame &from, const Field &field, const Light &light_u
 }
 
 template <typename Sample>
-float sample_at(const Frame &from, int plane, int x, int y, Point way) {
+float sample_at(const Frame &from, int plane, int x, int y, const Point &way) {
     const int qx = x * kPhases + floor_of(way.x() * kPhases + 0.5F);
     const int qy = y * kPhases + floor_of(way.y() * kPhases + 0.5F);
     const int row = std::clamp(qy >> 6, -4, from.shape().plane_height(plane) + 3);
@@ -290,8 +290,8 @@ float sample_at(const Frame &from, int plane, int x, int y, Point way) {
                     qy & (kPhases - 1));
 }
 
-template float sample_at<uint8_t>(const Frame &, int, int, int, Point);
-template float sample_at<uint16_t>(const Frame &, int, int, int, Point);
+template float sample_at<uint8_t>(const Frame &, int, int, int, const Point &);
+template float sample_at<uint16_t>(const Frame &, int, int, int, const Point &);
 template void resample_luma(const Frame &, const Field &, const Light &, int, int, int, uint8_t *);
 template void resample_luma(const Frame &, const Field &, const Light &, int, int, int, uint16_t *);
 template void resample_chroma(const Frame &, const Field &, const Light &, const Light &, int, int, int,

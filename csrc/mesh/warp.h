@@ -23,7 +23,7 @@ public:
     Field(const Shape &shape, const Mesh &mesh);
 
     /// Displacement at a point.
-    Point at(Point point) const;
+    Point at(const Point &point) const;
     /// Displacements at (x + i * step, y), i in [0, count); step in 0.5..2.
     void row(float x, float y, float step, int count, float *dx, float *dy) const;
 
@@ -31,7 +31,7 @@ public:
     Field after(const Field &first) const;
     /// The map back; displacements must not vary faster than the points do.
     Field inverse() const;
-    void shift(Point by);
+    void shift(const Point &by);
 
     /// Exactly no motion.
     bool is_identity() const;
@@ -73,6 +73,6 @@ void resample_chroma(const Frame &from, const Field &field, const Light &light_u
 
 /// The sample of a plane at (x, y) + `way`, in samples of the plane; resampled likewise.
 template <typename Sample>
-float sample_at(const Frame &from, int plane, int x, int y, Point way);
+float sample_at(const Frame &from, int plane, int x, int y, const Point &way);
 
 } // namespace clv::mesh

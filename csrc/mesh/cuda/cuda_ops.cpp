@@ -229,8 +229,7 @@ const clv_mask *CudaOps::host_mask() {
     const auto height = static_cast<size_t>(mask_->height);
     const size_t words = (width + kWord - 1) / kWord;
     const size_t luma = static_cast<size_t>(reduced_width_) * static_cast<size_t>(reduced_height_);
-    const auto *bits =
-        reinterpret_cast<const uint32_t *>(back_host_.get<uint8_t>() + (luma + 15) / 16 * 16);
+    const auto *bits = reinterpret_cast<const uint32_t *>(back_host_.get<uint8_t>() + (luma + 15) / 16 * 16);
     mask_bytes_.resize(width * height);
     for (size_t y = 0; y < height; y++)
         for (size_t x = 0; x < width; x++)

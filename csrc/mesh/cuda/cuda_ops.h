@@ -23,7 +23,6 @@ namespace clv::mesh::cuda {
 
 /// For pictures of `format` in the memory of the place's context; strides must not be negative. Throws Error:
 /// CLV_ERR_NO_MEMORY, CLV_ERR_BACKEND.
-std::unique_ptr<PictureOps> make_cuda_ops(const pixels::PictureFormat &format,
-                                          const clv::cuda::Place &place);
+std::unique_ptr<PictureOps> make_cuda_ops(const pixels::PictureFormat &format, const clv::cuda::Place &place);
 
 } // namespace clv::mesh::cuda

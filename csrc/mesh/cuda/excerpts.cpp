@@ -21,11 +21,11 @@ void Excerpts::paint(Frame &picture, const Box &box, const uint8_t *hole) {
         return;
     }
     if (!hole_)
-        hole_ = clv::cuda::Buffer(place_, static_cast<size_t>(shape_.width) *
-                                              static_cast<size_t>(shape_.height));
+        hole_ =
+            clv::cuda::Buffer(place_, static_cast<size_t>(shape_.width) * static_cast<size_t>(shape_.height));
     clv::cuda::copy_to_device_async(place_, hole_.get(), hole,
                                     static_cast<size_t>(box.width()) * static_cast<size_t>(box.height()));
-    const DeviceExcerpt job{excerpt,    box.width(), box.height(), hole_.get<const uint8_t>(),
+    const DeviceExcerpt job{excerpt,     box.width(), box.height(), hole_.get<const uint8_t>(),
                             box.width(), hole};
     if (device_painter_)
         device_painter_->paint(job);

@@ -11,7 +11,7 @@ namespace clv::mesh::cuda {
 
 inline constexpr int kMaxSlots = 20;
 inline constexpr int kFitBytes = 2048; ///< of shared memory, before the points of clv_mesh_lights
-inline constexpr int kMaxLevels = 20; ///< of a pyramid; 2^19 samples are more than a picture is wide
+inline constexpr int kMaxLevels = 20;  ///< of a pyramid; 2^19 samples are more than a picture is wide
 
 /// Where the planes of a frame are in its memory; the same for all frames (mesh/store.h).
 struct Layout {
@@ -54,7 +54,8 @@ struct LightValue {
     float gain, offset;
 };
 
-// --------------------------------------------------------------------------------------------- mesh_frames.cu
+// ---------------------------------------------------------------------------------------------
+// mesh_frames.cu
 
 /// Grid: chunks of 8 samples of a padded row, padded rows, planes.
 struct ImportParams { // clv_mesh_import
@@ -102,7 +103,8 @@ struct OverlayParams { // clv_mesh_overlay
     BlockMap blocks;
 };
 
-// ----------------------------------------------------------------------------------------------- mesh_warp.cu
+// -----------------------------------------------------------------------------------------------
+// mesh_warp.cu
 
 struct SlotSource {
     const void *frame;
@@ -112,10 +114,10 @@ struct SlotSource {
 /// Grid: samples of the blocks' box, planes.
 struct DrawParams { // clv_mesh_draw
     SlotSource slots[kMaxSlots];
-    uint32_t fresh;        ///< bit of each slot whose light is none
-    const float *weights;  ///< 64 phases, 8 of them each
+    uint32_t fresh;           ///< bit of each slot whose light is none
+    const float *weights;     ///< 64 phases, 8 of them each
     const LightValue *lights; ///< three of each slot
-    Nodes nodes;           ///< of each slot's, but for `nodes`
+    Nodes nodes;              ///< of each slot's, but for `nodes`
     int field_columns, field_rows;
     float maximum;
     BlockMap blocks;
@@ -125,7 +127,7 @@ struct DrawParams { // clv_mesh_draw
 
 /// A place where a frame of then is compared with now.
 struct LightPoint {
-    Way way; ///< luma samples, from now to then
+    Way way;              ///< luma samples, from now to then
     uint16_t column, row; ///< block
 };
 
@@ -150,7 +152,8 @@ struct LightParams { // clv_mesh_lights
     LightValue *lights;
 };
 
-// ----------------------------------------------------------------------------------------------- mesh_fill.cu
+// -----------------------------------------------------------------------------------------------
+// mesh_fill.cu
 
 struct Level {
     int width, height;

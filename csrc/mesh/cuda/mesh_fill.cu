@@ -46,8 +46,8 @@ CLV_DEVICE void push_one(const Pyramids &p, int plane, int level, int x, int y) 
     const int far_x = clamp_int(near_x + (x % 2 ? 1 : -1), 0, coarse.width - 1);
     const float *near_row = p.values + coarse.offset + static_cast<ptrdiff_t>(near_y) * coarse.width;
     const float *far_row = p.values + coarse.offset + static_cast<ptrdiff_t>(far_y) * coarse.width;
-    const float up = 0.5625F * near_row[near_x] + 0.1875F * (near_row[far_x] + far_row[near_x]) +
-                     0.0625F * far_row[far_x];
+    const float up =
+        0.5625F * near_row[near_x] + 0.1875F * (near_row[far_x] + far_row[near_x]) + 0.0625F * far_row[far_x];
     p.values[at] = up + weight * (p.values[at] - up);
 }
 
@@ -93,7 +93,8 @@ CLV_DEVICE void add_up_cells(const CellParams &p) {
             }
         }
     constexpr float kFull = 0.5F * kCell * kCell;
-    const ptrdiff_t at = static_cast<ptrdiff_t>(y - p.cells.y0) * (p.cells.x1 - p.cells.x0) + (x - p.cells.x0);
+    const ptrdiff_t at =
+        static_cast<ptrdiff_t>(y - p.cells.y0) * (p.cells.x1 - p.cells.x0) + (x - p.cells.x0);
 #pragma unroll
     for (int plane = 0; plane < 3; plane++) {
         const float weight = weights[plane];

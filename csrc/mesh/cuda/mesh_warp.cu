@@ -269,8 +269,7 @@ CLV_DEVICE void find_lights(const LightParams &p) {
         return;
     LightValue &light = p.lights[3 * job.slot + plane];
     const LightValue before = job.fresh ? LightValue{1, 0} : light;
-    light = own ? found
-                : LightValue{before.gain * found.gain, before.offset * found.gain + found.offset};
+    light = own ? found : LightValue{before.gain * found.gain, before.offset * found.gain + found.offset};
 }
 
 } // namespace

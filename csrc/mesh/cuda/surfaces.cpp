@@ -64,8 +64,8 @@ DeviceMembrane::DeviceMembrane(const clv::cuda::Place &place, const Shape &shape
     : place_(place), shape_(shape), kernels_(kernels),
       columns_((shape.block_columns() + Membrane::kCell - 1) / Membrane::kCell),
       rows_((shape.block_rows() + Membrane::kCell - 1) / Membrane::kCell),
-      memory_(place, size_t{2} * 3 * static_cast<size_t>(columns_) * static_cast<size_t>(rows_) *
-                         sizeof(float)) {
+      memory_(place,
+              size_t{2} * 3 * static_cast<size_t>(columns_) * static_cast<size_t>(rows_) * sizeof(float)) {
     clv::cuda::fill_async(place_, memory_.get(), 0, memory_.bytes());
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The inpainter with its samples on a device gives what it gives in host memory, bit by bit; each operation by
-// itself, then all of it. Runs on the first device that the driver shows; ctest gives it the emulator.
+// The inpainter with its samples on a device gives what it gives in host memory, bit by bit; each operation
+// by itself, then all of it. Runs on the first device that the driver shows; ctest gives it the emulator.
 
 #include <cmath>
 #include <cstring>
@@ -131,16 +131,15 @@ struct DeviceMachine {
     }
 };
 
-/// A video of everything: motion by parts of samples, a light that fades, a hole that walks over the border, a
-/// cut.
+/// A video of everything: motion by parts of samples, a light that fades, a hole that walks over the border,
+/// a cut.
 struct Clip {
     pixels::PictureFormat format;
     int length;
 
     Image picture(int time, const Mask &mask) const {
-        Image image =
-            Waves(time < 2 * length / 3 ? 8 : 9)
-                .show(format, 2.3 * time, 3 * std::sin(0.4 * time), 1 - 0.012 * time, 0.3 * time);
+        Image image = Waves(time < 2 * length / 3 ? 8 : 9)
+                          .show(format, 2.3 * time, 3 * std::sin(0.4 * time), 1 - 0.012 * time, 0.3 * time);
         cover(image, mask, static_cast<uint32_t>(time));
         return image;
     }
@@ -254,8 +253,7 @@ void masks_may_be_on_the_device(Report &report, const Device &device) {
         for (int time = 0; time < 4; time++) {
             Mask mask(width, height);
             mask.ellipse(0.5 * width + time, 0.5 * height, 0.2 * width, 0.3 * height);
-            const Image picture =
-                Waves(4).show(format, time, 0);
+            const Image picture = Waves(4).show(format, time, 0);
             const size_t pitch = static_cast<size_t>(width) + 5;
             const Buffer memory(two.place, pitch * static_cast<size_t>(height));
             clv::cuda::copy_to_device_2d(two.place, memory.get(), pitch, mask.data.data(),
@@ -313,11 +311,10 @@ struct Sides {
             for (int y = -kBorder; y < shape.plane_height(plane) + kBorder; y++) {
                 const size_t count = static_cast<size_t>(shape.plane_width(plane) + 2 * kBorder);
                 const bool equal =
-                    shape.wide()
-                        ? std::memcmp(read.row<uint16_t>(plane, y) - kBorder,
-                                      twins.host->row<uint16_t>(plane, y) - kBorder, 2 * count) == 0
-                        : std::memcmp(read.row<uint8_t>(plane, y) - kBorder,
-                                      twins.host->row<uint8_t>(plane, y) - kBorder, count) == 0;
+                    shape.wide() ? std::memcmp(read.row<uint16_t>(plane, y) - kBorder,
+                                               twins.host->row<uint16_t>(plane, y) - kBorder, 2 * count) == 0
+                                 : std::memcmp(read.row<uint8_t>(plane, y) - kBorder,
+                                               twins.host->row<uint8_t>(plane, y) - kBorder, count) == 0;
                 if (!equal)
                     return false;
             }

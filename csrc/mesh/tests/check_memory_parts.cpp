@@ -118,11 +118,12 @@ Frame frame_of(const Shape &shape, const std::function<double(double, double)> &
     Frame frame(shape);
     for (int y = 0; y < shape.height; y++)
         for (int x = 0; x < shape.width; x++)
-            frame.row<uint8_t>(0, y)[x] = static_cast<uint8_t>(luma(x, y) + 0.5);
+            frame.row<uint8_t>(0, y)[x] = static_cast<uint8_t>(std::lround(luma(x, y)));
     for (int plane = 1; plane < 3; plane++)
         for (int y = 0; y < shape.plane_height(plane); y++)
             for (int x = 0; x < shape.plane_width(plane); x++)
-                frame.row<uint8_t>(plane, y)[x] = static_cast<uint8_t>(luma(2 * x + 0.5, 2 * y + 0.5) + 0.5);
+                frame.row<uint8_t>(plane, y)[x] =
+                    static_cast<uint8_t>(std::lround(luma(2 * x + 0.5, 2 * y + 0.5)));
     for (int y = 0; y < shape.block_rows(); y++)
         std::fill_n(frame.origins(y), shape.block_columns(), Origin::seen);
     frame.pad(pool);

@@ -334,8 +334,10 @@ void check_clutter(Report &report) {
         const auto camera = [](int m) { return motion(width, height, 9.0 * m, 3.0 * m, 0.2 * m); };
         const Plane picture = render(width, height, [&](double x, double y) {
             for (int i = 0; i < 12; i++) { // squares of 150 samples, four by three
-                const double left = 60 + 310 * (i % 4) + (i * 7 % 11 - 5) * n;
-                const double top = 40 + 235 * (i / 4) + (i * 5 % 13 - 6) * n;
+                const int column = i % 4;
+                const int row = i / 4;
+                const double left = 60 + 310 * column + (i * 7 % 11 - 5) * n;
+                const double top = 40 + 235 * row + (i * 5 % 13 - 6) * n;
                 if (x > left && x < left + 150 && y > top && y < top + 150)
                     return static_cast<double>(other(x - left + 100 * i, y - top));
             }
