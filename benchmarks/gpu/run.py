@@ -2,9 +2,10 @@
 """The nets on a GPU: our kernels, whole ffmpeg commands, and the same nets in other runtimes, in one run.
 
 \b
-core       sessions of the C ABI on pictures in device memory, timed by CUDA events; the pictures are more
-           than the L2 cache holds. floor: the time that bytes (input read once, output written once) or
-           operations take at what the chip was measured to reach, whichever is longer
+core       sessions of the C ABI on pictures in device memory, timed by CUDA events, launched as a graph, so
+           that the GPU never waits for Python (host ms: a frame submitted from Python, for comparison); the
+           pictures are more than the L2 cache holds. floor: the time that bytes (input read once, output
+           written once) or operations take at what the chip was measured to reach, whichever is longer
 ffmpeg     a whole command, wall clock: source, filter, nothing
 peers      PyTorch eager and compiled, fp16, channels_last, planes in and planes out; TensorRT where it is
 inpaint    mesh_inpaint, 720p, as an ffmpeg command
@@ -18,13 +19,13 @@ On the emulator (CLARIVID_GPU_EMULATED) everything is tiny and nothing measured 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -69,6 +70,8 @@ class Row:
     tflop_s: float | None = None
     spread: tuple[float, float] | None = None
     start_ms: float | None = None
+    host_ms: float | None = None
+    graph: bool = False
 
     def __post_init__(self) -> None:
         self.fps = 1000 / self.ms if self.ms > 0 else math.inf
@@ -90,7 +93,7 @@ class Bench:
         """Seconds until the end."""
         return self.seconds - (time.monotonic() - self.started)
 
-    @contextmanager
+    @contextlib.contextmanager
     def attempt(self, what: str, needs: float) -> Iterator[bool]:
         """A measurement that may fail, or not fit into the time: then it is named with the reason."""
         if self.left() < needs:
@@ -133,8 +136,8 @@ def random_picture(device: Device, width: int, height: int, pix_fmt: str, seed: 
 
 def time_core(
     bench: Bench, name: str, size: tuple[int, int], pix_fmt: str, seconds: float
-) -> tuple[float, list[float]]:
-    """Milliseconds a frame, the median over batches, and all of them."""
+) -> tuple[list[float], float, bool]:
+    """Milliseconds a frame of each batch, what submitting one costs the host, and whether a graph was it."""
     device = bench.device
     code, item = FORMATS[pix_fmt]
     stream = device.stream()
@@ -143,28 +146,33 @@ def time_core(
     session = _core.Session(model, look, backend="cuda", cuda=_core.CudaDevice(device.context, stream.handle))
     out = (session.output.width, session.output.height)
     each = picture_bytes(*size, item) + picture_bytes(*out, item)
-    l2 = device.attribute(38)
-    count = 2 if EMULATED else min(64, max(4, math.ceil(3 * l2 / each)))
+    count = 2 if EMULATED else min(64, max(8, math.ceil(3 * device.attribute(38) / each)))
     pairs = [
         (random_picture(device, *size, pix_fmt, seed), device.picture(*out, pix_fmt)) for seed in range(count)
     ]
     planes = [(source.planes, result.planes) for source, result in pairs]
+
+    def submit() -> None:
+        for source, result in planes:
+            session.process(source, result)
+
+    submit()  # warms up
+    stream.synchronise()
+    began = time.perf_counter()
+    submit()
+    host_ms = 1000 * (time.perf_counter() - began) / count
+    work = submit
+    with contextlib.suppress(Error, AttributeError):  # the emulator knows no graphs
+        work = stream.capture(submit).launch
     start, end = device.event(), device.event()
     times: list[float] = []
-    for source, result in planes:  # warms up
-        session.process(source, result)
-    rounds = 1 if EMULATED else max(1, 20 // count)
     began = time.monotonic()
-    while len(times) < (1 if EMULATED else 7) or time.monotonic() - began < seconds:
+    while len(times) < (1 if EMULATED else 9) or (not EMULATED and time.monotonic() - began < seconds):
         start.record(stream.handle)
-        for _ in range(rounds):
-            for source, result in planes:
-                session.process(source, result)
+        work()
         end.record(stream.handle)
-        times.append(end.milliseconds_since(start) / (rounds * count))
-        if EMULATED:
-            break
-    return max(statistics.median(times), 1e-6), times
+        times.append(max(end.milliseconds_since(start) / count, 1e-6))
+    return times[min(2, len(times) - 1) :], host_ms, work != submit
 
 
 def core(bench: Bench, sizes: dict[str, tuple[int, int]]) -> None:
@@ -177,12 +185,14 @@ def core(bench: Bench, sizes: dict[str, tuple[int, int]]) -> None:
                     if not go:
                         continue
                     bundle, (width, height) = find_model(name), sizes[size]
-                    ms, times = time_core(bench, name, (width, height), pix_fmt, 0.5)
+                    times, row_host, graph = time_core(bench, name, (width, height), pix_fmt, 0.5)
+                    ms = statistics.median(times)
                     moved = picture_bytes(width, height, item) * (1 + bundle.scale**2)
                     work = operations(bundle, width, height)
                     row = Row(
                         "core", "clarivid cuda", name, size, pix_fmt, ms, spread=(min(times), max(times))
                     )
+                    row.host_ms, row.graph = row_host, graph
                     row.gb_s, row.tflop_s = moved / ms / 1e6, work / ms / 1e9
                     floors = [moved / bench.ceilings.copy_gb_s / 1e6]
                     if bench.ceilings.fp16_tflop_s:
@@ -317,7 +327,7 @@ def show(bench: Bench) -> None:
     table = Table(title=title, caption=limits)
     for column in ("what", "model", "size", "format"):
         table.add_column(column, no_wrap=True)
-    for column in ("ms", "fps", "floor ms", "of floor", "GB/s", "TFLOP/s"):
+    for column in ("ms", "fps", "floor ms", "of floor", "GB/s", "TFLOP/s", "host ms"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in bench.rows:
         cells = [row.what, row.model, row.size, row.format, f"{row.ms:.4f}", f"{row.fps:.0f}"]
@@ -327,6 +337,7 @@ def show(bench: Bench) -> None:
                 f"{row.ms / row.floor_ms:.2f}x",
                 f"{row.gb_s:.0f}",
                 f"{row.tflop_s:.1f}",
+                f"{row.host_ms:.4f}",
             ]
         table.add_row(*cells)
     bench.console.print(table)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -252,10 +252,55 @@ class Stream:
             with self.device.current():
                 _driver().cuStreamDestroy_v2(ctypes.c_void_p(handle))
 
+    def capture(self, work: Callable[[], None]) -> Graph:
+        """What ``work`` enqueues here, as a graph to launch again and again; it is not run now.
+
+        Raises:
+            clarivid.BackendError: ``work`` did what no graph can hold, such as waiting for the device.
+        """
+        handle, graph, program = ctypes.c_void_p(self.handle), ctypes.c_void_p(), ctypes.c_void_p()
+        cuda = _driver()
+        with self.device.current():
+            _check(cuda.cuStreamBeginCapture_v2(handle, 1), "begin to capture a stream")
+            try:
+                work()
+            finally:
+                result = cuda.cuStreamEndCapture(handle, ctypes.byref(graph))
+            _check(result, "capture a stream")
+            try:
+                _check(
+                    cuda.cuGraphInstantiateWithFlags(ctypes.byref(program), graph, ctypes.c_uint64(0)),
+                    "make a graph",
+                )
+            finally:
+                cuda.cuGraphDestroy(graph)
+        return Graph(self, int(program.value or 0))
+
     def synchronise(self) -> None:
         """Waits for what was enqueued here."""
         with self.device.current():
             _check(_driver().cuStreamSynchronize(ctypes.c_void_p(self.handle)), "finish its work")
+
+
+class Graph:
+    """Work that was captured from a stream; what it reads and writes must be alive when it is launched."""
+
+    def __init__(self, stream: Stream, handle: int) -> None:
+        self.stream, self.handle = stream, handle
+
+    def __del__(self) -> None:
+        handle, self.handle = self.handle, 0
+        if handle and self.stream.device.context:
+            with self.stream.device.current():
+                _driver().cuGraphExecDestroy(ctypes.c_void_p(handle))
+
+    def launch(self) -> None:
+        """Enqueues all of it on its stream."""
+        with self.stream.device.current():
+            _check(
+                _driver().cuGraphLaunch(ctypes.c_void_p(self.handle), ctypes.c_void_p(self.stream.handle)),
+                "launch a graph",
+            )
 
 
 class Event:
@@ -399,4 +444,4 @@ class DevicePicture:
         )
 
 
-__all__ = ["PITCH", "Device", "DevicePicture", "DevicePlane", "Event", "Memory", "Stream"]
+__all__ = ["PITCH", "Device", "DevicePicture", "DevicePlane", "Event", "Graph", "Memory", "Stream"]

@@ -254,3 +254,18 @@ def test_auto_takes_our_kernels_and_says_so(device: Device) -> None:
     net = Net(device, "lowrank_v1", 64, 48, "nv12", backend="auto")
     assert net.session.backend == "cuda"
     assert any("cuda" in line for line in net.messages)
+
+
+@pytest.mark.parametrize("model", SHIPPED)
+def test_frames_can_be_captured_as_a_graph(real: Device, model: str) -> None:
+    """Nothing that a frame takes waits for the device or allocates: no graph could hold that."""
+    net = Net(real, model, 642, 362, "nv12")
+    source, result = real.picture(642, 362, "nv12"), net.output()
+    source.upload(pack(noise(642, 362, 8), "nv12"))
+    net.run(source, result)
+    first = result.download()
+    graph = net.stream.capture(lambda: net.run(source, result))
+    result.fill(0xA5)
+    graph.launch()
+    net.stream.synchronise()
+    assert all(np.array_equal(a, b) for a, b in zip(result.download(), first, strict=True))
