@@ -306,8 +306,9 @@ typedef struct clv_session_info {
  * Compiles `model` for pictures of `format`: this is the slow call (tens of milliseconds to seconds).
  * backend="auto" takes what fits the net and the pictures' memory and says at CLV_LOG_INFO what it took and
  * why: in host memory "cpu", our own kernels, for a bundle whose architecture they know, else "openvino"; in
- * CUDA memory "tensorrt" when there is an engine for this net, size and GPU, else "cuda", our own kernels, for
- * a bundle whose architecture they know, else it is an error that says so. A named backend that cannot run is an error with the reason, never another backend.
+ * CUDA memory "tensorrt" when there is an engine for this net, size and GPU, else "cuda", our own kernels,
+ * for a bundle whose architecture they know, else it is an error that says so. A named backend that cannot
+ * run is an error with the reason, never another backend.
  * @param params NULL for the defaults. Fields beyond struct_size, which an older host does not know, have
  * theirs. CUDA memory needs params->cuda.
  * @return CLV_OK and *session, which the caller destroys; CLV_ERR_INVALID_ARGUMENT, CLV_ERR_UNSUPPORTED
