@@ -216,7 +216,8 @@ public:
         return std::make_unique<DummyModel>(request);
     }
 #ifdef CLARIVID_DUMMY_CUDA
-    bool suits_tensors(const clv::CompileRequest &request, const clv::cuda::Place & /*place*/) const override {
+    bool suits_tensors(const clv::CompileRequest &request,
+                       const clv::cuda::Place & /*place*/) const override {
         return request.layout == CLV_LAYOUT_YUV420_S2D || request.layout == CLV_LAYOUT_YUV420_S2D_MASK;
     }
     std::unique_ptr<clv::TensorModel> compile_tensors(const clv::CompileRequest &request,
