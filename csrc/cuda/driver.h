@@ -43,6 +43,7 @@ namespace clv::cuda {
 
 /// The functions of libcuda.so.1, named as in cuda.h.
 struct Driver {
+// NOLINTNEXTLINE(bugprone-macro-parentheses): it declares
 #define CLV_CUDA_MEMBER(name) decltype(&::name) name = nullptr;
     CLV_CUDA_FUNCTIONS(CLV_CUDA_MEMBER)
 #undef CLV_CUDA_MEMBER
@@ -96,8 +97,8 @@ public:
     CUdeviceptr address() const { return address_; }
     template <class T = void>
     T *get() const {
-        return reinterpret_cast<T *>(address_);
-    } // NOLINT
+        return reinterpret_cast<T *>(address_); // NOLINT(performance-no-int-to-ptr): the driver's addresses
+    }
     size_t bytes() const { return bytes_; }
     explicit operator bool() const { return address_ != 0; }
 

@@ -38,7 +38,7 @@ inline bool is_device(CUdevice device) {
 }
 
 inline void *host(CUdeviceptr p) {
-    return reinterpret_cast<void *>(p);
-} // NOLINT
+    return reinterpret_cast<void *>(p); // NOLINT(performance-no-int-to-ptr)
+}
 
 } // namespace clv::cuda::emulator

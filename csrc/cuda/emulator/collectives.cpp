@@ -36,6 +36,23 @@ void do_shuffle(void *const (&arguments)[32], const char *, const char *, int) {
         }
 }
 
+/// PTX ISA, shfl.sync: a lane whose source would lie outside of its part of the warp keeps its own value.
+int source_lane(Shuffle kind, int lane, int operand, int width) {
+    const int first = lane & ~(width - 1), last = first + width - 1;
+    const auto within = [=](int from) { return from < first || from > last ? lane : from; };
+    switch (kind) {
+    case Shuffle::index:
+        return first + (operand & (width - 1));
+    case Shuffle::up:
+        return within(lane - operand);
+    case Shuffle::down:
+        return within(lane + operand);
+    case Shuffle::exclusive_or:
+        return (lane ^ operand) > last ? lane : lane ^ operand; // from parts before its own, too
+    }
+    return lane;
+}
+
 struct BallotArguments {
     bool predicate;
     uint32_t out;
@@ -176,24 +193,8 @@ uint32_t shuffle(const char *what, Shuffle kind, uint32_t mask, uint32_t value, 
                  const char *file, int line) {
     if (width < 1 || width > 32 || (width & (width - 1)) != 0)
         fail(what, file, line, "width " + std::to_string(width) + " is no power of two up to 32");
-    const int lane = static_cast<int>(running_lane());
-    const int first = lane & ~(width - 1), last = first + width - 1;
-    int from = lane;
-    switch (kind) {
-    case Shuffle::index:
-        from = first + (operand & (width - 1));
-        break;
-    case Shuffle::up:
-        from = lane - operand < first ? lane : lane - operand;
-        break;
-    case Shuffle::down:
-        from = lane + operand > last ? lane : lane + operand;
-        break;
-    case Shuffle::exclusive_or:
-        from = (lane ^ operand) > last ? lane : lane ^ operand;
-        break;
-    }
-    ShuffleArguments arguments{value, from & 31, 0};
+    ShuffleArguments arguments{value,
+                               source_lane(kind, static_cast<int>(running_lane()), operand & 31, width), 0};
     collective(what, do_shuffle, mask, &arguments, file, line);
     return arguments.out;
 }
