@@ -124,12 +124,15 @@ def environment() -> dict[str, Any]:
 
 
 def tests(path: Path) -> dict[str, Any] | None:
-    """What a JUnit file counts, with the names and reasons of what did not pass; None when there is none."""
+    """What a JUnit file counts, with reasons of what did not pass, and what tests measured; None: no file."""
     if not path.is_file():
         return None
-    counts: dict[str, Any] = {"passed": 0, "failed": [], "skipped": []}
+    counts: dict[str, Any] = {"passed": 0, "failed": [], "skipped": [], "measured": {}}
     for case in ElementTree.parse(path).getroot().iter("testcase"):
         name = f"{case.get('classname')}::{case.get('name')}"
+        properties = {str(p.get("name")): str(p.get("value")) for p in case.iter("property")}
+        if properties:
+            counts["measured"][name] = properties
         bad = case.find("failure") if case.find("failure") is not None else case.find("error")
         skip = case.find("skipped")
         if bad is not None:

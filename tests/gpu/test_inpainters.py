@@ -103,9 +103,10 @@ def test_the_shipped_painter_runs_where_the_pictures_are(device: Device) -> None
     name = "inpaint_v1_fast" if EMULATED else "inpaint_v1"
     got, stats, said = through(device, name, None, True)
     assert any("paints at" in line and "backend=cuda" in line for line in said), said
-    assert worst(got, on_host(name, None, True)) > 40
     # The picture that is painted costs no more reading back than others.
     assert stats[0]["copies_to_host"] == stats[1]["copies_to_host"] - stats[0]["copies_to_host"] == 1
+    pytest.importorskip("openvino")  # runs the net on the host
+    assert worst(got, on_host(name, None, True)) > 40
 
 
 def test_a_net_that_is_asked_for_on_the_host_gets_its_excerpts_there(device: Device) -> None:

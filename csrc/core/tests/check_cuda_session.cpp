@@ -251,8 +251,8 @@ void bad_options_get_one_sentence_each(const Folder &folder) {
     const Case cases[] = {
         {s2d, [](auto &, auto &p) { p.cuda = nullptr; }, CLV_ERR_INVALID_ARGUMENT, "params.cuda is NULL"},
         {s2d, [&](auto &, auto &p) { p.cuda = &nowhere; }, CLV_ERR_INVALID_ARGUMENT, "has no context"},
-        {s2d, [](auto &, auto &p) { p.backend = "openvino"; }, CLV_ERR_UNSUPPORTED,
-         "backend openvino takes pictures in host memory only"},
+        {s2d, [](auto &, auto &p) { p.backend = "cpu"; }, CLV_ERR_UNSUPPORTED,
+         "backend cpu takes pictures in host memory only"},
         {s2d, [](auto &, auto &p) { p.backend = "cpu"; }, CLV_ERR_UNSUPPORTED, "hwdownload"},
         {s2d, [](auto &, auto &p) { p.backend = "auto"; }, CLV_ERR_UNSUPPORTED,
          "clarivid's CUDA kernels know the architectures lowrank_chain and sr_hpca"},
