@@ -335,9 +335,7 @@ private:
             in.slope = net_.slope;
             return in;
         };
-        const auto windows = [](int positions) {
-            return static_cast<float>((positions - 3) / kGateStride + 1);
-        };
+        const auto windows = [](int positions) { return (positions - 3) / kGateStride + 1; };
         for (size_t i = 0; i < net_.blocks.size(); i++) {
             BlockParams params{};
             params.grid = block_.grid;
@@ -356,7 +354,7 @@ private:
                                floats(at[i].up_bias),
                                base + at[i].gate,
                                net_.hidden,
-                               1.0F / (windows(tensor.height) * windows(tensor.width))};
+                               1.0F / static_cast<float>(windows(tensor.height) * windows(tensor.width))};
             params_.push_back(params);
         }
         tail_params_.grid = tail_.grid;

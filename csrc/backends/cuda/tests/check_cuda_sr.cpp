@@ -264,7 +264,7 @@ void check_refusals(Report &report, const Place &place) {
     Random random(1);
     const Bundle bundle = random_bundle(random, 16, 1, true);
     const PictureFormat format{.width = 40, .height = 40};
-    const auto refused = [&](CompileRequest request, const PictureFormat &of, clv_status status,
+    const auto refused = [&](const CompileRequest &request, const PictureFormat &of, clv_status status,
                              const std::string &part) {
         try {
             make_sr(request, {of, Dither::round, place});
