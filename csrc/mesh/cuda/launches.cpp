@@ -12,7 +12,6 @@ CLV_CUDA_IMAGE(mesh_warp);
 CLV_CUDA_IMAGE(mesh_fill);
 
 static_assert(kMaxSlots == kSlots);
-static_assert(sizeof(Way) == sizeof(Point));
 
 } // namespace
 
@@ -89,9 +88,11 @@ NodeBox::NodeBox(const Field &field, const Box &luma) {
 }
 
 void NodeBox::copy(const Field &field, Way *to) const {
-    for (int row = 0; row < rows; row++, to += columns)
-        std::memcpy(to, &field.node(first_column, first_row + row),
-                    static_cast<size_t>(columns) * sizeof(Way));
+    for (int row = 0; row < rows; row++)
+        for (int column = 0; column < columns; column++) {
+            const Point &node = field.node(first_column + column, first_row + row);
+            *to++ = {node.x(), node.y()};
+        }
 }
 
 } // namespace clv::mesh::cuda
