@@ -34,18 +34,21 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 BASE = "as it is"
 
 
-def make(folder: Path, build: Path, change: tuple[str, str, str] | None) -> Path:
-    """Copies the sources, changes one, compiles the backend; returns where the library lies."""
-    if not (folder / "csrc").is_dir():
-        for part in ("csrc", "filters", "patches", "models", "CMakeLists.txt"):
-            source = ROOT / part
-            (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / part)
+def copy(folder: Path, change: tuple[str, str, str] | None) -> None:
+    """Copies the sources and changes one."""
+    for part in ("csrc", "filters", "patches", "models", "CMakeLists.txt"):
+        source = ROOT / part
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / part)
     if change:
         name, old, new = change
         text = (folder / name).read_text("utf-8")
         if text.count(old) != 1:
             raise click.ClickException(f"{name} holds {old!r} {text.count(old)} times, not once")
         (folder / name).write_text(text.replace(old, new), "utf-8")
+
+
+def make(folder: Path, build: Path) -> Path:
+    """Compiles the backend in a copy, as ``build`` is configured; returns where the library lies."""
     keep = ("CLARIVID_CUDA_ARCHITECTURES", "CMAKE_PREFIX_PATH", "CLARIVID_NVCC", "Python_EXECUTABLE")
     cache = (build / "CMakeCache.txt").read_text("utf-8").splitlines()
     defines = ["-D" + line for line in cache if line.partition(":")[0] in keep]
@@ -93,8 +96,10 @@ def main(variants: tuple[tuple[str, str, str, str], ...], work: Path, seconds: f
     named |= {name: (file, old, new) for name, file, old, new in variants}
     folders = [Path(tempfile.mkdtemp(prefix=f"sweep-{number}-", dir=work)) for number in range(len(named))]
     try:
+        for folder, change in zip(folders, named.values(), strict=True):
+            copy(folder, change)
         with ThreadPoolExecutor(len(named)) as pool:
-            built = list(pool.map(make, folders, [build] * len(named), named.values()))
+            built = list(pool.map(make, folders, [build] * len(named)))
         libraries = dict(zip(named, built, strict=True))
         found = [(name, measure(libraries[name], seconds)) for name in [*named, BASE]]
     finally:
