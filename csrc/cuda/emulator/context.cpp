@@ -193,6 +193,7 @@ CUstream stream_of(CUstream handle) {
 void enqueue(CUstream stream, std::function<void()> work) {
     World &all = world();
     if (!settings().lazy) {
+        const DeviceAccess access;
         work();
         stream->enqueued++;
         stream->done++;
@@ -221,6 +222,7 @@ void work_off(CUstream stream, uint64_t position) {
         const std::function<void()> work = std::move(stream->work.front());
         stream->work.pop_front();
         stream->done++;
+        const DeviceAccess access;
         work();
     }
 }

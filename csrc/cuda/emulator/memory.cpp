@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "cuda/emulator/memory.h"
 
+#include <csignal>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <new>
@@ -26,6 +29,61 @@ struct Allocation {
     size_t whole;
 };
 std::map<const unsigned char *, Allocation> allocations;
+
+// What is closed in a moment. CLARIVID_EMULATOR_PROTECT=0 closes nothing.
+size_t closed_at_most() {
+    static const size_t value = [] {
+        const char *text = std::getenv("CLARIVID_EMULATOR_PROTECT");
+        return text != nullptr && std::strcmp(text, "0") == 0 ? size_t{0} : size_t{64} << 20;
+    }();
+    return value;
+}
+size_t allocated = 0; // bytes of pages
+int accesses = 0;     // DeviceAccess that live
+bool closed = false;
+
+void protect(const Allocation &allocation, int protection) {
+    mprotect(allocation.pages, allocation.whole, protection);
+}
+
+void close_all() {
+    closed = allocated <= closed_at_most();
+    if (closed)
+        for (const auto &[begin, allocation] : allocations)
+            protect(allocation, PROT_NONE);
+}
+
+void open_all() {
+    if (closed)
+        for (const auto &[begin, allocation] : allocations)
+            protect(allocation, PROT_READ | PROT_WRITE);
+    closed = false;
+}
+
+/// Says what a crash of the host was, then lets it crash.
+void on_host_fault(int signal, siginfo_t *info, void *) {
+    if (device_bytes_at(info->si_addr) > 0) {
+        constexpr char sentence[] = "clarivid emulator: the host reads or writes device memory, which a real "
+                                    "device would not let it\n";
+        if (write(STDERR_FILENO, sentence, sizeof sentence - 1) < 0)
+            std::abort();
+    }
+    std::signal(signal, SIG_DFL);
+}
+
+void watch_host() {
+    static bool done = false;
+    struct sigaction old {};
+    if (done || sigaction(SIGSEGV, nullptr, &old) != 0)
+        return;
+    done = true;
+    if (old.sa_handler != SIG_DFL) // another one's, such as Python's faulthandler
+        return;
+    struct sigaction action {};
+    action.sa_sigaction = on_host_fault;
+    action.sa_flags = SA_SIGINFO;
+    sigaction(SIGSEGV, &action, nullptr);
+}
 
 /// The allocation that begins at or before `p`.
 auto before(const void *p) {
@@ -75,7 +133,13 @@ void *allocate_device(size_t bytes) {
         make_noise(memory + bytes - kNoise / 2, kNoise / 2);
     }
     std::memset(memory + bytes, kCanary, aligned - bytes);
+    watch_host();
     allocations.emplace(memory, allocation);
+    allocated += allocation.whole;
+    if (accesses == 0) {
+        open_all(); // it may be too much now
+        close_all();
+    }
     return memory;
 }
 
@@ -83,6 +147,7 @@ void free_device(void *memory) {
     const auto found = allocations.find(static_cast<const unsigned char *>(memory));
     const Allocation &allocation = found->second;
     const unsigned char *begin = found->first;
+    protect(allocation, PROT_READ | PROT_WRITE);
     if (!is_canary(allocation.pages, begin))
         fail("something was written before the beginning of an allocation of " +
              std::to_string(allocation.bytes) + " bytes on the device");
@@ -90,6 +155,7 @@ void free_device(void *memory) {
         fail("something was written behind the end of an allocation of " + std::to_string(allocation.bytes) +
              " bytes on the device");
     release_guarded_pages(allocation.pages, allocation.whole);
+    allocated -= allocation.whole;
     allocations.erase(found);
 }
 
@@ -99,6 +165,16 @@ size_t device_bytes_at(const void *p) {
         return 0;
     const auto into = static_cast<size_t>(static_cast<const unsigned char *>(p) - found->first);
     return into < found->second.bytes ? found->second.bytes - into : 0;
+}
+
+DeviceAccess::DeviceAccess() {
+    if (accesses++ == 0)
+        open_all();
+}
+
+DeviceAccess::~DeviceAccess() {
+    if (--accesses == 0)
+        close_all();
 }
 
 std::string describe_address(const void *address) {

@@ -19,6 +19,17 @@ void free_device(void *memory);
 /// Bytes at `p` up to the end of the allocation that it lies in; 0 when it lies in none.
 size_t device_bytes_at(const void *p);
 
+/// Device memory can be read and written while one of these lives, and by nobody else: the host that follows
+/// a device's pointer crashes, as it would with a real device. (With much memory in use it does not: that
+/// takes long.)
+class DeviceAccess {
+public:
+    DeviceAccess();
+    ~DeviceAccess();
+    DeviceAccess(const DeviceAccess &) = delete;
+    DeviceAccess &operator=(const DeviceAccess &) = delete;
+};
+
 /// What lies near an address, for a sentence: ", 16 bytes behind the end of ...".
 std::string describe_address(const void *address);
 

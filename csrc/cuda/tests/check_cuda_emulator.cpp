@@ -321,6 +321,19 @@ void check_lazy(Report &report) {
     report.expect(WEXITSTATUS(seen(true).status) == 2, "lazy streams do all when somebody waits");
 }
 
+/// A device's address is none of the host's.
+void check_host(Report &report) {
+    const Ended ended = in_child(1, [] {
+        const Place place = primary_place();
+        const Buffer buffer(place, 256);
+        fill_async(place, buffer.get(), 2, 256);
+        synchronise(place);
+        return static_cast<int>(*buffer.get<volatile unsigned char>());
+    });
+    report.expect(ended.crashed(), "a host that follows a device's pointer crashes");
+    report.contains(ended.words, "the host reads or writes device memory");
+}
+
 } // namespace
 
 int main() {
@@ -331,5 +344,6 @@ int main() {
     check_calls(report);
     check_devices(report);
     check_lazy(report);
+    check_host(report);
     return report.result("check_cuda_emulator");
 }
