@@ -33,7 +33,7 @@ class Services final : public clv::CudaServices {
 public:
     std::string check(const Place &place) override {
         const clv::cuda::DeviceInfo info = clv::cuda::device_info(place);
-        const std::string name = info.name + " (sm_" + std::to_string(info.sm) + ")";
+        std::string name = info.name + " (sm_" + std::to_string(info.sm) + ")";
         if (info.sm < kOldest)
             throw Error(CLV_ERR_UNSUPPORTED,
                         name + " is older than clarivid's CUDA kernels, which need sm_75 (Turing) or newer: "
