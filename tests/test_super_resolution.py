@@ -214,7 +214,7 @@ def test_what_was_chosen_and_why_is_logged(s2d_net: Path, caplog: pytest.LogCapt
 @pytest.mark.parametrize(
     ("change", "error", "says"),
     [
-        ({"backend": "tensorrt"}, BackendError, "tensorrt is not installed"),
+        ({"backend": "tensorrt"}, BackendError, "backend tensorrt|TensorRT"),
         ({"backend": "nonsense"}, ModelError, "one of auto, openvino"),
         ({"device": "NPU7"}, BackendError, "no device"),
         ({"precision": "fp17"}, InputError, "fp17"),

@@ -206,7 +206,7 @@ def test_without_a_driver_it_says_so_before_it_touches_tensorrt() -> None:
     library = next(lean())
     ok, text = probe(CLARIVID_CUDA_DRIVER="/nonexistent/libcuda.so.1", CLARIVID_NVINFER=str(library))
     assert not ok
-    assert "no NVIDIA driver" in text
+    assert text.startswith("backend tensorrt cannot start: no NVIDIA driver")
 
 
 def test_with_a_driver_it_finds_tensorrt_or_says_how_to_get_it() -> None:

@@ -193,8 +193,8 @@ public:
 
     ~TensorRtModel() override {
         try {
-            cuda::synchronise(place_); // the work uses what goes now
-        } catch (const std::exception &) {                      // the context is gone, and all of it
+            cuda::synchronise(place_);     // the work uses what goes now
+        } catch (const std::exception &) { // the context is gone, and all of it
         }
     }
 
@@ -242,7 +242,8 @@ private:
         const float value = strength.value_or(1.0F);
         const auto rounded = static_cast<_Float16>(value);
         strength_ = cuda::Buffer(place_, sizeof(float));
-        cuda::copy_to_device_async(place_, strength_.get(), half ? static_cast<const void *>(&rounded) : &value,
+        cuda::copy_to_device_async(place_, strength_.get(),
+                                   half ? static_cast<const void *>(&rounded) : &value,
                                    half ? sizeof(rounded) : sizeof(value));
     }
 
@@ -273,10 +274,18 @@ private:
     const void *out_ = nullptr;
 };
 
+void need_driver() {
+    try {
+        cuda::driver();
+    } catch (const Error &error) {
+        throw Error(error.status(), std::string("backend tensorrt cannot start: ") + error.what());
+    }
+}
+
 class TensorRtBackend final : public Backend {
 public:
     std::string runtime() const override {
-        cuda::driver(); // before TensorRT; a machine without a driver is told so
+        need_driver(); // before TensorRT
         return "TensorRT " + library().version + (library().lean ? " (lean)" : "");
     }
     bool suits(const CompileRequest & /*request*/) const override { return false; }
@@ -295,7 +304,7 @@ public:
     }
     std::unique_ptr<TensorModel> compile_tensors(const CompileRequest &request,
                                                  const cuda::Place &place) override {
-        cuda::driver();
+        need_driver();
         return std::make_unique<TensorRtModel>(request, place);
     }
 };

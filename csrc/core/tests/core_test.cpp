@@ -342,7 +342,6 @@ void bad_options_get_one_sentence_each(const Folder &folder) {
         std::string says;
     };
     const Case cases[] = {
-        {[](auto &, auto &p) { p.backend = "tensorrt"; }, CLV_ERR_BACKEND, "tensorrt is not installed"},
         {[](auto &, auto &p) { p.backend = "nonsense"; }, CLV_ERR_NOT_FOUND, "one of auto"},
         {[](auto &, auto &p) { p.backend = "../x"; }, CLV_ERR_NOT_FOUND, "unknown"},
         {[](auto &, auto &p) { p.device = "nonsense"; }, CLV_ERR_UNSUPPORTED, "no device"},
