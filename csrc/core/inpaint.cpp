@@ -81,8 +81,8 @@ void add_mask(const clv_mask &mask, std::vector<uint8_t> &sum, int width, int he
 
 } // namespace
 
-clv_inpainter::clv_inpainter(clv_context &context, std::shared_ptr<const clv::Bundle> net,
-                             std::shared_ptr<const clv::Bundle> segmenter, const clv_format &format,
+clv_inpainter::clv_inpainter(clv_context &context, const std::shared_ptr<const clv::Bundle> &net,
+                             const std::shared_ptr<const clv::Bundle> &segmenter, const clv_format &format,
                              const clv_inpaint_params &params)
     : context_(context), format_(format) {
     clv::check_format(format);

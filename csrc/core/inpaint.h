@@ -19,8 +19,8 @@
 struct clv_inpainter {
 public:
     /// `net` and `segmenter` may be null. `params` is complete.
-    clv_inpainter(clv_context &context, std::shared_ptr<const clv::Bundle> net,
-                  std::shared_ptr<const clv::Bundle> segmenter, const clv_format &format,
+    clv_inpainter(clv_context &context, const std::shared_ptr<const clv::Bundle> &net,
+                  const std::shared_ptr<const clv::Bundle> &segmenter, const clv_format &format,
                   const clv_inpaint_params &params);
     ~clv_inpainter();
     clv_inpainter(const clv_inpainter &) = delete;

@@ -142,8 +142,8 @@ void NetPainter::gather(const Job &job) {
     const Excerpt &excerpt = job.excerpt;
     const Areas luma_columns(excerpt.left, excerpt.step, 2 * columns, job.width);
     const Areas luma_rows(excerpt.top, excerpt.step, 2 * rows, job.height);
-    const Areas chroma_columns(excerpt.left / 2, excerpt.step, columns, job.chroma_width());
-    const Areas chroma_rows(excerpt.top / 2, excerpt.step, rows, job.chroma_height());
+    const Areas chroma_columns(0.5 * excerpt.left, excerpt.step, columns, job.chroma_width());
+    const Areas chroma_rows(0.5 * excerpt.top, excerpt.step, rows, job.chroma_height());
 
     // A chroma sample is hole when any luma sample of its 2x2 block is; a position of the net when any chroma
     // sample of its area is.

@@ -101,6 +101,11 @@ private:
     std::unique_ptr<clv_model, ModelDeleter> model_;
 };
 
+/// Python has addresses as numbers.
+void *pointer_of(uintptr_t address) {
+    return reinterpret_cast<void *>(address); // NOLINT(performance-no-int-to-ptr)
+}
+
 /// Arrays of numpy, or of a device: whatever has __cuda_array_interface__ (tensors of PyTorch and CuPy).
 using Planes = std::vector<py::object>;
 
@@ -126,7 +131,7 @@ DevicePlane device_plane(const py::object &plane, const std::string &which) {
     ptrdiff_t inner = item;
     for (size_t i = shape.size() - 1; i > 0; i--)
         inner *= shape[i];
-    DevicePlane out{reinterpret_cast<void *>(data.first), inner, shape[0], inner, data.second};
+    DevicePlane out{pointer_of(data.first), inner, shape[0], inner, data.second};
     if (interface.contains("strides") && !interface["strides"].is_none()) {
         const auto strides = interface["strides"].cast<std::vector<ptrdiff_t>>();
         ptrdiff_t wanted = item;
@@ -460,7 +465,7 @@ PYBIND11_MODULE(_core, module) {
                                 "Where pictures in CUDA memory live: handles of the driver API, which must "
                                 "outlive what is made with them.")
         .def(py::init([](uintptr_t context, uintptr_t stream) {
-                 return clv_cuda_device{reinterpret_cast<void *>(context), reinterpret_cast<void *>(stream)};
+                 return clv_cuda_device{pointer_of(context), pointer_of(stream)};
              }),
              py::arg("context"), py::arg("stream") = 0);
 
