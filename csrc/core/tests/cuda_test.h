@@ -45,10 +45,11 @@ public:
         more_.emplace_back(place_);
         return {place_.context, more_.back().get()};
     }
-    void wait() const { clv::cuda::driver().cuStreamSynchronize(clv::cuda::stream_of(place_)); }
+    void wait() const { wait(handles()); }
     void wait(const clv_cuda_device &device) const {
         const clv::cuda::Current current(place_);
-        clv::cuda::driver().cuStreamSynchronize(static_cast<CUstream>(device.stream));
+        clv::cuda::check(clv::cuda::driver().cuStreamSynchronize(static_cast<CUstream>(device.stream)),
+                         "wait for a stream");
     }
 
 private:
