@@ -11,6 +11,7 @@
 #include <type_traits>
 
 #include "core/files.h"
+#include "core/library_folder.h"
 
 namespace clv {
 namespace {

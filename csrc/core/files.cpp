@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <dlfcn.h>
 #include <memory>
 #include <string>
 
@@ -33,15 +32,6 @@ std::vector<std::byte> read_file(const std::filesystem::path &path) {
         throw Error(CLV_ERR_IO, "cannot read " + path.string() + ": " + std::strerror(errno));
     bytes.resize(used);
     return bytes;
-}
-
-std::filesystem::path library_folder() {
-    Dl_info info = {};
-    if (!dladdr(reinterpret_cast<const void *>(&clv_version), &info) || !info.dli_fname)
-        throw Error(CLV_ERR_INTERNAL, "the loader does not know where libclarivid.so lies");
-    std::error_code ignored;
-    const auto real = std::filesystem::canonical(info.dli_fname, ignored);
-    return (real.empty() ? std::filesystem::path(info.dli_fname) : real).parent_path();
 }
 
 std::vector<std::filesystem::path> folders_from_environment(const char *variable) {

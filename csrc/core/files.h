@@ -10,9 +10,6 @@ namespace clv {
 /// The whole file. Throws Error: CLV_ERR_NOT_FOUND, CLV_ERR_IO.
 std::vector<std::byte> read_file(const std::filesystem::path &path);
 
-/// The folder that holds libclarivid.so, however the process loaded it. Throws Error(CLV_ERR_INTERNAL).
-std::filesystem::path library_folder();
-
 /// The folders of a ':'-separated environment variable, empty ones left out; none when it is not set.
 std::vector<std::filesystem::path> folders_from_environment(const char *variable);
 

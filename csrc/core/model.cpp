@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/library_folder.h"
 #include "core/onnx_inspect.h"
 #include "core/sha256.h"
 

@@ -6,12 +6,12 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
-#include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <system_error>
 
+#include "core/files.h"
 #include "core/sha256.h"
 
 namespace clv::tensorrt {
@@ -41,15 +41,6 @@ struct Sidecar {
     bool parity_passed = false;
 };
 
-std::vector<std::byte> bytes_of(const fs::path &path) {
-    std::ifstream stream(path, std::ios::binary);
-    std::vector<char> data{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
-    if (stream.bad() || !stream.is_open())
-        throw Error(CLV_ERR_IO, "cannot read " + path.string());
-    const auto *begin = reinterpret_cast<const std::byte *>(data.data());
-    return {begin, begin + data.size()};
-}
-
 void refuse_writable_by_all(const fs::path &path) {
     struct stat status = {};
     if (stat(path.c_str(), &status) == 0 && (status.st_mode & S_IWOTH) != 0)
@@ -71,7 +62,7 @@ Shape shape_of(const Json &json) {
 
 /// Throws what the JSON library throws, or Error, when the sidecar is no good.
 Sidecar read_sidecar(const fs::path &path) {
-    const auto text = bytes_of(path);
+    const auto text = read_file(path);
     const auto *begin = reinterpret_cast<const char *>(text.data());
     const Json json = Json::parse(begin, begin + text.size());
     const Json &key = json.at("key");
@@ -213,18 +204,11 @@ std::string Identity::text() const {
 }
 
 std::vector<fs::path> engine_folders() {
-    std::vector<fs::path> folders;
+    std::vector<fs::path> folders = folders_from_environment("CLARIVID_ENGINE_PATH");
     const auto variable = [](const char *name) {
         const char *value = std::getenv(name);
         return std::string(value ? value : "");
     };
-    const std::string shared = variable("CLARIVID_ENGINE_PATH");
-    for (size_t at = 0; at < shared.size();) {
-        const size_t end = std::min(shared.find(':', at), shared.size());
-        if (end > at)
-            folders.emplace_back(shared.substr(at, end - at));
-        at = end + 1;
-    }
     const std::string own = variable("CLARIVID_CACHE");
     const std::string xdg = variable("XDG_CACHE_HOME");
     if (!own.empty())
@@ -253,7 +237,7 @@ EngineFile find_engine(const Wanted &wanted, const std::vector<fs::path> &folder
     }
     const Sidecar &best = found.fitting.front();
     refuse_writable_by_all(best.engine);
-    EngineFile file{best.engine, *precision_of(best.precision), bytes_of(best.engine)};
+    EngineFile file{best.engine, *precision_of(best.precision), read_file(best.engine)};
     if (file.bytes.size() != best.bytes || sha256_hex(file.bytes) != best.sha256)
         throw Error(
             CLV_ERR_BACKEND,

@@ -30,24 +30,6 @@ clv_session_params dummy(const char *device = "", int in_flight = 1) {
     return params;
 }
 
-/// An opened model and a session on it, closed in the right order.
-struct Run {
-    Run(Host &host, const std::string &path, const clv_format &format, const clv_session_params &params) {
-        status = clv_model_open(host.context, path.c_str(), &model);
-        if (status == CLV_OK)
-            status = clv_session_create(host.context, model, &format, &params, &session);
-    }
-    ~Run() {
-        clv_session_destroy(&session);
-        clv_model_close(&model);
-    }
-    Run(const Run &) = delete;
-    Run &operator=(const Run &) = delete;
-    clv_model *model = nullptr;
-    clv_session *session = nullptr;
-    int status = 0;
-};
-
 const std::vector<std::pair<std::string, std::string>> kS2d = {{"clarivid.layout", "yuv420_s2d"},
                                                                {"clarivid.scale", "2"}};
 

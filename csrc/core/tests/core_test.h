@@ -131,6 +131,33 @@ inline clv_format yuv420p(int width, int height) {
     return format;
 }
 
+/// An opened model and a session on it, closed in the right order.
+struct Run {
+    Run(Host &host, const std::string &path, const clv_format &format, const clv_session_params &params) {
+        status = clv_model_open(host.context, path.c_str(), &model);
+        if (status == CLV_OK)
+            status = clv_session_create(host.context, model, &format, &params, &session);
+    }
+    ~Run() {
+        clv_session_destroy(&session);
+        clv_model_close(&model);
+    }
+    Run(const Run &) = delete;
+    Run &operator=(const Run &) = delete;
+    int process(const clv_picture &in, const clv_picture &out) const {
+        const int submitted = clv_session_submit(session, &in, &out, nullptr);
+        return submitted == CLV_OK ? clv_session_receive(session, 0, nullptr) : submitted;
+    }
+    clv_session_info info() const {
+        clv_session_info all;
+        clv_session_get_info(session, &all);
+        return all;
+    }
+    clv_model *model = nullptr;
+    clv_session *session = nullptr;
+    int status = 0;
+};
+
 #define RUN(test)                                                                                            \
     do {                                                                                                     \
         core_test::failures_in_test = 0;                                                                     \
