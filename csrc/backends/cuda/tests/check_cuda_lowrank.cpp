@@ -449,15 +449,6 @@ int main_of(const std::map<std::string, std::string> &options, const char *progr
 } // namespace clv::cuda::lowrank
 
 int main(int argc, char **argv) {
-    std::map<std::string, std::string> options = {{"--seed", "1"}, {"--rounds", "12"}};
-    for (int i = 1; i < argc; i++) {
-        const std::string key = argv[i];
-        options[key] = key != "--digest" && i + 1 < argc ? argv[++i] : "";
-    }
-    try {
-        return clv::cuda::lowrank::main_of(options, argv[0]);
-    } catch (const std::exception &error) {
-        std::fprintf(stderr, "check_cuda_lowrank: %s\n", error.what());
-        return 1;
-    }
+    return clv::cuda::test::run_check(argc, argv, "check_cuda_lowrank", {{"--seed", "1"}, {"--rounds", "12"}},
+                                      clv::cuda::lowrank::main_of);
 }

@@ -362,15 +362,6 @@ int main_of(const std::map<std::string, std::string> &options, const char *progr
 } // namespace clv::cuda::sr
 
 int main(int argc, char **argv) {
-    std::map<std::string, std::string> options = {{"--seed", "1"}, {"--rounds", "40"}};
-    for (int i = 1; i < argc; i++) {
-        const std::string key = argv[i];
-        options[key] = key != "--digest" && i + 1 < argc ? argv[++i] : "";
-    }
-    try {
-        return clv::cuda::sr::main_of(options, argv[0]);
-    } catch (const std::exception &error) {
-        std::fprintf(stderr, "check_cuda_sr: %s\n", error.what());
-        return 1;
-    }
+    return clv::cuda::test::run_check(argc, argv, "check_cuda_sr", {{"--seed", "1"}, {"--rounds", "40"}},
+                                      clv::cuda::sr::main_of);
 }

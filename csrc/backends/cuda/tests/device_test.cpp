@@ -186,4 +186,18 @@ std::string digest_with_seed(const char *program, int seed) {
     return got ? line : "";
 }
 
+int run_check(int argc, char **argv, const char *name, Options defaults,
+              int (*body)(const Options &options, const char *program)) {
+    for (int i = 1; i < argc; i++) {
+        const std::string key = argv[i];
+        defaults[key] = key != "--digest" && i + 1 < argc ? argv[++i] : "";
+    }
+    try {
+        return body(defaults, argv[0]);
+    } catch (const std::exception &error) {
+        std::fprintf(stderr, "%s: %s\n", name, error.what());
+        return 1;
+    }
+}
+
 } // namespace clv::cuda::test

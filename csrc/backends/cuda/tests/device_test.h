@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -104,5 +105,13 @@ std::uint64_t digest(std::uint64_t sum, const TestPicture &picture);
 /// What this program prints for --digest with another seed of the emulator, whose threads then take turns in
 /// another order. A GPU has no such thing, and the same digest.
 std::string digest_with_seed(const char *program, int seed);
+
+/// The options of a check's command line, "--name value" in any order and "--digest" alone, over `defaults`.
+using Options = std::map<std::string, std::string>;
+
+/// main() of a check: `body` gets the options and the program's path. Returns 1 with the sentence of what it
+/// throws.
+int run_check(int argc, char **argv, const char *name, Options defaults,
+              int (*body)(const Options &options, const char *program));
 
 } // namespace clv::cuda::test
