@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
+from clarivid.pages import charts as drawing
 from clarivid.rd import Encoder, Plan, Point, Results, Source, Store, Variant, bd_table, page, report, run
-from clarivid.rd import charts as drawing
 from clarivid.rd.plan import CODECS
 from clarivid.rd.prepare import Clip
 from clarivid.rd.presets import encoders, numbers

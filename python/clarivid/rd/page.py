@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from html import escape
-from importlib import resources
 from pathlib import Path
-from string import Template
 from typing import Any
 
-from clarivid.rd import charts
+from clarivid.pages import charts, fill
 from clarivid.rd.pictures import Crop, crops
 from clarivid.rd.plan import PLAIN
 from clarivid.rd.report import anchor_of
@@ -37,23 +35,21 @@ def write(results: Results, found: Found, path: Path) -> Path:
 
 def html(found: Found, pictures: Mapping[str, tuple[tuple[int, int, int], list[Crop]]]) -> str:
     """The page as text. ``pictures``: by clip, place and crops."""
-    folder = resources.files("clarivid.rd")
     main = next(iter(found["gate"]["missed"]))
-    return Template(folder.joinpath("page.html").read_text("utf-8")).substitute(
-        style=folder.joinpath("page.css").read_text("utf-8"),
-        script=folder.joinpath("page.js").read_text("utf-8"),
-        title=escape(f"{main}: rate-distortion"),
-        lead=_lead(found, main),
-        cards=_cards(found, main),
-        verdict=_verdict(found),
-        summary=_summary(found),
-        guards=_guards(found),
-        selectors=_selectors(found),
-        charts=_charts(found),
-        clip_table=_clip_tables(found),
-        clips="".join(_clip(found, clip, *pictures[clip["name"]]) for clip in found["clips"]),
-        method=_method(found),
-    )
+    parts = {
+        "title": escape(f"{main}: rate-distortion"),
+        "lead": _lead(found, main),
+        "cards": _cards(found, main),
+        "verdict": _verdict(found),
+        "summary": _summary(found),
+        "guards": _guards(found),
+        "selectors": _selectors(found),
+        "charts": _charts(found),
+        "clip_table": _clip_tables(found),
+        "clips": "".join(_clip(found, clip, *pictures[clip["name"]]) for clip in found["clips"]),
+        "method": _method(found),
+    }
+    return fill("clarivid.rd", parts)
 
 
 def _row(found: Found, variant: str, mode: str = "crf", **scope: str) -> Found:

@@ -3,16 +3,12 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from clarivid.demo import Picture, read_frame
+from clarivid.demo import read_frame
+from clarivid.pages import Picture, data_uri, webp
 from clarivid.rd.plan import PLAIN, Source
 from clarivid.rd.prepare import CROP
 from clarivid.rd.report import anchor_of
@@ -55,7 +51,4 @@ def crops(
 
 def _uri(picture: Picture, place: tuple[int, int, int]) -> str:
     _, left, top = place
-    cut = np.ascontiguousarray(picture[top : top + CROP[1], left : left + CROP[0]])
-    stream = io.BytesIO()
-    Image.fromarray(cut).save(stream, "WEBP", lossless=True, quality=100, method=4)
-    return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+    return data_uri(webp(picture[top : top + CROP[1], left : left + CROP[0]]))

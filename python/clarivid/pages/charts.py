@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Charts as SVG text, styled by the page's sheet: colours follow the reader's light or dark scheme."""
+"""Charts as SVG text, styled by ``base.css``: colours follow the reader's light or dark scheme."""
 
 from __future__ import annotations
 
@@ -58,6 +58,50 @@ def steps(series: Sequence[Series], label: str) -> str:
     return "".join([*parts, "</svg>"])
 
 
+def timeline(
+    series: Sequence[Series], label: str, unit: str, digits: int, *, stepped: bool = False, log: bool = False
+) -> str:
+    """Values over seconds, one line a series; points need no text. Of very many, those that can be seen are drawn.
+
+    ``data-from``, ``data-to`` (seconds) and ``data-left``, ``data-right`` (places in the drawing) tell a
+    script which time lies where.
+
+    :param stepped: a value holds until the next one; the last point's only ends the one before it.
+    :param log: a logarithmic axis, for values above 0.
+    """
+    ys = [y for s in series for _, y, _ in s.points]
+    xs = [x for s in series for x, _, _ in s.points]
+    x_axis = _Axis(min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1)
+    y_axis = _Axis(*_padded(ys, log=log), log=log, height=STEPS_HEIGHT)
+    places = f"{x_axis.low:.6g}", f"{x_axis.high:.6g}", _LEFT, WIDTH - _RIGHT
+    data = "".join(
+        f' data-{name}="{value}"' for name, value in zip(("from", "to", "left", "right"), places, strict=True)
+    )
+    unit_text = f"{label} {unit}".strip()
+    parts = [_open(label, STEPS_HEIGHT, data), _grid(x_axis, y_axis, "seconds", unit_text, digits)]
+    for one in series:
+        points = [(x_axis.x(x), y_axis.y(y)) for x, y in _thinned([(x, y) for x, y, _ in one.points])]
+        path = f"M{points[0][0]:.1f},{points[0][1]:.1f}"
+        for x, y in points[1:]:
+            path += f"H{x:.1f}V{y:.1f}" if stepped else f"L{x:.1f},{y:.1f}"
+        lone = _mark(one.style, *points[0], "") if len(points) == 1 else ""
+        parts.append(f'<g class="s{one.style % COLOURS}"><path d="{path}"/>{lone}</g>')
+    return "".join([*parts, "</svg>"])
+
+
+def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """At most some 1400 points: of each stretch its least and its greatest value, so that no peak is lost."""
+    stretches = WIDTH
+    if len(points) <= 2 * stretches:
+        return list(points)
+    kept: list[tuple[float, float]] = []
+    for n in range(stretches):
+        part = points[n * len(points) // stretches : (n + 1) * len(points) // stretches]
+        ends = {min(part, key=lambda point: point[1]), max(part, key=lambda point: point[1])}
+        kept += sorted(ends)
+    return [*kept, points[-1]]
+
+
 def swatch(style: int) -> str:
     """A line with its mark, for legends."""
     mark = _mark(style, 14, 7, "")
@@ -111,8 +155,8 @@ def _padded(values: Sequence[float], log: bool) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _open(label: str, height: int = HEIGHT) -> str:
-    return f'<svg class="chart" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label)}">'
+def _open(label: str, height: int = HEIGHT, data: str = "") -> str:
+    return f'<svg class="chart" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label)}"{data}>'
 
 
 def _grid(x_axis: _Axis, y_axis: _Axis, x_label: str, y_label: str, digits: int) -> str:
