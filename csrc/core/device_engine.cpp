@@ -78,8 +78,10 @@ DeviceEngine make_device_engine(const Bundle &bundle, const PictureSpec &spec, c
                         " cannot be chosen for pictures in CUDA memory: they are worked on where they are; "
                         "leave device out");
     engine.runtime = engine.backend->runtime();
-    engine.model = tensors ? pictures_from_tensors(bundle, request, spec, *engine.backend, services)
-                           : engine.backend->compile_pictures(request, spec);
+    engine.model = tensors
+                       ? pictures_from_tensors(bundle, request.input, spec,
+                                               engine.backend->compile_tensors(request, spec.place), services)
+                       : engine.backend->compile_pictures(request, spec);
     return engine;
 }
 

@@ -2,6 +2,7 @@
 #include "core/device_tensors.h"
 
 #include <string>
+#include <utility>
 
 #include "core/error.h"
 
@@ -35,10 +36,9 @@ int scale_of(const TensorShape &input, const TensorShape &output, const std::str
 /// serve any number of pictures.
 class S2dPictures final : public PictureModel {
 public:
-    S2dPictures(const Bundle &bundle, const CompileRequest &request, const PictureSpec &spec,
-                Backend &backend, CudaServices &services)
-        : spec_(spec), services_(services), input_(request.input),
-          net_(backend.compile_tensors(request, spec.place)), output_(net_->output()),
+    S2dPictures(const Bundle &bundle, const TensorShape &input, const PictureSpec &spec,
+                std::unique_ptr<TensorModel> net, CudaServices &services)
+        : spec_(spec), services_(services), input_(input), net_(std::move(net)), output_(net_->output()),
           scale_(scale_of(input_, output_, bundle.name)), output_format_(spec.format),
           in_(services.allocate(spec.place, bytes_of(input_, net_->input_type()))),
           out_(services.allocate(spec.place, bytes_of(output_, net_->output_type()))) {
@@ -76,8 +76,8 @@ private:
 
 } // namespace
 
-std::unique_ptr<PictureModel> pictures_from_tensors(const Bundle &bundle, const CompileRequest &request,
-                                                    const PictureSpec &spec, Backend &backend,
+std::unique_ptr<PictureModel> pictures_from_tensors(const Bundle &bundle, const TensorShape &input,
+                                                    const PictureSpec &spec, std::unique_ptr<TensorModel> net,
                                                     CudaServices &services) {
     if (bundle.layout != CLV_LAYOUT_YUV420_S2D)
         throw Error(CLV_ERR_UNSUPPORTED,
@@ -86,7 +86,7 @@ std::unique_ptr<PictureModel> pictures_from_tensors(const Bundle &bundle, const 
                         ", and pictures in CUDA memory "
                         "become tensors of yuv420_s2d only: download them first (in ffmpeg: "
                         "hwdownload,format=nv12)");
-    return std::make_unique<S2dPictures>(bundle, request, spec, backend, services);
+    return std::make_unique<S2dPictures>(bundle, input, spec, std::move(net), services);
 }
 
 } // namespace clv

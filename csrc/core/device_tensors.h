@@ -10,10 +10,11 @@
 
 namespace clv {
 
-/// Conversions by `services`, the net by backend.compile_tensors(). `services` must outlive the model. Throws
-/// Error: CLV_ERR_UNSUPPORTED (layouts other than yuv420_s2d) and what the backend throws.
-std::unique_ptr<PictureModel> pictures_from_tensors(const Bundle &bundle, const CompileRequest &request,
-                                                    const PictureSpec &spec, Backend &backend,
+/// Conversions by `services`, which must outlive the model, around `net`, which was made for `input` at the
+/// place of `spec`. Throws Error: CLV_ERR_UNSUPPORTED (layouts other than yuv420_s2d, a net whose output is
+/// none of its layout) and what `services` throw.
+std::unique_ptr<PictureModel> pictures_from_tensors(const Bundle &bundle, const TensorShape &input,
+                                                    const PictureSpec &spec, std::unique_ptr<TensorModel> net,
                                                     CudaServices &services);
 
 } // namespace clv
