@@ -67,6 +67,11 @@ class Library:
         """
         copy_if_changed([self.header], prefix / "include" / "clarivid")
         copy_if_changed(self.files, prefix / "lib")
+        # A Python package holds no links; the linker looks for this name.
+        link = prefix / "lib" / "libclarivid.so"
+        if not any(file.name == link.name for file in self.files):
+            link.unlink(missing_ok=True)
+            link.symlink_to(next(file.name for file in self.files if file.name.startswith(f"{link.name}.")))
         pc = prefix / "lib" / "pkgconfig" / "clarivid.pc"
         pc.parent.mkdir(parents=True, exist_ok=True)
         pc.write_text(
