@@ -96,6 +96,8 @@ static int create_session(AVFilterContext *ctx, const clv_format *format, enum A
     params.dither    = s->dither;
     params.strength  = s->strength;
     params.cuda      = &s->common.cuda;
+    params.tile      = s->tile;
+    params.overlap   = s->overlap;
 
     destroy_session(ctx);
     ret = clv_session_create(s->common.clv, s->common.model, format, &params, &s->session);

@@ -30,6 +30,8 @@ typedef struct ClarividSessionContext {
     /* options */
     int async;
     int dither;                 ///< enum clv_dither
+    char *tile;
+    int overlap;
     double strength;            ///< how much of the net's change is applied; 0: frames are passed on as they are
 
     clv_session *session;
@@ -53,7 +55,11 @@ typedef struct ClarividSessionContext {
         CLARIVID_SESSION_OFFSET(dither), AV_OPT_TYPE_INT, { .i64 = CLV_DITHER_NONE }, \
         CLV_DITHER_NONE, CLV_DITHER_ORDERED, CLARIVID_FLAGS, .unit = "dither" }, \
         CLARIVID_CONST("none", "to the nearest", CLV_DITHER_NONE, "dither"), \
-        CLARIVID_CONST("ordered", "with an 8x8 pattern", CLV_DITHER_ORDERED, "dither")
+        CLARIVID_CONST("ordered", "with an 8x8 pattern", CLV_DITHER_ORDERED, "dither"), \
+    { "tile", "cut pictures into tiles: auto (when they are too large for an engine or for memory), none, or WxH", \
+        CLARIVID_SESSION_OFFSET(tile), AV_OPT_TYPE_STRING, { .str = "auto" }, 0, 0, CLARIVID_FLAGS }, \
+    { "overlap", "samples of the input that tiles have to spare at inner edges; -1 for what the net needs", \
+        CLARIVID_SESSION_OFFSET(overlap), AV_OPT_TYPE_INT, { .i64 = -1 }, -1, 32768, CLARIVID_FLAGS }
 
 /** It can be changed by the command of its name while frames flow. */
 #define CLARIVID_OPTION_STRENGTH \

@@ -58,7 +58,7 @@ SessionPlan checked_plan(clv_context &context, std::shared_ptr<const Bundle> bun
     check_enum("dither", params.dither, CLV_DITHER_NONE, CLV_DITHER_ORDERED);
     check_range("in_flight", params.in_flight, 1, kMaxInFlight);
     check_strength(params.strength, *bundle);
-    SessionPlan plan{context, std::move(bundle), format, params};
+    SessionPlan plan{context, std::move(bundle), format, params, read_tile_wish(params.tile, params.overlap)};
     plan.params.threads = threads_or_cores(params.threads);
     return plan;
 }

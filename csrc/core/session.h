@@ -9,6 +9,7 @@
 #include "clarivid/clarivid.h"
 #include "core/context.h"
 #include "core/model.h"
+#include "core/tiles.h"
 
 namespace clv {
 
@@ -18,6 +19,7 @@ struct SessionPlan {
     std::shared_ptr<const Bundle> bundle;
     clv_format format;
     clv_session_params params; ///< complete; `threads` is at least 1
+    TileWish tiles;            ///< of the params
 
     /// The net's zero times the change, plus the input, would be rounded to the precision it computes in: at
     /// strength 0 samples are copied.

@@ -1,11 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // clarivid._core: the C ABI for Python, a thin one. Names, defaults and types that users see live in
 // clarivid.sr, clarivid.lowrank and clarivid.inpaint.
-#include <pybind11/functional.h>
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
-
 #include <deque>
 #include <memory>
 #include <optional>
@@ -13,57 +8,18 @@
 #include <utility>
 #include <vector>
 
-#include "clarivid/clarivid.h"
+#include "python/host.h"
 
 namespace py = pybind11;
 
+using clv::python::Context;
+using clv::python::CoreError;
+using clv::python::Log;
+using clv::python::Planes;
+using clv::python::pointer_of;
+using clv::python::view;
+
 namespace {
-
-/// Becomes the subclass of clarivid.errors.Error that fits the status.
-struct CoreError {
-    int status;
-    std::string sentence;
-};
-
-using Log = std::function<void(int, std::string)>;
-
-/// A clv_context whose messages go to a Python callable.
-class Context {
-public:
-    explicit Context(Log log) : log_(std::move(log)), context_(clv_context_create(&Context::forward, this)) {
-        if (!context_)
-            throw std::bad_alloc();
-    }
-    ~Context() { clv_context_destroy(&context_); }
-    Context(const Context &) = delete;
-    Context &operator=(const Context &) = delete;
-
-    clv_context *get() const { return context_; }
-    void check(int status) const {
-        if (status == CLV_OK)
-            return;
-        std::string sentence(clv_last_error(context_, nullptr, 0) + 1, '\0');
-        clv_last_error(context_, sentence.data(), sentence.size());
-        sentence.pop_back();
-        throw CoreError{status, sentence};
-    }
-
-private:
-    static void forward(void *opaque, clv_log_level level, const char *message) {
-        const auto *self = static_cast<const Context *>(opaque);
-        const py::gil_scoped_acquire gil;
-        if (!self->log_)
-            return;
-        try {
-            self->log_(level, message);
-        } catch (py::error_already_set &error) {
-            error.discard_as_unraisable("clarivid log callback");
-        }
-    }
-
-    Log log_;
-    clv_context *context_;
-};
 
 struct ModelDeleter {
     void operator()(clv_model *model) const { clv_model_close(&model); }
@@ -100,14 +56,6 @@ private:
     std::shared_ptr<Context> context_; // before model_: destroyed after it
     std::unique_ptr<clv_model, ModelDeleter> model_;
 };
-
-/// Python has addresses as numbers.
-void *pointer_of(uintptr_t address) {
-    return reinterpret_cast<void *>(address); // NOLINT(performance-no-int-to-ptr)
-}
-
-/// Arrays of numpy, or of a device: whatever has __cuda_array_interface__ (tensors of PyTorch and CuPy).
-using Planes = std::vector<py::object>;
 
 /// A plane in device memory, as https://numba.readthedocs.io/en/stable/cuda/cuda_array_interface.html has it.
 struct DevicePlane {
@@ -157,7 +105,9 @@ void check_device_plane(const DevicePlane &plane, const clv_format &format, size
                               " of " + std::to_string(samples * (two_bytes ? 2 : 1)));
 }
 
-clv_picture view(const Planes &planes, const clv_format &format, bool writeable) {
+} // namespace
+
+clv_picture clv::python::view(const Planes &planes, const clv_format &format, bool writeable) {
     clv_picture picture = {};
     if (planes.size() < 2 || planes.size() > 3)
         throw py::value_error("a picture has two or three planes, not " + std::to_string(planes.size()));
@@ -184,6 +134,8 @@ clv_picture view(const Planes &planes, const clv_format &format, bool writeable)
     return picture;
 }
 
+namespace {
+
 py::dict dict_of(const clv_device_stats &stats) {
     py::dict all;
 #define CLV_FIELD(name) all[#name] = stats.name
@@ -201,7 +153,7 @@ class Session {
 public:
     Session(const Model &model, const clv_format &format, const std::string &backend,
             const std::string &device, int precision, int threads, int in_flight, int dither, double strength,
-            const clv_cuda_device *cuda)
+            const clv_cuda_device *cuda, const std::string &tile, int overlap)
         : context_(model.context()), format_(format) {
         clv_session_params params = CLV_SESSION_PARAMS_DEFAULTS;
         params.backend = backend.c_str();
@@ -212,6 +164,8 @@ public:
         params.dither = static_cast<clv_dither>(dither);
         params.strength = strength;
         params.cuda = cuda;
+        params.tile = tile.c_str();
+        params.overlap = overlap;
         clv_session *session = nullptr;
         int status;
         {
@@ -262,7 +216,7 @@ struct InpainterDeleter {
     }
 };
 
-clv_mask view(const py::object &any, const clv_format &format) {
+clv_mask view_mask(const py::object &any, const clv_format &format) {
     if (format.memory == CLV_MEMORY_CUDA && py::hasattr(any, "__cuda_array_interface__")) {
         const DevicePlane mask = device_plane(any, "the mask");
         return {static_cast<const uint8_t *>(mask.data), mask.stride, static_cast<int>(mask.row_bytes),
@@ -312,7 +266,7 @@ public:
     bool submit(const Planes &input, const Mask &mask, const Planes &output) {
         const clv_picture in = view(input, format_, false);
         const clv_picture out = view(output, format_, true);
-        const clv_mask hole = mask ? view(*mask, format_) : clv_mask{};
+        const clv_mask hole = mask ? view_mask(*mask, format_) : clv_mask{};
         waiting_.push_back(output);
         int status;
         {
@@ -347,7 +301,7 @@ public:
 
     void paint(const Planes &planes, const py::object &mask) {
         const clv_picture picture = view(planes, format_, true);
-        const clv_mask hole = view(mask, format_);
+        const clv_mask hole = view_mask(mask, format_);
         int status;
         {
             const py::gil_scoped_release release;
@@ -457,6 +411,8 @@ PYBIND11_MODULE(_core, module) {
         }
     });
 
+    clv::python::bind_dlpack(module);
+
     module.def("version", &clv_version_string, "Version of the loaded libclarivid.");
     module.def("probe", &probe, py::arg("backend"),
                "Name and version of a backend's runtime; raises when it is missing.");
@@ -485,6 +441,8 @@ PYBIND11_MODULE(_core, module) {
         .def_readonly("width", &clv_format::width)
         .def_readonly("height", &clv_format::height);
 
+    clv::python::bind_colour(module);
+
     py::class_<Model>(module, "Model")
         .def(py::init<const std::string &, Log>(), py::arg("name"), py::arg("log") = Log())
         .def_property_readonly("name", [](const Model &model) { return std::string(model.info().name); })
@@ -498,10 +456,11 @@ PYBIND11_MODULE(_core, module) {
 
     py::class_<Session>(module, "Session")
         .def(py::init<const Model &, const clv_format &, const std::string &, const std::string &, int, int,
-                      int, int, double, const clv_cuda_device *>(),
+                      int, int, double, const clv_cuda_device *, const std::string &, int>(),
              py::arg("model"), py::arg("format"), py::arg("backend") = "auto", py::arg("device") = "",
              py::arg("precision") = 0, py::arg("threads") = 0, py::arg("in_flight") = 1,
-             py::arg("dither") = 0, py::arg("strength") = 1.0, py::arg("cuda") = py::none())
+             py::arg("dither") = 0, py::arg("strength") = 1.0, py::arg("cuda") = py::none(),
+             py::arg("tile") = "auto", py::arg("overlap") = -1)
         .def("process", &Session::process, py::arg("input"), py::arg("output"),
              "Runs one picture; the planes' last axis must be contiguous and their sizes those of the "
              "formats. In CUDA memory (objects with __cuda_array_interface__) it is enqueued on the device's "

@@ -62,6 +62,8 @@ class Session:
         dither: int = 0,
         strength: float = 1.0,
         cuda: CudaDevice | None = None,
+        tile: str = "auto",
+        overlap: int = -1,
     ) -> None: ...
     @overload
     def process(self, input: Sequence[NDArray[Any]], output: Sequence[NDArray[Any]]) -> None: ...

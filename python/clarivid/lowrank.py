@@ -18,7 +18,7 @@ class LowrankPre(PictureFilter):
         model: name of a bundle (``clarivid models list``), or a path to a bundle's folder or to an ``.onnx``
             file.
         strength: how much of the net's change is applied, 0..1; 0 gives the picture's own samples.
-        backend, device, precision, threads, dither: as in :class:`clarivid.SuperResolution`.
+        backend, device, precision, threads, dither, tile, overlap: as in :class:`clarivid.SuperResolution`.
 
     Raises:
         clarivid.ModelError: the model is not found, damaged, for another task, or no net that clarivid can
@@ -36,6 +36,8 @@ class LowrankPre(PictureFilter):
         precision: str = "auto",
         threads: int = 0,
         dither: bool = False,
+        tile: str = "auto",
+        overlap: int = -1,
     ) -> None:
         super().__init__(
             "lowrank",
@@ -46,6 +48,8 @@ class LowrankPre(PictureFilter):
             threads=threads,
             dither=dither,
             strength=strength,
+            tile=tile,
+            overlap=overlap,
         )
 
     def _create_session(self, picture: _core.Format) -> _core.Session:

@@ -89,7 +89,8 @@ class PictureFilter:
 
     Args:
         task: what the model's card must name, if it names one.
-        model, backend, device, precision, threads, dither: see :class:`clarivid.SuperResolution`.
+        model, backend, device, precision, threads, dither, tile, overlap: see
+            :class:`clarivid.SuperResolution`.
         strength: see :class:`clarivid.LowrankPre`; models without one take 1 only.
 
     Raises:
@@ -108,6 +109,8 @@ class PictureFilter:
         threads: int,
         dither: bool,
         strength: float = 1.0,
+        tile: str = "auto",
+        overlap: int = -1,
     ) -> None:
         self._model = _core.Model(str(model), forward_log)
         if self._model.task not in ("", task):
@@ -122,6 +125,8 @@ class PictureFilter:
             "threads": threads,
             "dither": int(dither),
             "strength": strength,
+            "tile": tile,
+            "overlap": overlap,
         }
         self._sessions: OrderedDict[tuple[int, ...], _core.Session] = OrderedDict()
         self._lock = threading.Lock()

@@ -25,6 +25,11 @@ class SuperResolution(PictureFilter):
             processor computes in and that passed the bundle's parity gate.
         threads: CPU threads; 0 for all cores that the process may use.
         dither: 8x8 ordered dither instead of rounding to nearest.
+        tile: how pictures are cut into tiles that the net is run on one by one: ``auto`` (only when a picture
+            is larger than memory allows), ``none``, or ``WIDTHxHEIGHT`` in luma samples of the input. The
+            result is that of the whole picture, but for nets that look at all of it at once.
+        overlap: least distance, in luma samples of the input, of what is taken from a tile to the tile's
+            inner edges; -1 for what the net needs, from its card or its graph.
 
     Raises:
         clarivid.ModelError: the model is not found, damaged, for another task, or no net that clarivid can
@@ -41,6 +46,8 @@ class SuperResolution(PictureFilter):
         precision: str = "auto",
         threads: int = 0,
         dither: bool = False,
+        tile: str = "auto",
+        overlap: int = -1,
     ) -> None:
         super().__init__(
             "sr",
@@ -50,6 +57,8 @@ class SuperResolution(PictureFilter):
             precision=precision,
             threads=threads,
             dither=dither,
+            tile=tile,
+            overlap=overlap,
         )
 
 

@@ -281,11 +281,22 @@ typedef struct clv_session_params {
      * for CLV_MEMORY_HOST. Read during clv_session_create() only; its handles must outlive the session.
      */
     const clv_cuda_device *cuda;
+    /**
+     * How pictures are cut into tiles that the net is run on one by one: "auto" (as NULL) only when a picture
+     * is larger than a TensorRT engine takes or than memory allows; "none" never; "WxH" always, with tiles of
+     * that many luma samples of the input, or a little less where the net needs a multiple. Each sample of
+     * the output is taken from one tile, and is what the net gives for the whole picture. A net that looks at
+     * the whole picture at once has seams: "auto" refuses it, "WxH" warns.
+     */
+    const char *tile;
+    int overlap; /**< least distance of what is taken from a tile to the tile's inner edges, in luma samples
+                    of the input; -1: what the net sees to each side, from its card or its graph. Less than
+                      that gives seams */
 } clv_session_params;
 
 /** Every field's default. */
 #define CLV_SESSION_PARAMS_DEFAULTS                                                                          \
-    { sizeof(clv_session_params), NULL, NULL, CLV_PRECISION_AUTO, 0, 1, CLV_DITHER_NONE, 1.0, NULL }
+    { sizeof(clv_session_params), NULL, NULL, CLV_PRECISION_AUTO, 0, 1, CLV_DITHER_NONE, 1.0, NULL, NULL, -1 }
 
 /** A model made ready for pictures of one format on one backend. */
 typedef struct clv_session clv_session;
