@@ -21,7 +21,7 @@ from pathlib import Path
 import click
 import cv2
 
-from clarivid import chain
+from clarivid import chains
 from clarivid.cli._progress import bar
 from clarivid.errors import Error
 from clarivid.ffmpeg.run import LOSSLESS
@@ -72,7 +72,7 @@ def run(out: Path, frames: int, options: str) -> list[Path]:
         def tell(done: float, total: float, fps: float) -> None:
             progress.update(task, completed=done, total=total or None, note=f"{fps:.1f} fps")
 
-        chain.run(
+        chains.run(
             f"mesh_inpaint=boxes='{sidecar}':{options}",
             folder / "in.mkv",
             folder / "out.mkv",

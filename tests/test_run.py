@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from clarivid import chain, clips, quality
+from clarivid import chains, clips, quality
 from clarivid.errors import InputError, ToolError
 from conftest import Run
 
@@ -70,22 +70,22 @@ def test_pictures_are_filtered_and_audio_is_copied(film: Path, tmp_path: Path, c
 
 def test_progress_ends_at_the_whole_film(film: Path, tmp_path: Path) -> None:
     seen: list[tuple[float, float, float]] = []
-    done = chain.run("null", film, tmp_path / "o.mkv", progress=lambda *values: seen.append(values))
+    done = chains.run("null", film, tmp_path / "o.mkv", progress=lambda *values: seen.append(values))
     assert done.frames == FRAMES
     assert seen[-1][1] == pytest.approx(1.2, abs=0.1)
     assert seen[-1][0] == pytest.approx(seen[-1][1], abs=0.15)
 
 
 def test_encoder_and_its_options_are_those_asked_for(film: Path, tmp_path: Path) -> None:
-    chain.run("null", film, tmp_path / "o.mkv", video_codec="ffv1", video_options=["-slices", "4"])
+    chains.run("null", film, tmp_path / "o.mkv", video_codec="ffv1", video_options=["-slices", "4"])
     assert "Video: ffv1" in streams(tmp_path / "o.mkv")
 
 
 def test_a_failure_carries_what_ffmpeg_said_and_leaves_nothing(film: Path, tmp_path: Path) -> None:
     with pytest.raises(ToolError, match=r"No such filter: 'nosuch'"):
-        chain.run("nosuch", film, tmp_path / "o.mp4")
+        chains.run("nosuch", film, tmp_path / "o.mp4")
     with pytest.raises(ToolError, match=r"(?s)ended with code .* on .*in.mp4; it said:.*Undefined constant"):
-        chain.run("hue=s='a,b'", film, tmp_path / "o.mp4")
+        chains.run("hue=s='a,b'", film, tmp_path / "o.mp4")
     assert not list(tmp_path.iterdir())
 
 
@@ -93,32 +93,32 @@ def test_an_output_that_is_there_is_kept_unless_told_otherwise(film: Path, tmp_p
     out = tmp_path / "o.mp4"
     out.write_bytes(b"precious")
     with pytest.raises(InputError, match=r"exists: name another output"):
-        chain.run("null", film, out)
+        chains.run("null", film, out)
     with pytest.raises(ToolError):
-        chain.run("nosuch", film, out, overwrite=True)
+        chains.run("nosuch", film, out, overwrite=True)
     assert out.read_bytes() == b"precious"
-    chain.run("null", film, out, overwrite=True)
+    chains.run("null", film, out, overwrite=True)
     assert quality.frame_count(out) == FRAMES
 
 
 def test_bad_files_are_sentences(film: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere.mp4 does not exist"):
-        chain.run("null", tmp_path / "nowhere.mp4", tmp_path / "o.mp4")
+        chains.run("null", tmp_path / "nowhere.mp4", tmp_path / "o.mp4")
     with pytest.raises(InputError, match=r"has no suffix"):
-        chain.run("null", film, tmp_path / "o")
+        chains.run("null", film, tmp_path / "o")
     with pytest.raises(InputError, match=r"the folder .* does not exist"):
-        chain.run("null", film, tmp_path / "no" / "o.mp4")
+        chains.run("null", film, tmp_path / "no" / "o.mp4")
     with pytest.raises(InputError, match=r"is an input"):
-        chain.run("null", film, film, overwrite=True)
+        chains.run("null", film, film, overwrite=True)
 
 
 def test_the_mask_goes_into_the_filter_wherever_it_stands() -> None:
-    assert chain.graph("mesh_inpaint=mesh=8x5", True) == "[0:v:0][1:v:0]mesh_inpaint=mesh=8x5[out]"
+    assert chains.graph("mesh_inpaint=mesh=8x5", True) == "[0:v:0][1:v:0]mesh_inpaint=mesh=8x5[out]"
     assert (
-        chain.graph("hue=s='1,2',mesh_inpaint@a,null", True)
+        chains.graph("hue=s='1,2',mesh_inpaint@a,null", True)
         == "[0:v:0]hue=s='1,2'[picture];[picture][1:v:0]mesh_inpaint@a,null[out]"
     )
-    assert chain.graph("a=b\\,c,d", False) == "[0:v:0]a=b\\,c,d[out]"
+    assert chains.graph("a=b\\,c,d", False) == "[0:v:0]a=b\\,c,d[out]"
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_the_mask_goes_into_the_filter_wherever_it_stands() -> None:
 )
 def test_a_chain_that_cannot_be_is_refused(text: str, masked: bool, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        chain.graph(text, masked)
+        chains.graph(text, masked)
 
 
 @pytest.mark.usefixtures("interruptible")

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from clarivid.errors import BackendError, DigestError, Error, InputError, ModelError, ToolError
 
 if TYPE_CHECKING:
+    from clarivid.chains import Filter as Filter
+    from clarivid.chains import ff as ff
     from clarivid.inpaint import Inpainter as Inpainter
     from clarivid.inpaint import InpaintStats as InpaintStats
     from clarivid.lowrank import LowrankPre as LowrankPre
@@ -22,11 +24,13 @@ if TYPE_CHECKING:
 
 # Public name -> module that defines it.
 _LAZY = {
+    "Filter": "clarivid.chains",
     "InpaintStats": "clarivid.inpaint",
     "Inpainter": "clarivid.inpaint",
     "LowrankPre": "clarivid.lowrank",
     "Model": "clarivid.models",
     "SuperResolution": "clarivid.sr",
+    "ff": "clarivid.chains",
     "find_model": "clarivid.models",
     "list_models": "clarivid.models",
 }
@@ -60,6 +64,7 @@ __all__ = [
     "BackendError",
     "DigestError",
     "Error",
+    "Filter",
     "InpaintStats",
     "Inpainter",
     "InputError",
@@ -68,6 +73,7 @@ __all__ = [
     "ModelError",
     "SuperResolution",
     "ToolError",
+    "ff",
     "find_model",
     "list_models",
 ]

@@ -18,13 +18,14 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clarivid import _core, models
 from clarivid.errors import InputError, ModelError
+from clarivid.options import given
 from clarivid.picture_filter import (
     MATRICES,
     PRECISIONS,
@@ -34,6 +35,9 @@ from clarivid.picture_filter import (
     forward_log,
     read_picture,
 )
+
+if TYPE_CHECKING:
+    from clarivid.chains.filter import Filter
 
 Box = tuple[int, int, int, int]  # x, y, width, height in luma samples; x and y may be negative
 Mask = NDArray[np.uint8] | NDArray[np.bool_] | Sequence[Box]
@@ -112,7 +116,7 @@ class Inpainter:
         self,
         model: str | os.PathLike[str] = "auto",
         *,
-        mesh: str | tuple[int, int] = (16, 9),
+        mesh: str | tuple[int, int] = "16x9",
         lookahead: int = 0,
         dilate: int = 4,
         feather: int = 4,
@@ -123,6 +127,19 @@ class Inpainter:
         precision: str = "auto",
         threads: int = 0,
     ) -> None:
+        self._arguments: dict[str, object] = {
+            "model": model,
+            "mesh": mesh,
+            "lookahead": lookahead,
+            "dilate": dilate,
+            "feather": feather,
+            "show": show,
+            "segment": segment,
+            "backend": backend,
+            "device": device,
+            "precision": precision,
+            "threads": threads,
+        }
         columns, rows = _read_mesh(mesh)
         self._lookahead = lookahead
         self._options: dict[str, Any] = {
@@ -149,6 +166,15 @@ class Inpainter:
     def name(self) -> str:
         """Name of the model that paints; "none" without one."""
         return self._net.name if self._net else "none"
+
+    def to_filter(self) -> Filter:
+        """The filter ``mesh_inpaint`` that does the same: for :class:`clarivid.Chain`.
+
+        It names what is not default. Without ``segment`` its second input is the mask.
+        """
+        from clarivid.chains.filter import Filter
+
+        return Filter("mesh_inpaint", given("mesh_inpaint", self._arguments))
 
     @property
     def stats(self) -> InpaintStats:

@@ -26,6 +26,8 @@ class LowrankPre(PictureFilter):
         clarivid.InputError: an argument makes no sense.
     """
 
+    filter_name = "lowrank_pre"
+
     def __init__(
         self,
         model: str = "lowrank_v1",
@@ -35,7 +37,7 @@ class LowrankPre(PictureFilter):
         device: str = "",
         precision: str = "auto",
         threads: int = 0,
-        dither: bool = False,
+        dither: str | bool = "none",
         tile: str = "auto",
         overlap: int = -1,
     ) -> None:

@@ -7,18 +7,23 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clarivid import _core
 from clarivid.errors import InputError, ModelError
+from clarivid.options import FILTERS, given, plain
+
+if TYPE_CHECKING:
+    from clarivid.chains.filter import Filter
 
 Plane = NDArray[Any]  # uint8 or uint16
 
 PRECISIONS = {"auto": 0, "fp32": 1, "fp16": 2, "bf16": 3, "int8": 4}
 MATRICES = {"unspecified": 0, "bt601": 1, "bt709": 2, "bt2020": 3}
+DITHERS = {"none": 0, "ordered": 1}
 SITINGS = {"unspecified": 0, "left": 1, "centre": 2, "topleft": 3}
 
 # clv_pixel_format by (bit depth, planes)
@@ -98,6 +103,9 @@ class PictureFilter:
         clarivid.InputError: an argument makes no sense.
     """
 
+    filter_name: ClassVar[str]
+    """The ffmpeg filter that does the same."""
+
     def __init__(
         self,
         task: str,
@@ -107,11 +115,23 @@ class PictureFilter:
         device: str,
         precision: str,
         threads: int,
-        dither: bool,
+        dither: str | bool,
         strength: float = 1.0,
         tile: str = "auto",
         overlap: int = -1,
     ) -> None:
+        self._arguments: dict[str, object] = {
+            "model": model,
+            "backend": backend,
+            "device": device,
+            "precision": precision,
+            "threads": threads,
+            "dither": dither,
+            "tile": tile,
+            "overlap": overlap,
+        }
+        if self.filter_name == "lowrank_pre":
+            self._arguments["strength"] = strength
         self._model = _core.Model(str(model), forward_log)
         if self._model.task not in ("", task):
             raise ModelError(
@@ -123,7 +143,7 @@ class PictureFilter:
             "device": device,
             "precision": choose("precision", precision, PRECISIONS),
             "threads": threads,
-            "dither": int(dither),
+            "dither": choose("dither", str(plain(FILTERS["dnn_sr"]["dither"], dither)), DITHERS),
             "strength": strength,
             "tile": tile,
             "overlap": overlap,
@@ -135,6 +155,12 @@ class PictureFilter:
     def name(self) -> str:
         """Name of the model."""
         return self._model.name
+
+    def to_filter(self) -> Filter:
+        """The ffmpeg filter that does the same: for :class:`clarivid.Chain`. It names what is not default."""
+        from clarivid.chains.filter import Filter
+
+        return Filter(self.filter_name, given(self.filter_name, self._arguments))
 
     def __call__(
         self,

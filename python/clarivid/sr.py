@@ -24,7 +24,7 @@ class SuperResolution(PictureFilter):
         precision: ``fp32`` (the reference's pixels), ``bf16``, ``fp16``, or ``auto``: the fastest that this
             processor computes in and that passed the bundle's parity gate.
         threads: CPU threads; 0 for all cores that the process may use.
-        dither: 8x8 ordered dither instead of rounding to nearest.
+        dither: ``none`` rounds to the nearest code value, ``ordered`` (or True) with an 8x8 pattern.
         tile: how pictures are cut into tiles that the net is run on one by one: ``auto`` (only when a picture
             is larger than memory allows), ``none``, or ``WIDTHxHEIGHT`` in luma samples of the input. The
             result is that of the whole picture, but for nets that look at all of it at once.
@@ -37,6 +37,8 @@ class SuperResolution(PictureFilter):
         clarivid.InputError: an argument makes no sense.
     """
 
+    filter_name = "dnn_sr"
+
     def __init__(
         self,
         model: str = "game_x2",
@@ -45,7 +47,7 @@ class SuperResolution(PictureFilter):
         device: str = "",
         precision: str = "auto",
         threads: int = 0,
-        dither: bool = False,
+        dither: str | bool = "none",
         tile: str = "auto",
         overlap: int = -1,
     ) -> None:

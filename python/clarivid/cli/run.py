@@ -47,7 +47,7 @@ def command(
     overwrite: bool,
 ) -> None:
     """Run the video IN through CHAIN and write OUT."""
-    from clarivid import chain as chains
+    from clarivid import chains
 
     # Ended by a scheduler, ffmpeg is ended and the draft removed, as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
