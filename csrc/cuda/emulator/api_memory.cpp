@@ -212,6 +212,7 @@ CUresult CUDAAPI cuMemGetInfo(size_t *free, size_t *total) {
 
 CUresult CUDAAPI cuMemAlloc(CUdeviceptr *out, size_t bytes) {
     CLV_NEED_CONTEXT;
+    CLV_NEED(!spoils(), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
     return allocate(out, bytes);
 }
 
@@ -244,6 +245,7 @@ CUresult CUDAAPI cuMemFree(CUdeviceptr p) {
     CLV_NEED_CONTEXT;
     if (p == 0)
         return CUDA_SUCCESS;
+    CLV_NEED(!spoils(), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
     work_off(current());
     return release(p);
 }

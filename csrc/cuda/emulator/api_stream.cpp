@@ -35,6 +35,7 @@ CUresult CUDAAPI cuStreamSynchronize(CUstream handle) {
     CLV_NEED_CONTEXT;
     const CUstream stream = stream_of(handle);
     CLV_NEED(stream != nullptr, CUDA_ERROR_INVALID_HANDLE);
+    CLV_NEED(!spoils(stream), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
     world().statistics.waits++;
     work_off(stream);
     return CUDA_SUCCESS;
@@ -54,6 +55,7 @@ CUresult CUDAAPI cuStreamWaitEvent(CUstream handle, CUevent event, unsigned) {
     CLV_NEED_CONTEXT;
     const CUstream stream = stream_of(handle);
     CLV_NEED(stream != nullptr && world().events.count(event) != 0, CUDA_ERROR_INVALID_HANDLE);
+    CLV_NEED(!spoils(stream), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
     const CUstream other = event->stream;
     const uint64_t position = event->position;
     enqueue(stream, [=] {
@@ -67,6 +69,7 @@ CUresult CUDAAPI cuStreamAddCallback(CUstream handle, CUstreamCallback callback,
     CLV_NEED_CONTEXT;
     const CUstream stream = stream_of(handle);
     CLV_NEED(stream != nullptr, CUDA_ERROR_INVALID_HANDLE);
+    CLV_NEED(!spoils(stream), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
     enqueue(stream, [=] { callback(handle, CUDA_SUCCESS, data); });
     return CUDA_SUCCESS;
 }
@@ -92,6 +95,7 @@ CUresult CUDAAPI cuEventRecord(CUevent event, CUstream handle) {
     const CUstream stream = stream_of(handle);
     CLV_NEED(stream != nullptr && world().events.count(event) != 0 && event->context == current(),
              CUDA_ERROR_INVALID_HANDLE);
+    CLV_NEED(!spoils(stream), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
     enqueue(stream, [=] {
         if (world().events.count(event) != 0)
             event->time = std::chrono::steady_clock::now();

@@ -68,6 +68,7 @@ void write_log() {
     put("waits", s.waits);
     put("pageable_waits", s.pageable_waits);
     put("allocations", s.allocations);
+    put("graph_launches", s.graph_launches);
     put("peak_bytes", s.peak_bytes);
     put("alive_allocations", all.device_memory.size());
     put("alive_bytes", bytes);
@@ -76,6 +77,7 @@ void write_log() {
     put("alive_streams", all.streams.size() - all.default_streams.size());
     put("alive_events", all.events.size());
     put("alive_modules", all.modules.size());
+    put("alive_graphs", all.graphs);
     std::fprintf(file, "  \"kernels\": {");
     const char *comma = "";
     for (const auto &[name, k] : s.kernels) {
@@ -190,8 +192,27 @@ CUstream stream_of(CUstream handle) {
     return all.streams.count(handle) != 0 && handle->context == context ? handle : nullptr;
 }
 
+bool spoils(CUstream stream) {
+    if (stream->recording)
+        stream->recording->spoilt = true;
+    return stream->recording != nullptr;
+}
+
+bool spoils() {
+    bool found = false;
+    for (const CUstream stream : world().streams)
+        if (stream->recording && !stream->recording->relaxed &&
+            stream->recording->thread == std::this_thread::get_id())
+            found = spoils(stream);
+    return found;
+}
+
 void enqueue(CUstream stream, std::function<void()> work) {
     World &all = world();
+    if (stream->recording) {
+        stream->recording->work.push_back(std::move(work));
+        return;
+    }
     if (!settings().lazy) {
         const DeviceAccess access;
         work();

@@ -8,9 +8,11 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <cuda.h>
@@ -25,11 +27,33 @@ struct CUctx_st {
     unsigned flags = 0;
 };
 
+namespace clv::cuda::emulator {
+
+/// Between cuStreamBeginCapture() and cuStreamEndCapture().
+struct Recording {
+    std::vector<std::function<void()>> work;
+    std::thread::id thread;
+    bool relaxed = false; // the thread may allocate
+    bool spoilt = false;
+};
+
+} // namespace clv::cuda::emulator
+
+struct CUgraph_st {
+    std::vector<std::function<void()>> work;
+};
+
+struct CUgraphExec_st {
+    CUcontext context = nullptr;
+    std::vector<std::function<void()>> work;
+};
+
 struct CUstream_st {
     CUcontext context = nullptr;
     bool blocking = true; // waits for the context's default stream, and that for it
     std::deque<std::function<void()>> work;
     uint64_t enqueued = 0, done = 0;
+    std::unique_ptr<clv::cuda::emulator::Recording> recording; // null but while it is recorded
 };
 
 struct CUevent_st {
@@ -84,7 +108,8 @@ struct Statistics {
     uint64_t waits = 0;          // cuStreamSynchronize and its like
     uint64_t pageable_waits = 0; // copies to the host's pageable memory, which wait too
     uint64_t allocations = 0;    // calls
-    size_t peak_bytes = 0;       // of a device
+    uint64_t graph_launches = 0;
+    size_t peak_bytes = 0; // of a device
     struct Kernel {
         uint64_t launches = 0, blocks = 0, matrix_reads = 0, matrix_passes = 0;
         double seconds = 0;
@@ -100,6 +125,7 @@ struct World {
     std::map<CUcontext, CUstream> default_streams;
     std::set<CUevent> events;
     std::set<CUmodule> modules;
+    uint64_t graphs = 0; // alive, recorded and made ready
     std::map<CUdeviceptr, Block> device_memory;
     std::map<const unsigned char *, size_t> pinned;
     std::vector<size_t> used; // bytes of each device
@@ -116,6 +142,10 @@ void destroy_context(CUcontext context);
 
 /// The stream that a handle of the API means in the current context; null when it means none of them.
 CUstream stream_of(CUstream handle);
+/// Whether the stream is recorded, which what cannot be recorded spoils.
+bool spoils(CUstream stream);
+/// Whether this thread records, and may not allocate meanwhile, which spoils the recording.
+bool spoils();
 void enqueue(CUstream stream, std::function<void()> work);
 /// Does the stream's work up to `position`.
 void work_off(CUstream stream, uint64_t position);
