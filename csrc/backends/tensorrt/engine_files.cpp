@@ -9,6 +9,7 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <sstream>
 #include <system_error>
 
 #include "core/files.h"
@@ -37,6 +38,8 @@ struct Sidecar {
     Shape least{};
     Shape largest{};
     Identity device;
+    bool version_compatible = false;
+    bool hardware_compatible = false;
     bool parity_failed = false;
     bool parity_passed = false;
 };
@@ -86,6 +89,8 @@ Sidecar read_sidecar(const fs::path &path) {
     const Json &device = key.at("device");
     sidecar.device = {device.at("sm"),         device.at("name"),      device.at("multiprocessors"),
                       device.at("memory_mib"), device.at("bus_width"), device.at("l2_bytes")};
+    sidecar.version_compatible = key.at("arguments").value("version_compatible", false);
+    sidecar.hardware_compatible = key.at("arguments").value("hardware_compatible", false);
     sidecar.sha256 = json.at("engine").at("sha256");
     sidecar.bytes = json.at("engine").at("bytes");
     if (const Json parity = json.value("parity", Json()); parity.is_object()) {
@@ -112,6 +117,46 @@ bool takes(const Sidecar &sidecar, const TensorShape &input) {
     return true;
 }
 
+/// The numbers of "10.14.1.48"; what is no number counts as 0.
+std::vector<int> numbers(const std::string &version) {
+    std::vector<int> found;
+    std::istringstream stream(version);
+    for (std::string part; std::getline(stream, part, '.');)
+        found.push_back(std::atoi(part.c_str()));
+    return found;
+}
+
+/// Whether an engine that `built` made, version-compatible, runs with `loaded`: the same major, no earlier.
+bool runs_later(const std::string &built, const std::string &loaded) {
+    const auto from = numbers(built), to = numbers(loaded);
+    return !from.empty() && !to.empty() && from[0] == to[0] && from <= to;
+}
+
+constexpr int kAmpere = 80;
+
+bool is_for(const Sidecar &sidecar, const Identity &gpu) {
+    if (sidecar.hardware_compatible)
+        return gpu.sm >= kAmpere;
+    return sidecar.device.is_exact() ? sidecar.device == gpu : sidecar.device.sm == gpu.sm;
+}
+
+/// The fields in which two GPUs of one name and capability differ: the name says that they do not.
+std::string hidden_differences(const Identity &engine, const Identity &gpu) {
+    std::string text;
+    const auto compare = [&](const char *field, int64_t has, int64_t is) {
+        if (has != is)
+            text += std::string(text.empty() ? " (" : ", ") + field + " is " + std::to_string(has) +
+                    ", not " + std::to_string(is);
+    };
+    if (!engine.is_exact() || engine.text() != gpu.text())
+        return "";
+    compare("multiprocessors", engine.multiprocessors, gpu.multiprocessors);
+    compare("memory_mib", engine.memory_mib, gpu.memory_mib);
+    compare("bus_width", engine.bus_width, gpu.bus_width);
+    compare("l2_bytes", engine.l2_bytes, gpu.l2_bytes);
+    return text.empty() ? "" : text + ")";
+}
+
 std::string size(const Shape &shape) {
     return std::to_string(shape[3]) + "x" + std::to_string(shape[2]);
 }
@@ -121,10 +166,15 @@ std::vector<std::string> obstacles(const Sidecar &sidecar, const Wanted &wanted)
     std::vector<std::string> found;
     if (sidecar.runtime != wanted.runtime)
         found.push_back("it is for " + sidecar.runtime + ", not " + wanted.runtime);
-    else if (sidecar.version != wanted.version)
+    else if (wanted.lean && !sidecar.version_compatible)
+        found.emplace_back("it was not built with --version-compatible, and libnvinfer_lean runs no others");
+    else if (sidecar.version != wanted.version &&
+             !(sidecar.version_compatible && runs_later(sidecar.version, wanted.version)))
         found.push_back("runtime_version is " + sidecar.version + ", " + wanted.version + " is loaded");
-    if (sidecar.device.is_exact() ? sidecar.device != wanted.device : sidecar.device.sm != wanted.device.sm)
-        found.push_back("device is " + sidecar.device.text() + ", this GPU is " + wanted.device.text());
+    if (!is_for(sidecar, wanted.device))
+        found.push_back(
+            "device is " + (sidecar.hardware_compatible ? "any GPU from sm_80 on" : sidecar.device.text()) +
+            ", this GPU is " + wanted.device.text() + hidden_differences(sidecar.device, wanted.device));
     if (const auto digest = wanted.onnx.find(sidecar.precision);
         digest != wanted.onnx.end() && digest->second != sidecar.onnx)
         found.emplace_back("onnx_sha256 differs: the model has changed since");
@@ -152,7 +202,8 @@ int rank(const Sidecar &sidecar) {
                       : precision == CLV_PRECISION_INT8 ? 1
                       : precision == CLV_PRECISION_BF16 ? 2
                                                         : 3;
-    return 2 * order + (range ? 1 : 0);
+    return 8 * order + (sidecar.hardware_compatible ? 4 : 0) + (range ? 2 : 0) +
+           (sidecar.version_compatible ? 1 : 0);
 }
 
 struct Search {
@@ -237,7 +288,8 @@ EngineFile find_engine(const Wanted &wanted, const std::vector<fs::path> &folder
     }
     const Sidecar &best = found.fitting.front();
     refuse_writable_by_all(best.engine);
-    EngineFile file{best.engine, *precision_of(best.precision), read_file(best.engine)};
+    EngineFile file{best.engine, *precision_of(best.precision), best.version_compatible,
+                    read_file(best.engine)};
     if (file.bytes.size() != best.bytes || sha256_hex(file.bytes) != best.sha256)
         throw Error(
             CLV_ERR_BACKEND,

@@ -38,12 +38,14 @@ struct Wanted {
     clv_precision precision = CLV_PRECISION_AUTO;
     std::string runtime; ///< "tensorrt"
     std::string version; ///< of the runtime that is loaded
+    bool lean = false;   ///< it runs version-compatible engines only
     Identity device;
 };
 
 struct EngineFile {
     std::filesystem::path path;
     clv_precision precision = CLV_PRECISION_FP16;
+    bool version_compatible = false;
     std::vector<std::byte> bytes; ///< their SHA-256 is the sidecar's
 };
 
@@ -51,11 +53,13 @@ struct EngineFile {
 /// (CLARIVID_CACHE, else $XDG_CACHE_HOME/clarivid, else ~/.cache/clarivid).
 std::vector<std::filesystem::path> engine_folders();
 
-/// The engine for `wanted`; of several that fit, one built for exactly this size goes before one for a range,
-/// and with precision AUTO fp16 before the others, of which those count that passed their parity check.
-/// Throws Error: CLV_ERR_NOT_FOUND when none fits (the sentence says for each that comes close which field
-/// differs, and the command that builds one), CLV_ERR_BACKEND when one that fits is damaged or when everybody
-/// may write it or its folder.
+/// The engine for `wanted`. An engine fits its own SKU and release of the runtime; a version-compatible one
+/// also later releases of the same major, a hardware-compatible one every GPU from Ampere (sm_80) on. Of
+/// several that fit, with precision AUTO fp16 goes before the others, of which those count that passed their
+/// parity check; then one built for this SKU, for exactly this size, for this release. Throws Error:
+/// CLV_ERR_NOT_FOUND when none fits (the sentence says for each that comes close which field differs, and the
+/// command that builds one), CLV_ERR_BACKEND when one that fits is damaged or when everybody may write it or
+/// its folder.
 EngineFile find_engine(const Wanted &wanted, const std::vector<std::filesystem::path> &folders);
 
 /// Whether there is one, without reading it.

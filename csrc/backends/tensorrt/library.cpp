@@ -14,12 +14,33 @@ namespace clv::tensorrt {
 namespace {
 
 constexpr int kMajor = NV_TENSORRT_MAJOR;
+/// IExecutionContext::setDeviceMemoryV2() is of 10.1; later functions are called where the library has them.
+constexpr int kOldest = kMajor * 10000 + 100;
 
 /// 0 where the function is missing.
 int number(void *handle, const char *symbol) {
     using Function = int32_t (*)() noexcept;
     const auto function = reinterpret_cast<Function>(dlsym(handle, symbol)); // NOLINT
     return function ? function() : 0;
+}
+
+/// "10.14.1" of 101401.
+std::string dotted(int version) {
+    return std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." +
+           std::to_string(version % 100);
+}
+
+/// ", but TensorRT 11 is there", or "": what is installed instead of the release that is wanted.
+std::string other_releases() {
+    std::string text;
+    for (const int major : {kMajor + 1, kMajor - 2}) { // there is no TensorRT 9 for servers
+        const std::string name = "libnvinfer.so." + std::to_string(major);
+        if (void *handle = dlopen(name.c_str(), RTLD_LAZY | RTLD_LOCAL)) {
+            text += ", but " + name + " is there, TensorRT " + dotted(number(handle, "getInferLibVersion"));
+            dlclose(handle);
+        }
+    }
+    return text;
 }
 
 Library load() {
@@ -39,15 +60,26 @@ Library load() {
         }
         Library found;
         found.path = name;
-        // 10.14.1 is 101401.
-        const int version = number(handle, "getInferLibVersion");
-        const int found_major = version / 10000;
-        if (found_major != kMajor)
-            throw Error(CLV_ERR_BACKEND, name + " is TensorRT " + std::to_string(found_major) +
+        const int version = found.number = number(handle, "getInferLibVersion");
+        if (version == 0)
+            throw Error(CLV_ERR_BACKEND, name +
+                                             " is no TensorRT (it has no getInferLibVersion): point "
+                                             "CLARIVID_NVINFER at libnvinfer.so." +
+                                             major);
+        found.version = dotted(version);
+        if (name.find("tensorrt_rtx") != std::string::npos || version / 10000 < 2)
+            throw Error(
+                CLV_ERR_BACKEND,
+                name + " is TensorRT for RTX " + found.version +
+                    ", another library with engines of its own; this build of clarivid runs TensorRT " +
+                    major + ": install that, or use backend=cuda for clarivid's own nets");
+        if (version / 10000 != kMajor)
+            throw Error(CLV_ERR_BACKEND, name + " is TensorRT " + found.version +
                                              ", this build of clarivid runs TensorRT " + major +
                                              ": install that, or point CLARIVID_NVINFER at it");
-        found.version = std::to_string(found_major) + "." + std::to_string(version / 100 % 100) + "." +
-                        std::to_string(version % 100);
+        if (version < kOldest)
+            throw Error(CLV_ERR_BACKEND, name + " is TensorRT " + found.version + ", clarivid needs " +
+                                             dotted(kOldest) + " or a later " + major + ": install that");
         if (const int build = number(handle, "getInferLibBuildVersion"))
             found.version += "." + std::to_string(build);
         found.lean = name.find("nvinfer_lean") != std::string::npos;
@@ -59,8 +91,8 @@ Library load() {
         return found;
     }
     throw Error(CLV_ERR_BACKEND,
-                "TensorRT " + major + " was not found (" + reasons + "): install NVIDIA's libnvinfer" +
-                    major +
+                "TensorRT " + major + " was not found (" + reasons + ")" + other_releases() +
+                    ": install NVIDIA's libnvinfer" + major +
                     ", set CLARIVID_NVINFER to its path, or use backend=cuda for clarivid's own "
                     "nets");
 }
