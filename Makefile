@@ -11,7 +11,7 @@ BUILD := .venv/build# a link that setup makes to the CMake build in the cache
 SHELL_SCRIPTS := tools/setup.sh tools/gpu_pack.sh tools/gpu_check.sh .ci/run
 C_SOURCES := git ls-files -z -- 'csrc/*.c' 'csrc/*.cpp' 'csrc/*.h' 'csrc/*.hpp' 'csrc/*.cu' 'csrc/*.cuh'
 
-.PHONY: help setup demo examples test bench bench-inpaint gpu-pack gpu-check lint lint-format lint-tidy lint-python format clean
+.PHONY: help setup demo examples test docs wheel bench bench-inpaint gpu-pack gpu-check lint lint-format lint-tidy lint-python format clean
 
 help: ## Show this
 	@echo 'clarivid: neural video filters for FFmpeg'
@@ -33,6 +33,15 @@ demo: setup ## Double a real clip; compare with Lanczos in out/demo/
 test: setup ## All tests that need no GPU (ARGS="-k name" goes to pytest)
 	@ctest --test-dir $(BUILD) --output-on-failure
 	@$(BIN)/python -m pytest -m 'not gpu' $(ARGS)
+
+docs: ## The documentation as a site, from docs/ and docstrings; out/site/
+	@tools/setup.sh debian venv packages native
+	@$(BIN)/mkdocs build --strict --quiet
+	@echo "out/site/index.html"
+
+wheel: ## The Python package as a wheel for Linux; out/dist/ (docs/packaging.md)
+	@tools/setup.sh debian venv packages native
+	@$(BIN)/python tools/wheel.py
 
 examples: setup ## Make people and a tower vanish from real clips; out/examples/
 	@$(BIN)/python examples/remove_pedestrian.py
