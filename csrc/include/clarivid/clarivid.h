@@ -532,6 +532,41 @@ CLV_API void clv_boxes_destroy(clv_boxes **boxes);
 CLV_API int clv_boxes_draw(const clv_boxes *boxes, int64_t frame, uint8_t *mask, ptrdiff_t stride, int width,
                            int height);
 
+/* ------------------------------------------------------------------------------------------------- colour
+ * ---- */
+
+/**
+ * Pictures <-> R'G'B' in host memory, by the conversion that nets of the layout rgb get: range, matrix and
+ * chroma siting of the format are honoured, primaries and transfer curve are not touched.
+ * One thread at a time; different converters run in parallel.
+ */
+typedef struct clv_rgb_converter clv_rgb_converter;
+
+/**
+ * @param format of the pictures, in CLV_MEMORY_HOST
+ * @param dither of the codes that clv_rgb_to_picture() writes
+ * @return CLV_OK and *converter, which the caller destroys; CLV_ERR_INVALID_ARGUMENT, CLV_ERR_UNSUPPORTED
+ *         (CUDA memory), CLV_ERR_NO_MEMORY
+ */
+CLV_API int clv_rgb_converter_create(clv_context *context, const clv_format *format, clv_dither dither,
+                                     clv_rgb_converter **converter);
+
+/** Destroys *converter and sets it to NULL. The context must still be there. NULL is allowed. */
+CLV_API void clv_rgb_converter_destroy(clv_rgb_converter **converter);
+
+/**
+ * @param rgb gets 3 planes R, G, B of height x width values, without gaps: 0..1 for legal colours. Codes
+ *            beyond the legal range give values beyond 0..1, which are kept.
+ * @return CLV_OK; CLV_ERR_INVALID_ARGUMENT: nothing is written
+ */
+CLV_API int clv_rgb_from_picture(clv_rgb_converter *converter, const clv_picture *picture, float *rgb);
+
+/**
+ * The reverse. NaN counts as 0, values are limited to -1..2 and codes to what the depth holds.
+ * @return CLV_OK; CLV_ERR_INVALID_ARGUMENT: nothing is written
+ */
+CLV_API int clv_rgb_to_picture(clv_rgb_converter *converter, const float *rgb, const clv_picture *picture);
+
 /* ----------------------------------------------------------------------------------------------- backends
  * ---- */
 
