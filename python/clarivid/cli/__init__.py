@@ -11,11 +11,14 @@ import importlib
 import importlib.util
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from clarivid.errors import Error
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 # Name -> one line of help. Kept here so that `clarivid --help` imports no subcommand.
 COMMANDS: dict[str, str] = {
@@ -33,6 +36,7 @@ COMMANDS: dict[str, str] = {
     "rd": "Rate-distortion: what a filter before the encoder saves.",
     "bench": "A filter against truth and against its rivals.",
     "run": "Run a chain of filters on a file.",
+    "completion": "Print the script for completion in bash, zsh or fish.",
 }
 
 EXAMPLES = """\b
@@ -40,7 +44,20 @@ Examples:
   clarivid ffmpeg build          get FFmpeg, add the filters, build it (once)
   clarivid models list           the models that can be named in model=
   clarivid doctor                what this machine can run, and why not
+  clarivid run dnn_sr=model=game_x2 in.mp4 out.mp4
   $(clarivid ffmpeg path) -i in.mp4 -vf dnn_sr=model=game_x2 out.mp4
+  eval "$(clarivid completion bash)"
+
+\b
+Exit codes:
+  0    done
+  1    an error, or a check that did not pass; stderr says which in one sentence
+  2    wrong usage: an unknown command or option, a value of the wrong kind
+  130  interrupted (Ctrl-C)
+
+\b
+Results go to stdout, everything else to stderr. CLARIVID_CACHE says where built and fetched things lie, and
+CLARIVID_MODEL_PATH adds folders with models.
 """
 
 # Imported by commands that a base installation has no packages for -> what pip installs.
@@ -75,6 +92,14 @@ class LazyGroup(click.Group):
         command = importlib.import_module(f"clarivid.cli.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands out of the table, so that the Tab key imports no subcommand; and options."""
+        from click.shell_completion import CompletionItem
+
+        names = {name: text for name, text in available().items() if name.startswith(incomplete)}
+        found = [CompletionItem(name, help=text) for name, text in names.items()]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = list(available().items())

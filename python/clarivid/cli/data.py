@@ -3,9 +3,46 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
+
+Options = Callable[[Callable[..., None]], Callable[..., None]]
+
+
+def _out(parts: str) -> Options:
+    return click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        required=True,
+        help=f"The pack, one file. Finished {parts} wait in OUT.parts: after an interruption the same "
+        "command goes on where it stopped.",
+    )
+
+
+def _crops(what: str) -> Options:
+    return click.option("--crops", default=5, show_default=True, type=click.IntRange(1), help=what)
+
+
+def _seed(others: str) -> Options:
+    return click.option("--seed", default=0, show_default=True, help=f"Another seed gives other {others}.")
+
+
+_jobs: Options = click.option(
+    "--jobs", default=1, show_default=True, type=click.IntRange(1), help="Processes at work."
+)
+
+
+@contextmanager
+def _progress(parts: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar; what is given takes how many parts are done, of how many."""
+    from clarivid.cli._progress import bar
+
+    with bar(parts) as (progress, task):
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 @click.group(
@@ -31,6 +68,7 @@ def command() -> None:
 Examples:
   clarivid data sources | grep CC0
   clarivid data sources --pack lowrank
+  clarivid data sources --json | jq -r '.[].licence' | sort -u
 """,
 )
 @click.option(
@@ -40,19 +78,23 @@ Examples:
     show_default=True,
     help="lowrank has fonts, game films and real footage as well.",
 )
-def sources(pack: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of objects.")
+def sources(pack: str, as_json: bool) -> None:
     """List packages, versions, numbers of pictures and licences."""
     from rich.console import Console
     from rich.table import Table
 
     from clarivid.data.sources import collect
 
-    table = Table("package", "version", "kind", "role", "files", "held out", "licence", box=None)
     rows = collect()[1]
     if pack == "lowrank":
         from clarivid.data.lowrank import more_sources
 
         rows += more_sources()
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    table = Table("package", "version", "kind", "role", "files", "held out", "licence", box=None)
     for row in rows:
         table.add_row(
             *(str(row[k]) for k in ("source", "version", "kind", "role", "files", "held_out", "licence"))
@@ -69,13 +111,7 @@ Examples:
   clarivid data sr --out tiny.pack --clips 4 --kind game
 """,
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="The pack, one file. Finished clips wait in OUT.parts: after an interruption the same command "
-    "goes on where it stopped.",
-)
+@_out("clips")
 @click.option(
     "--clips",
     default=222,
@@ -83,13 +119,7 @@ Examples:
     type=click.IntRange(1),
     help="Clips of each kind. 222 make a pack of about 56 MiB.",
 )
-@click.option(
-    "--crops",
-    default=5,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Crops a clip, 96x96 luma pixels on the low side.",
-)
+@_crops("Crops a clip, 96x96 luma pixels on the low side.")
 @click.option(
     "--kind",
     type=click.Choice(["all", "game", "natural"]),
@@ -97,12 +127,7 @@ Examples:
     show_default=True,
     help="game: drawn and rendered art, sprites, text; natural: photographs.",
 )
-@click.option(
-    "--seed",
-    default=0,
-    show_default=True,
-    help="Another seed gives other views, motions, encodes and crops of the same pictures.",
-)
+@_seed("views, motions, encodes and crops of the same pictures")
 @click.option(
     "--val",
     default=5,
@@ -110,7 +135,7 @@ Examples:
     type=click.IntRange(0),
     help="Whole validation pictures of each kind, of titles that no crop shows.",
 )
-@click.option("--jobs", default=1, show_default=True, type=click.IntRange(1), help="Processes at work.")
+@_jobs
 def sr(out: Path, clips: int, crops: int, kind: str, seed: int, val: int, jobs: int) -> None:
     """Make pairs for super-resolution: full size, and half size after x264 or x265.
 
@@ -118,16 +143,11 @@ def sr(out: Path, clips: int, crops: int, kind: str, seed: int, val: int, jobs: 
     grain or an earlier encode at random; the low side is scaled by area, bicubic or Lanczos and coded at CRF
     16 to 34 (one in ten nearly clean).
     """
-    from clarivid.cli._progress import bar
     from clarivid.data.pack import build
     from clarivid.data.sources import KINDS
 
     kinds = tuple(k for k in KINDS if kind in ("all", k))
-    with bar("clips") as (progress, task):
-
-        def show(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
+    with _progress("clips") as show:
         manifest = build(out, clips, crops, kinds, seed, jobs, val, show)
     click.echo(
         f"{out}: {out.stat().st_size / 2**20:.1f} MiB, {len(manifest['clips'])} frames from "
@@ -144,13 +164,7 @@ Examples:
   clarivid data lowrank --out tiny.pack --clips 10 --val 4
 """,
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="The pack, one file. Finished clips wait in OUT.parts: after an interruption the same command "
-    "goes on where it stopped.",
-)
+@_out("clips")
 @click.option(
     "--clips",
     default=166,
@@ -158,19 +172,8 @@ Examples:
     type=click.IntRange(1),
     help="Clips: three parts natural, three game, two screen, two noisy. 166 make a pack of about 42 MiB.",
 )
-@click.option(
-    "--crops",
-    default=5,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Crops a clip: 192x192 luma samples of three consecutive frames.",
-)
-@click.option(
-    "--seed",
-    default=0,
-    show_default=True,
-    help="Another seed gives other views, motions, encodes and crops of the same pictures.",
-)
+@_crops("Crops a clip: 192x192 luma samples of three consecutive frames.")
+@_seed("views, motions, encodes and crops of the same pictures")
 @click.option(
     "--val",
     default=16,
@@ -178,7 +181,7 @@ Examples:
     type=click.IntRange(4),
     help="Validation clips, three crops each, of titles that no other clip shows.",
 )
-@click.option("--jobs", default=1, show_default=True, type=click.IntRange(1), help="Processes at work.")
+@_jobs
 def lowrank(out: Path, clips: int, crops: int, seed: int, val: int, jobs: int) -> None:
     """Make coded clips for the prefilter.
 
@@ -186,14 +189,9 @@ def lowrank(out: Path, clips: int, crops: int, seed: int, val: int, jobs: int) -
     game, all after x264 or x265 at CRF 12 to 26, and some real clips. The game must be installed: packages
     dsda-doom and freedoom.
     """
-    from clarivid.cli._progress import bar
     from clarivid.data.lowrank import build
 
-    with bar("clips") as (progress, task):
-
-        def show(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
+    with _progress("clips") as show:
         manifest = build(out, clips, crops, seed, jobs, val, show)
     click.echo(f"{out}: {out.stat().st_size / 2**20:.1f} MiB, {len(manifest['crops'])} crops")
 
@@ -207,13 +205,7 @@ Examples:
   clarivid data inpaint --out small.pack --views 0.3
 """,
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="The pack, one file. Finished pictures wait in OUT.parts: after an interruption the same command "
-    "goes on where it stopped.",
-)
+@_out("pictures")
 @click.option(
     "--views",
     default=1.0,
@@ -221,22 +213,17 @@ Examples:
     type=click.FloatRange(min=0, min_open=True),
     help="Times 7 views of each photograph and 2 of each drawn picture. 1 makes a pack of about 52 MiB.",
 )
-@click.option("--seed", default=0, show_default=True, help="Another seed gives other views.")
-@click.option("--jobs", default=1, show_default=True, type=click.IntRange(1), help="Processes at work.")
+@_seed("views")
+@_jobs
 def inpaint(out: Path, views: float, seed: int, jobs: int) -> None:
     """Make tiles for inpainting, 512x512 luma samples in 4:2:0, ordered from simple to complex.
 
     Views of the pictures of 'clarivid data sr', without its cut-outs, reduced by a random factor; nothing is
     coded. Holes are drawn while training.
     """
-    from clarivid.cli._progress import bar
     from clarivid.data.inpaint import build
 
-    with bar("pictures") as (progress, task):
-
-        def show(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
+    with _progress("pictures") as show:
         manifest = build(out, views, seed, jobs, show)
     click.echo(
         f"{out}: {out.stat().st_size / 2**20:.1f} MiB, {manifest['tiles']} tiles from "

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -76,16 +77,24 @@ def build(
 Examples:
   $(clarivid ffmpeg path) -i in.mp4 -vf dnn_sr=model=game_x2 out.mp4
   $(clarivid ffmpeg path --probe) out.mp4
+  clarivid ffmpeg path --json | jq -r .version
 """
 )
 @click.option("--full", is_flag=True, help="The build with all components.")
 @click.option("--bare", is_flag=True, help="The build without external libraries.")
 @click.option("--probe", is_flag=True, help="Print the path of ffprobe instead.")
-def path(full: bool, bare: bool, probe: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: both paths, FFmpeg's version, the kind.")
+def path(full: bool, bare: bool, probe: bool, as_json: bool) -> None:
     """Print the path of the built ffmpeg, for use in a command line."""
     from clarivid import ffmpeg
 
     built = ffmpeg.find(full=True if full else None, bare=True if bare else None)
+    if as_json:
+        row = {"ffmpeg": str(built.ffmpeg), "ffprobe": str(built.ffprobe), "folder": str(built.root)}
+        click.echo(
+            json.dumps({**row, "version": built.version, "full": built.full, "bare": built.bare}, indent=2)
+        )
+        return
     click.echo(built.ffprobe if probe else built.ffmpeg)
 
 
