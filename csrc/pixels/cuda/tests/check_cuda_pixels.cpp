@@ -5,8 +5,8 @@
 // byte between, before and behind the rows. On whatever device the driver has: a GPU, or the emulator.
 
 #include "pixels/cuda/pixels_cuda.h"
+#include "pixels/cuda/tests/check_cuda.h"
 #include "pixels/cuda/tests/check_params.h"
-#include "pixels/tests/harness.h"
 
 #include <algorithm>
 #include <bit>
@@ -24,99 +24,6 @@ namespace {
 
 using clv::cuda::Buffer;
 using clv::cuda::Place;
-
-/// A context of our own on the first device.
-class Device {
-public:
-    Device() {
-        const auto &api = clv::cuda::driver();
-        clv::cuda::check(api.cuDeviceGet(&device_, 0), "find a device");
-        CUcontext context = nullptr;
-        clv::cuda::check(api.cuDevicePrimaryCtxRetain(&context, device_), "make a context");
-        place_ = {context, nullptr, std::make_shared<clv::cuda::Counters>()};
-    }
-    ~Device() { clv::cuda::driver().cuDevicePrimaryCtxRelease(device_); }
-    Device(const Device &) = delete;
-    Device &operator=(const Device &) = delete;
-    const Place &place() const { return place_; }
-
-private:
-    CUdevice device_ = 0;
-    Place place_;
-};
-
-/// Rows in device memory, laid out as in the host's.
-class DeviceRows {
-public:
-    DeviceRows(const Place &place, Rows &like) : place_(place), like_(like), memory_(place, size()) {
-        clv::cuda::copy_to_device_async(place_, memory_.get(), host(), size());
-        clv::cuda::synchronise(place_);
-    }
-    std::uint8_t *first_row() const { return memory_.get<std::uint8_t>() + like_.layout().before; }
-    void fetch() {
-        clv::cuda::copy_to_host_async(place_, host(), memory_.get(), size());
-        clv::cuda::synchronise(place_);
-    }
-
-private:
-    std::size_t size() const { return std::max<std::size_t>(1, like_.layout().size()); }
-    std::uint8_t *host() const { return like_.row(0) - like_.layout().before; }
-    Place place_;
-    Rows &like_;
-    Buffer memory_;
-};
-
-/// Strides forward, addresses that are multiples of a sample, otherwise anything; `unit` is often larger, so
-/// that the wide accesses are taken too.
-RowLayout device_layout(Random &random, int rows, std::ptrdiff_t row_bytes, std::ptrdiff_t unit) {
-    const std::ptrdiff_t step =
-        random.one_in(2) ? std::max<std::ptrdiff_t>(unit, 1 << random.between(1, 5)) : unit;
-    RowLayout out{.rows = rows, .row_bytes = row_bytes};
-    out.stride = (row_bytes + step - 1) / step * step + step * random.between(0, 9);
-    out.before = step * random.between(0, 9);
-    out.after = random.one_in(2) ? 0 : random.between(0, 70);
-    return out;
-}
-
-std::vector<RowLayout> device_layouts(const PictureFormat &f, Random &random) {
-    std::vector<RowLayout> out;
-    for (const auto &[width, height] : plane_sizes(f))
-        out.push_back(device_layout(random, height, width * f.bytes_per_sample(), f.bytes_per_sample()));
-    return out;
-}
-
-/// A picture's planes there.
-struct DevicePlanes {
-    DevicePlanes(const Place &place, TestPicture &picture) {
-        for (std::size_t i = 0; i < picture.planes.size(); i++) {
-            rows.push_back(std::make_unique<DeviceRows>(place, picture.planes[i]));
-            view.data[i] = rows[i]->first_row();
-            view.stride[i] = picture.planes[i].layout().stride;
-        }
-    }
-    void fetch() {
-        for (auto &plane : rows)
-            plane->fetch();
-    }
-    std::vector<std::unique_ptr<DeviceRows>> rows;
-    Picture view;
-};
-
-bool equal(const TestPicture &a, const TestPicture &b) {
-    for (std::size_t i = 0; i < a.planes.size(); i++)
-        if (!a.planes[i].equals(b.planes[i]))
-            return false;
-    return true;
-}
-
-void fill(TestPicture &picture, Random &random) {
-    const PictureFormat &f = picture.format;
-    const int max_code = (1 << f.bit_depth) - 1;
-    for (int p = 0; p < 3; p++)
-        for (int y = 0; y < (p ? f.chroma_height() : f.height); y++)
-            for (int x = 0; x < (p ? f.chroma_width() : f.width); x++)
-                picture.set_code(p, x, y, static_cast<int>(random.bits() & 0xffff) & max_code);
-}
 
 float random_value(Random &random) {
     if (!random.one_in(16))
@@ -137,38 +44,20 @@ float random_value(Random &random) {
     return odd[random.between(0, 11)];
 }
 
-/// [channels][height][width] in rows.
-struct TestTensor {
-    TestTensor(Element e, int c, int h, int w, const RowLayout &layout)
-        : element(e), channels(c), height(h), width(w), rows(layout) {}
-    static RowLayout layout(Random &random, Element e, int c, int h, int w) {
-        const int size = e == Element::f32 ? 4 : 2;
-        return device_layout(random, c * h, static_cast<std::ptrdiff_t>(w) * size, size);
-    }
-    template <typename Void>
-    BasicTensor<Void> view(std::uint8_t *first_row) {
-        const std::ptrdiff_t stride = rows.layout().stride / (element == Element::f32 ? 4 : 2);
-        return {first_row, element, channels, height, width, stride, stride * height};
-    }
-    void fill(Random &random) {
-        for (int y = 0; y < channels * height; y++)
-            for (int x = 0; x < width; x++) {
+void fill_values(TestTensor &tensor, Random &random) {
+    for (int y = 0; y < tensor.channels * tensor.height; y++)
+        for (int x = 0; x < tensor.width; x++) {
+            if (tensor.element == Element::f32) {
                 const float value = random_value(random);
-                if (element == Element::f32) {
-                    std::memcpy(rows.row(y) + 4 * x, &value, 4);
-                } else { // any bits are a value; mostly those about 0.5 and below
-                    auto bits = static_cast<std::uint16_t>(random.bits());
-                    if (!random.one_in(16))
-                        bits = static_cast<std::uint16_t>((bits & 0x83ff) | 0x3400);
-                    std::memcpy(rows.row(y) + 2 * x, &bits, 2);
-                }
+                std::memcpy(tensor.rows.row(y) + 4 * x, &value, 4);
+            } else { // any bits are a value; mostly those about 0.5 and below
+                auto bits = static_cast<std::uint16_t>(random.bits());
+                if (!random.one_in(16))
+                    bits = static_cast<std::uint16_t>((bits & 0x83ff) | 0x3400);
+                std::memcpy(tensor.rows.row(y) + 2 * x, &bits, 2);
             }
-    }
-
-    Element element;
-    int channels, height, width;
-    Rows rows;
-};
+        }
+}
 
 int size_limit(Random &random) {
     return random.one_in(12) ? 700 : random.one_in(3) ? 12 : 120;
@@ -228,7 +117,7 @@ struct Suite {
         const int w = (f.width + side - 1) / side + random.between(0, 9);
         const int channels = luma ? 1 : 6 * scale * scale;
         TestTensor tensor(element, channels, h, w, TestTensor::layout(random, element, channels, h, w));
-        tensor.fill(random);
+        fill_values(tensor, random);
         const std::vector<RowLayout> layouts = device_layouts(f, random);
         TestPicture expected = TestPicture::blank(f, layouts);
         TestPicture got = TestPicture::blank(f, layouts);
