@@ -21,7 +21,7 @@ import pytest
 import filter_tools as tools
 from clarivid import ffmpeg, packages
 from clarivid.errors import DigestError, Error, InputError, ToolError
-from clarivid.ffmpeg import builder, codec_headers, library, source
+from clarivid.ffmpeg import builder, codec_headers, library, series, source
 from clarivid.ffmpeg.flags import configure_flags
 
 CONFIGURE = """#!/bin/sh
@@ -83,7 +83,7 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (shared / "models" / "net_x2").mkdir(parents=True)
     (shared / "models" / "net_x2" / "model.onnx").write_text("net")
     monkeypatch.setattr(library, "share_dirs", lambda kind: [shared / kind])
-    monkeypatch.setattr(codec_headers, "fetch", lambda: HEADERS)
+    monkeypatch.setattr(codec_headers, "fetch", lambda _: HEADERS)
     return root
 
 
@@ -273,16 +273,17 @@ def test_a_file_that_is_no_tarball_is_refused(tmp_path: Path) -> None:
 def fetched(monkeypatch: pytest.MonkeyPatch, root: Path, version: str, sha256: str) -> list[str]:
     """Let the Debian archive carry this, and call fetch(); what it says to the user comes back."""
     package = packages.Package("debsrc", "ffmpeg", version, root, sha256, None)
-    monkeypatch.setattr(packages, "fetch_debian_source", lambda *_: package)
+    monkeypatch.setattr(packages, "fetch_debian_source", lambda *_, **__: package)
     said: list[str] = []
-    source.fetch(said.append)
+    source.fetch(series.get("7.1"), said.append)
     return said
 
 
 def test_the_archive_may_move_within_the_series_and_that_is_said(
     stub: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = source.KNOWN_SHA256["7.1.5"]
+    known = series.get("7.1").sha256
+    assert known is not None
     assert fetched(monkeypatch, stub.parent, "7:7.1.5-0+deb13u1", known) == []
     (note,) = fetched(monkeypatch, stub.parent, "7:7.1.9-0+deb13u1", "0" * 64)
     assert "7.1.9" in note
@@ -338,7 +339,7 @@ def headers_folder(folder: Path, version: str = "12.1.14.0", without: str = "") 
 def test_the_codec_headers_may_be_given_as_a_folder_or_a_tarball(
     stub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool
 ) -> None:
-    monkeypatch.setattr(codec_headers, "fetch", lambda: pytest.fail("fetched although given"))
+    monkeypatch.setattr(codec_headers, "fetch", lambda _: pytest.fail("fetched although given"))
     headers = headers_folder(tmp_path)
     ffmpeg.build(source_path=stub, headers_path=pack(headers, tmp_path / "h.tar.xz") if packed else headers)
     prefix = tree() / "clarivid-prefix"

@@ -40,8 +40,7 @@ import tarfile
 
 from clarivid import packages
 from clarivid.errors import Error
-from clarivid.ffmpeg import source
-from clarivid.paths import cache_dir
+from clarivid.ffmpeg import series, source
 
 try:
     for name in ("libeigen3-dev", "nlohmann-json3-dev", "libzimg-dev", "libzimg2", "make", "patch", "pkgconf-bin",
@@ -50,9 +49,10 @@ try:
     headers = packages.fetch_debian_source("nv-codec-headers", "trixie")
     print(f"ffnvcodec={headers.one('**/ffnvcodec.pc.in').parent}")
     print(f"ffnvcodec-version={headers.version.split('-')[0]}")
-    ffmpeg = source.fetch(lambda line: None)
+    ffmpeg = source.fetch(series.get(series.DEFAULT), lambda line: None)
     print(f"ffmpeg-version={ffmpeg.version}")
-    archives = sorted((cache_dir() / "packages/debsrc-ffmpeg-trixie/archive").glob("*.orig.tar.*"))
+    folder = next(path for path in ffmpeg.path.parents if (path / "archive").is_dir())
+    archives = sorted((folder / "archive").glob("*.orig.tar.*"))
     print(f"ffmpeg={[path for path in archives if tarfile.is_tarfile(path)][0]}")
 except Error as error:
     raise SystemExit(f"gpu_pack: {error}") from None

@@ -97,11 +97,14 @@ def fetch_deb(name: str, version: str | None = None) -> Package:
     return _fetch("deb", name, version, make)
 
 
-def fetch_debian_source(name: str, suite: str | None = None, version: str | None = None) -> Package:
+def fetch_debian_source(
+    name: str, suite: str | None = None, version: str | None = None, *, release: str | None = None
+) -> Package:
     """The upstream (``.orig``) tarballs of a Debian source package, unpacked.
 
     ``suite`` is a Debian suite (``trixie``, ``sid``); the default is the first one in apt's
-    configuration. ``version`` pins the exact source version, epoch included. The mirror and the
+    configuration. ``version`` pins the exact source version, epoch included; ``release`` takes the newest
+    whose upstream version is that or a point release of it (``8.1``). The mirror and the
     keyring are those of apt's configuration; the package lists are kept in the cache, apart from
     the machine's own, so neither root nor a ``deb-src`` line is needed.
     """
@@ -114,7 +117,8 @@ def fetch_debian_source(name: str, suite: str | None = None, version: str | None
     def make(work: Path) -> tuple[str, Path]:
         _need("apt-get")
         options = _source_options(mirror, suite)
-        target = f"{name}={version}" if version else name
+        pinned = _newest(options, name, suite, release) if release else version
+        target = f"{name}={pinned}" if pinned else name
         _run(
             ["apt-get", *options, "source", "--download-only", "--tar-only", target],
             cwd=work / "archive",
@@ -132,10 +136,10 @@ def fetch_debian_source(name: str, suite: str | None = None, version: str | None
             component = re.search(r"\.orig-([A-Za-z0-9-]+)\.tar", archive.name)
             _unpack_tar(archive, work / "tree" / component.group(1) if component else work / "tree")
         main = next((a for a in archives if ".orig.tar." in a.name), archives[0])
-        found = version or re.sub(r"^[^_]*_|\.orig.*$|\.tar.*$", "", main.name)
+        found = pinned or re.sub(r"^[^_]*_|\.orig.*$|\.tar.*$", "", main.name)
         return found, main
 
-    return _fetch("debsrc", name, f"{suite}-{_file_safe(version)}" if version else suite, make)
+    return _fetch("debsrc", name, "-".join(filter(None, [suite, _file_safe(release or version)])), make)
 
 
 def fetch_pypi(name: str, version: str) -> Package:
@@ -255,6 +259,18 @@ def _apt_mirror() -> tuple[str, str]:
         "apt has no Debian archive among its sources, so source packages cannot be fetched; "
         "add one to /etc/apt/sources.list and run 'apt-get update'"
     )
+
+
+def _newest(options: Sequence[str], name: str, suite: str, release: str) -> str:
+    """The newest source version of a suite, fit for apt, that is ``release`` or a point release of it."""
+    known = re.findall(r"^Version: (\S+)$", _output(["apt-cache", *options, "showsrc", name]), re.MULTILINE)
+    upstream = {version: version.partition(":")[2] or version for version in known}
+    fitting = [v for v in known if re.match(rf"{re.escape(release)}(?![0-9])", upstream[v])]
+    if not fitting:
+        raise ToolError(
+            f"Debian {suite} no longer carries {name} {release}: it has {', '.join(known) or 'none'}"
+        )
+    return max(fitting, key=lambda v: [int(number) for number in re.findall(r"\d+", upstream[v])])
 
 
 def _source_options(mirror: str, suite: str) -> list[str]:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from clarivid.ffmpeg.series import DEFAULT, SERIES
+
 
 @click.group(
     epilog="""\b
@@ -26,10 +28,17 @@ def command() -> None:
 Examples:
   clarivid ffmpeg build                                what a transcode needs
   clarivid ffmpeg build --full                         all of FFmpeg's own components
-  clarivid ffmpeg build --source ffmpeg-7.1.tar.xz     a source of yours
+  clarivid ffmpeg build --series 9.0                   another release: 5.1, 7.1, 8.1, 9.0
+  clarivid ffmpeg build --source ffmpeg-6.1.tar.xz     a source of yours
+  clarivid ffmpeg build --configure-arg=--enable-libsvtav1 --configure-arg=--enable-libdav1d
   clarivid ffmpeg build --bare --source DIR --codec-headers DIR
                                                        with gcc, make and patch only, without a network
 """
+)
+@click.option(
+    "--series",
+    type=click.Choice(list(SERIES)),
+    help=f"Release series of FFmpeg.  [default: that of --source, else {DEFAULT}]",
 )
 @click.option("--full", is_flag=True, help="All of FFmpeg's own components, not only what a transcode needs.")
 @click.option(
@@ -37,7 +46,7 @@ Examples:
     "source_path",
     type=click.Path(path_type=Path),
     metavar="DIR|TARBALL",
-    help="FFmpeg 7.1.x source to build; without it, it is fetched from the Debian archive that apt uses.",
+    help="FFmpeg source to build; without it, it is fetched from the Debian archive that apt uses.",
 )
 @click.option(
     "--codec-headers",
@@ -48,11 +57,24 @@ Examples:
 @click.option(
     "--bare", is_flag=True, help="Without libx264, libx265, zimg, zlib and nasm: for machines without."
 )
+@click.option(
+    "--configure-arg",
+    "arguments",
+    multiple=True,
+    metavar="OPTION",
+    help="One more option for FFmpeg's configure; as often as you like.",
+)
 @click.option("--jobs", type=click.IntRange(1), help="Compilers at once.  [default: as many as processors]")
 def build(
-    full: bool, source_path: Path | None, codec_headers: Path | None, bare: bool, jobs: int | None
+    series: str | None,
+    full: bool,
+    source_path: Path | None,
+    codec_headers: Path | None,
+    bare: bool,
+    arguments: tuple[str, ...],
+    jobs: int | None,
 ) -> None:
-    """Get FFmpeg 7.1, add the filters, build it into the cache, print the path of its ffmpeg.
+    """Get FFmpeg, add the filters, build it into the cache, print the path of its ffmpeg.
 
     What was done before is not done again. The build is GPL (libx264, libx265), never nonfree.
     """
@@ -60,10 +82,12 @@ def build(
 
     reporter = _Reporter()
     built = ffmpeg.build(
+        series=series,
         full=full,
         bare=bare,
         source_path=source_path,
         headers_path=codec_headers,
+        arguments=arguments,
         jobs=jobs,
         say=reporter.say,
         progress=reporter.progress,
@@ -80,15 +104,18 @@ Examples:
   clarivid ffmpeg path --json | jq -r .version
 """
 )
+@click.option(
+    "--series", type=click.Choice(list(SERIES)), help=f"Which release.  [default: {DEFAULT}, else any]"
+)
 @click.option("--full", is_flag=True, help="The build with all components.")
 @click.option("--bare", is_flag=True, help="The build without external libraries.")
 @click.option("--probe", is_flag=True, help="Print the path of ffprobe instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: both paths, FFmpeg's version, the kind.")
-def path(full: bool, bare: bool, probe: bool, as_json: bool) -> None:
+def path(series: str | None, full: bool, bare: bool, probe: bool, as_json: bool) -> None:
     """Print the path of the built ffmpeg, for use in a command line."""
     from clarivid import ffmpeg
 
-    built = ffmpeg.find(full=True if full else None, bare=True if bare else None)
+    built = ffmpeg.find(series=series, full=True if full else None, bare=True if bare else None)
     if as_json:
         row = {"ffmpeg": str(built.ffmpeg), "ffprobe": str(built.ffprobe), "folder": str(built.root)}
         click.echo(

@@ -25,12 +25,12 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from clarivid.errors import ToolError
+from clarivid.errors import InputError, ToolError
 from clarivid.ffmpeg import codec_headers, library, source
 from clarivid.ffmpeg.flags import (
     BARE_TOOLS,
@@ -40,6 +40,7 @@ from clarivid.ffmpeg.flags import (
     TOOLS,
     configure_flags,
 )
+from clarivid.ffmpeg.series import DEFAULT, SERIES, Series, get
 from clarivid.ffmpeg.steps import Progress, Runner, tool_environment
 from clarivid.paths import cache_dir
 
@@ -82,19 +83,23 @@ class Built:
 
 def build(
     *,
+    series: str | None = None,
     full: bool = False,
     bare: bool = False,
     source_path: Path | None = None,
     headers_path: Path | None = None,
+    arguments: Sequence[str] = (),
     jobs: int | None = None,
     say: Callable[[str], None] = _say_nothing,
     progress: Progress = _no_progress,
 ) -> Built:
-    """Build FFmpeg 7.1 with clarivid's filters, or return the build that is there already.
+    """Build FFmpeg with clarivid's filters, or return the build that is there already.
 
+    :param series: one of :data:`clarivid.ffmpeg.series.SERIES`; None for that of ``source_path``, or 7.1.
     :param full: all of FFmpeg's own components; else what a transcode needs (:mod:`clarivid.ffmpeg.flags`).
     :param bare: without libx264, libx265, zimg, zlib and an assembler: needs gcc, make and patch only.
-    :param source_path: a source folder or tarball of series 7.1; None fetches it from the Debian archive.
+    :param source_path: a source folder or tarball; None fetches it from the Debian archive.
+    :param arguments: more options for FFmpeg's ``configure``, after ours.
     :param headers_path: a folder or tarball of nv-codec-headers; None fetches them from there too.
     :param jobs: how many compilers run at once; None for as many as this process has processors.
     :param say: takes one line about what happens.
@@ -106,9 +111,19 @@ def build(
     _check_tools(bare)
     lib = library.Library.find()
     progress("fetch the source", 0, 0)
-    src = source.open_source(source_path) if source_path is not None else source.fetch(say)
-    headers = codec_headers.fetch() if headers_path is None else codec_headers.open_headers(headers_path)
-    inputs = {"source": f"{src.digest} {headers.digest}", **_inputs(lib, full, bare)}
+    src = _open(series, source_path, say)
+    headers = (
+        codec_headers.fetch(src.series)
+        if headers_path is None
+        else codec_headers.open_headers(headers_path, src.series)
+    )
+    flags = [*configure_flags(full, bare), *arguments]
+    inputs = {
+        "source": f"{src.digest} {headers.digest}",
+        "patch": library.digest([_patch(src.series)]),
+        "flags": " ".join(flags),
+        **_inputs(lib),
+    }
     tree_key = _key({name: inputs[name] for name in ("source", "patch", "flags")})
     key = _key(inputs)
     home = cache_dir() / "ffmpeg"
@@ -123,11 +138,10 @@ def build(
             lib.write_prefix(tree / _PREFIX)
             headers.write_prefix(tree / _PREFIX)
             library.copy_if_changed(library.shared_files("filters", "*.[ch]"), tree / "libavfilter")
-            _configure(tree, full, bare, runner)
+            _configure(tree, bare, flags, runner)
             _make(tree, jobs, runner)
-            _install(
-                tree, home / key, lib, {"version": src.version, "full": full, "bare": bare, "inputs": inputs}
-            )
+            record = {"version": src.version, "full": full, "bare": bare, "inputs": inputs}
+            _install(tree, home / key, lib, record)
             built = _read(home / key)
             assert built is not None
             _check_starts(built, log)
@@ -136,9 +150,21 @@ def build(
     return built
 
 
-def find(*, full: bool | None = None, bare: bool | None = None) -> Built:
+def _open(series: str | None, path: Path | None, say: Callable[[str], None]) -> source.Source:
+    """The source of that series, or that the user has."""
+    wanted = None if series is None else get(series)
+    if path is None:
+        return source.fetch(wanted or get(DEFAULT), say)
+    src = source.open_source(path)
+    if wanted is not None and src.series != wanted:
+        raise InputError(f"'{path}' is FFmpeg {src.version}, not of series {wanted.name}: leave --series out")
+    return src
+
+
+def find(*, series: str | None = None, full: bool | None = None, bare: bool | None = None) -> Built:
     """The build of what the filters, the library and the models are now.
 
+    :param series: which of FFmpeg's; None for 7.1 and, if it was not built, any other.
     :param full: which kind; None for the trimmed one and, if there is none, the full one.
     :param bare: likewise; None for the one with external libraries and, if there is none, the one without.
 
@@ -149,19 +175,33 @@ def find(*, full: bool | None = None, bare: bool | None = None) -> Built:
     folders = sorted(
         (p.parent for p in home.glob("*/build.json")), key=lambda p: p.stat().st_mtime, reverse=True
     )
+    common = _inputs(lib)
+    current = [
+        (folder, record["inputs"])
+        for folder in folders
+        for record in [json.loads((folder / "build.json").read_text("utf-8"))]
+        if common.items() <= record["inputs"].items()
+    ]
+    names = [DEFAULT, *(name for name in SERIES if name != DEFAULT)] if series is None else [series]
     kinds = itertools.product(
-        (False, True) if bare is None else (bare,), (False, True) if full is None else (full,)
+        map(get, names),
+        (False, True) if bare is None else (bare,),
+        (False, True) if full is None else (full,),
     )
-    for is_bare, is_full in kinds:
-        wanted = _inputs(lib, is_full, is_bare)
-        for folder in folders:
-            record = json.loads((folder / "build.json").read_text("utf-8"))
-            if {name: value for name, value in record["inputs"].items() if name != "source"} == wanted:
-                built = _read(folder)
-                if built is not None:
-                    os.utime(folder)
-                    return built
-    command = "clarivid ffmpeg build" + (" --full" if full else "") + (" --bare" if bare else "")
+    for wanted, is_bare, is_full in kinds:
+        if not library.has_shared_file("patches", wanted.patch):
+            continue
+        patch = library.digest([_patch(wanted)])
+        flags = " ".join(configure_flags(is_full, is_bare))
+        fitting = [(folder, inputs["flags"]) for folder, inputs in current if inputs["patch"] == patch]
+        # One that was built with more options of configure's stands in where there is no other.
+        for folder, has in sorted(fitting, key=lambda item: item[1] != flags):
+            built = _read(folder) if has == flags or has.startswith(flags + " ") else None
+            if built is not None:
+                os.utime(folder)
+                return built
+    command = "clarivid ffmpeg build"
+    command += "".join([f" --series {series}" * bool(series), " --full" * bool(full), " --bare" * bool(bare)])
     if folders:
         raise ToolError(
             f"FFmpeg was built before the filters, the library or the models last changed; run '{command}', "
@@ -170,19 +210,17 @@ def find(*, full: bool | None = None, bare: bool | None = None) -> Built:
     raise ToolError(f"FFmpeg with clarivid's filters is not built yet; run '{command}' (a few minutes, once)")
 
 
-def _inputs(lib: library.Library, full: bool, bare: bool) -> dict[str, str]:
-    """What a build depends on, but for the sources: names and digests."""
+def _inputs(lib: library.Library) -> dict[str, str]:
+    """What a build of any series depends on: names and digests."""
     return {
-        "patch": library.digest([_patch()]),
-        "flags": " ".join(configure_flags(full, bare)),
         "filters": library.digest(library.shared_files("filters", "*.[ch]")),
         "library": library.digest([lib.header, *lib.files]),
         "models": library.digest(library.model_folders()),
     }
 
 
-def _patch() -> Path:
-    return library.shared_files("patches", f"ffmpeg-{source.SERIES}.patch")[0]
+def _patch(series: Series) -> Path:
+    return library.shared_files("patches", series.patch)[0]
 
 
 def _key(inputs: dict[str, str]) -> str:
@@ -226,9 +264,9 @@ def _make_tree(tree: Path, src: source.Source, runner: Runner) -> Path:
         src.unpack(work / "tree")
         runner.run(
             "apply the patch",
-            ["patch", "-p1", "--forward", "--batch", "-i", str(_patch().absolute())],
+            ["patch", "-p1", "--forward", "--batch", "-i", str(_patch(src.series).absolute())],
             work / "tree",
-            remedy=f"The source is FFmpeg {src.version}; the patch was tested with {source.KNOWN_VERSION}.",
+            remedy=f"The source is FFmpeg {src.version}; the patch was tested with {src.series.tested}.",
         )
         (work / "tree").rename(tree)
     finally:
@@ -236,7 +274,7 @@ def _make_tree(tree: Path, src: source.Source, runner: Runner) -> Path:
     return tree
 
 
-def _configure(tree: Path, full: bool, bare: bool, runner: Runner) -> None:
+def _configure(tree: Path, bare: bool, flags: Sequence[str], runner: Runner) -> None:
     stamp = tree / ".clarivid-configured"
     if stamp.is_file():
         return
@@ -254,7 +292,7 @@ def _configure(tree: Path, full: bool, bare: bool, runner: Runner) -> None:
         paths.append(f"--pkg-config={stub.relative_to(tree)}")
     Runner(runner.log, env, runner.progress).run(
         "configure",
-        ["./configure", *paths, *configure_flags(full, bare)],
+        ["./configure", *paths, *flags],
         tree,
         remedy="What configure tried is at the end of ffbuild/config.log in " + str(tree) + ".",
     )

@@ -16,11 +16,8 @@ from pathlib import Path, PurePosixPath
 
 from clarivid import packages
 from clarivid.errors import InputError
+from clarivid.ffmpeg.series import Series, numbers
 
-MINIMUM = (12, 1, 14, 0)
-"""The oldest release that FFmpeg 7.1 takes of the current series."""
-
-_SUITE = "trixie"
 _NEEDED = frozenset({"nvEncodeAPI.h", "dynlink_cuda.h", "dynlink_cuviddec.h", "dynlink_nvcuvid.h"})
 _REMEDY = "give the folder or tarball of nv-codec-headers, as 'clarivid ffmpeg build' fetches it from Debian"
 
@@ -64,15 +61,18 @@ class CodecHeaders:
         )
 
 
-def fetch() -> CodecHeaders:
-    """The headers from the Debian archive that this machine's apt uses. Raises :class:`ToolError`."""
-    return open_headers(packages.fetch_debian_source("nv-codec-headers", _SUITE).root)
+def fetch(series: Series) -> CodecHeaders:
+    """The headers for a series, from the Debian archive that this machine's apt uses.
+
+    Raises :class:`ToolError`.
+    """
+    return open_headers(packages.fetch_debian_source("nv-codec-headers", series.headers_suite).root, series)
 
 
-def open_headers(path: Path) -> CodecHeaders:
+def open_headers(path: Path, series: Series) -> CodecHeaders:
     """The headers in a folder or tarball: the source of nv-codec-headers, or where they are installed.
 
-    Raises :class:`InputError` when there are none, or when they are too old.
+    Raises :class:`InputError` when there are none, or when ``series`` does not take them.
     """
     if path.is_dir():
         found = _choose((str(p.relative_to(path)), p.read_bytes()) for p in _candidates(path))
@@ -93,9 +93,13 @@ def open_headers(path: Path) -> CodecHeaders:
     if missing or not version:
         what = ", ".join(missing) if missing else "ffnvcodec.pc.in, which names the version"
         raise InputError(f"'{path}' does not hold ffnvcodec's headers: no {what}; {_REMEDY}")
-    if tuple(map(int, version.split("."))) < MINIMUM:
-        wanted = ".".join(map(str, MINIMUM))
-        raise InputError(f"the headers in '{path}' are ffnvcodec {version}, but FFmpeg 7.1 needs {wanted}")
+    if not series.headers_least <= numbers(version) < series.headers_below:
+        least = ".".join(map(str, series.headers_least))
+        below = f", older than {series.headers_below[0]}" if series.headers_below < (99,) else ""
+        raise InputError(
+            f"the headers in '{path}' are ffnvcodec {version}, but FFmpeg {series.name} needs {least} or "
+            f"newer{below}"
+        )
     return CodecHeaders(tuple(sorted(files.items())), version)
 
 
@@ -122,4 +126,4 @@ def _choose(contents: Iterable[tuple[str, bytes]]) -> tuple[dict[str, bytes], st
     return files, version
 
 
-__all__ = ["MINIMUM", "CodecHeaders", "fetch", "open_headers"]
+__all__ = ["CodecHeaders", "fetch", "open_headers"]

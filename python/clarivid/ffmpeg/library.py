@@ -120,6 +120,11 @@ def shared_files(kind: str, pattern: str = "*") -> list[Path]:
     raise ToolError(f"the folder '{kind}' of clarivid is missing or empty; install the package again")
 
 
+def has_shared_file(kind: str, name: str) -> bool:
+    """Whether ``filters`` or ``patches`` has that file."""
+    return any((folder / name).is_file() for folder in share_dirs(kind))
+
+
 def model_folders() -> list[Path]:
     """The bundles that come with clarivid, one folder each, sorted by name."""
     found: dict[str, Path] = {}
@@ -189,6 +194,7 @@ __all__ = [
     "Library",
     "copy_if_changed",
     "digest",
+    "has_shared_file",
     "keep_openvino",
     "model_folders",
     "shared_files",

@@ -17,18 +17,8 @@ from pathlib import Path
 
 from clarivid import packages
 from clarivid.errors import DigestError, InputError, ToolError
+from clarivid.ffmpeg.series import SERIES, Series, of
 from clarivid.paths import sha256_of
-
-SERIES = "7.1"
-"""The release series that patches/ffmpeg-7.1.patch is for."""
-
-KNOWN_VERSION = "7.1.5"
-"""The point release that everything is tested with."""
-
-KNOWN_SHA256 = {"7.1.5": "de668509caf9e35e3cd162473441fdb29538c6d96ed080292b3cf9e6fc5d558f"}
-"""SHA-256 of upstream's .tar.xz, by version."""
-
-_SUITE = "trixie"
 
 # What a build leaves in a source tree: a folder that was built in before is taken without it.
 _LEFTOVERS = shutil.ignore_patterns(
@@ -51,6 +41,13 @@ class Source:
     digest: str
     origin: str
 
+    @property
+    def series(self) -> Series:
+        """The series that it is of."""
+        found = of(self.version)
+        assert found is not None
+        return found
+
     def unpack(self, into: Path) -> None:
         """Put the source tree at ``into``, which must not exist. Raises :class:`ToolError`."""
         if self.path.is_dir():
@@ -71,33 +68,35 @@ class Source:
             shutil.rmtree(inner, ignore_errors=True)
 
 
-def fetch(say: Callable[[str], None]) -> Source:
-    """FFmpeg 7.1 from the Debian archive that this machine's apt uses.
+def fetch(series: Series, say: Callable[[str], None]) -> Source:
+    """The newest point release of a series that the Debian archive has, which this machine's apt uses.
 
     :param say: takes one line for the user, such as a note that the archive has moved on.
 
-    Raises :class:`ToolError` when apt cannot fetch it or the suite has left the series, :class:`DigestError`
-    when a release that we know has another digest.
+    Raises :class:`ToolError` when no suite has the series, when apt cannot fetch it or the suite has left it,
+    :class:`DigestError` when a release that we know has another digest.
     """
-    package = packages.fetch_debian_source("ffmpeg", _SUITE)
+    if series.suite is None:
+        raise ToolError(f"no Debian suite carries FFmpeg {series.name}: give its source, with --source")
+    package = packages.fetch_debian_source("ffmpeg", series.suite, release=series.name)
     version = _upstream(package.version)
-    known = KNOWN_SHA256.get(version)
-    if known is not None and known != package.sha256:
+    if version == series.tested and package.sha256 != series.sha256:
         raise DigestError(
-            f"the source of FFmpeg {version} from Debian {_SUITE} has SHA-256 {package.sha256}, expected "
-            f"{known}; delete {package.root.parent} and try again, and if it happens again do not build it"
+            f"the source of FFmpeg {version} from Debian {series.suite} has SHA-256 {package.sha256}, "
+            f"expected {series.sha256}; delete {package.root.parent} and try again, and if it happens again "
+            "do not build it"
         )
-    if not _is_series(version):
+    if of(version) != series:
         raise ToolError(
-            f"Debian {_SUITE} now carries FFmpeg {version}, not {SERIES}.x; give a {SERIES}.x source with "
-            "--source"
+            f"Debian {series.suite} now carries FFmpeg {version}, not {series.name}.x; give a source of that "
+            "series with --source"
         )
-    if known is None:
+    if version != series.tested:
         say(
-            f"Debian {_SUITE} now carries FFmpeg {version}; tested was {KNOWN_VERSION}. apt has checked it "
-            "against the signed index; going on with it."
+            f"Debian {series.suite} now carries FFmpeg {version}; tested was {series.tested}. apt has "
+            "checked it against the signed index; going on with it."
         )
-    return Source(_root(package.root), version, package.sha256, f"Debian {_SUITE}")
+    return Source(_root(package.root), version, package.sha256, f"Debian {series.suite}")
 
 
 def open_source(path: Path) -> Source:
@@ -106,7 +105,7 @@ def open_source(path: Path) -> Source:
     Raises :class:`InputError` when it is none, or of another series.
     """
     if path.is_dir():
-        version = _read_version(path)
+        version = read_version(path)
         if version is None:
             raise InputError(
                 f"'{path}' is not FFmpeg's source: it has no file RELEASE or no configure; give the folder "
@@ -117,10 +116,10 @@ def open_source(path: Path) -> Source:
         version, digest = _inspect_tarball(path)
     else:
         raise InputError(f"the FFmpeg source '{path}' does not exist; give a folder or a tarball")
-    if not _is_series(version):
+    if of(version) is None:
         raise InputError(
-            f"'{path}' is FFmpeg {version}, but clarivid has a patch for {SERIES}.x only; give such a "
-            "source, or leave --source out to have it fetched"
+            f"'{path}' is FFmpeg {version}, but clarivid has patches for {', '.join(SERIES)} only; give such "
+            "a source, or leave --source out to have it fetched"
         )
     return Source(path.absolute(), version, digest, str(path))
 
@@ -163,7 +162,8 @@ def _root(folder: Path) -> Path:
     return inner[0]
 
 
-def _read_version(root: Path) -> str | None:
+def read_version(root: Path) -> str | None:
+    """The release that the source tree ``root`` is of, such as ``"7.1.5"``; None when it is none."""
     if not (root / "configure").is_file():
         return None
     try:
@@ -172,13 +172,9 @@ def _read_version(root: Path) -> str | None:
         return None
 
 
-def _is_series(version: str) -> bool:
-    return version == SERIES or version.startswith(SERIES + ".")
-
-
 def _upstream(debian: str) -> str:
     """``7:7.1.5-0+deb13u1`` is upstream's ``7.1.5``."""
     return debian.rpartition(":")[2].partition("-")[0]
 
 
-__all__ = ["KNOWN_VERSION", "SERIES", "Source", "fetch", "open_source"]
+__all__ = ["Source", "fetch", "open_source", "read_version"]
