@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
 from clarivid import clips, ffmpeg, quality
 from clarivid.errors import Error, ToolError
 from clarivid.ffmpeg.run import LANCZOS_X2, filter_clip
+from clarivid.pages import Picture, sheet
 
 MODEL = "game_x2"
 CODEC, CRF = "x264", 23
@@ -34,8 +34,6 @@ DELIVERY = ("-c:v", "libx264", "-crf", "15", "-pix_fmt", "yuv420p", "-movflags",
 # Left and top of what demo.png shows of the clip's middle frame: the face, fir needles, flowers in the grass.
 CROPS = ((390, 60), (950, 190), (10, 510))
 CROP, ZOOM = (160, 96), 3
-
-Picture = NDArray[np.uint8]
 
 
 def run(out: Path, console: Console) -> dict[str, dict[str, float]]:
@@ -88,20 +86,8 @@ def read_frame(path: Path, number: int) -> Picture:
 
 def contact_sheet(frames: dict[str, Picture]) -> Image.Image:
     """Crops of each picture, a column a picture, labelled; pixels enlarged without interpolation."""
-    font = ImageFont.load_default(size=22)
-    gap, head = 8, 40
-    width, height = CROP[0] * ZOOM, CROP[1] * ZOOM
-    sheet = Image.new("RGB", (len(frames) * (width + gap) + gap, head + len(CROPS) * (height + gap)), "white")
-    draw = ImageDraw.Draw(sheet)
-    for column, (name, frame) in enumerate(frames.items()):
-        left = gap + column * (width + gap)
-        draw.text((left + width // 2, head // 2), name, "black", font=font, anchor="mm")
-        for row, (x, y) in enumerate(CROPS):
-            crop = Image.fromarray(np.ascontiguousarray(frame[y : y + CROP[1], x : x + CROP[0]]))
-            sheet.paste(
-                crop.resize((width, height), Image.Resampling.NEAREST), (left, head + row * (height + gap))
-            )
-    return sheet
+    rows = [[frame[y : y + CROP[1], x : x + CROP[0]] for frame in frames.values()] for x, y in CROPS]
+    return sheet.contact_sheet(list(frames), rows, zoom=ZOOM)
 
 
 def show(scores: dict[str, dict[str, float]], console: Console) -> None:

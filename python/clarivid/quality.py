@@ -26,7 +26,8 @@ from clarivid.errors import InputError, ToolError, last_line
 
 # For the filter libvmaf: the usual model, and the one that sharpening does not please.
 VMAF_MODELS = r"version=vmaf_v0.6.1\\:name=vmaf|version=vmaf_v0.6.1neg\\:name=vmaf_neg"
-_POOLED = {"psnr_y": "psnr_y", "ssim": "float_ssim", "vmaf": "vmaf", "vmaf_neg": "vmaf_neg"}
+# A score -> its name in libvmaf's logs.
+POOLED = {"psnr_y": "psnr_y", "ssim": "float_ssim", "vmaf": "vmaf", "vmaf_neg": "vmaf_neg"}
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def compare(distorted: Path, reference: Path) -> Scores:
     if counts[0] != counts[1]:
         raise InputError(f"{distorted} has {counts[0]} frames, {reference} has {counts[1]}")
     pooled = scores["pooled_metrics"]
-    values = {name: float(pooled[key]["mean"]) for name, key in _POOLED.items()}
+    values = {name: float(pooled[key]["mean"]) for name, key in POOLED.items()}
     return Scores(frames=len(scores["frames"]), **values)
 
 

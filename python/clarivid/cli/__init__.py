@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "parity": "Check that PyTorch, the runtime and the filter give the same pixels.",
     "mask": "Masks of what moves, or of people, for mesh_inpaint.",
     "score": "PSNR, SSIM and VMAF of one clip against another.",
+    "compare": "Two videos side by side: a page with pictures, scores and bits.",
     "temporal": "Inter bits, skipped blocks and flicker of a still, noisy scene.",
     "rd": "Rate-distortion: what a filter before the encoder saves.",
     "bench": "A filter against truth and against its rivals.",

@@ -61,7 +61,7 @@ def steps(series: Sequence[Series], label: str) -> str:
 def timeline(
     series: Sequence[Series], label: str, unit: str, digits: int, *, stepped: bool = False, log: bool = False
 ) -> str:
-    """Values over seconds, one line a series; points need no text. Of very many, those that can be seen are drawn.
+    """Values over seconds, one line a series; points need no text. Very many are thinned to what can be seen.
 
     ``data-from``, ``data-to`` (seconds) and ``data-left``, ``data-right`` (places in the drawing) tell a
     script which time lies where.

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""``clarivid compare``: two videos side by side, as a page to look at, a sheet for a paper, or numbers."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import click
+
+EPILOG = """\b
+Examples:
+  clarivid compare before.mp4 after.mp4                       writes compare.html: open it in a browser
+  clarivid compare plain.mp4 filtered.mp4 source.mkv -o look.html
+  clarivid compare a.mp4 b.mp4 source.mkv --labels x264 x265 --every 10
+  clarivid compare a.mp4 b.mp4 source.mkv --sheet figure.png --pictures 3
+  clarivid compare a.mp4 b.mp4 source.mkv --json | jq .scores.b.vmaf.mean
+
+\b
+With REF both are scored against it; without, B is scored against A. Files with as many frames are paired by
+number, others by time. Pictures of another size are scaled to REF's, or to the larger one's. Whatever was
+done to make files comparable is written on top of the page.
+
+The page is one file that needs no other and no network: a divider to drag between A and B, the places where
+they differ most enlarged side by side, scores and bits of each frame. docs/compare.md tells more.
+"""
+
+
+@click.command(name="compare", epilog=EPILOG)
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.argument("ref", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The page.  [default: compare.html; none with --sheet or --json]",
+)
+@click.option("--sheet", type=click.Path(path_type=Path), help="Write a sheet of crops, a PNG for papers.")
+@click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON.")
+@click.option(
+    "--labels", nargs=2, metavar="A B", help="What the two are called.  [default: their file names]"
+)
+@click.option(
+    "--frames", type=click.IntRange(1), metavar="N", help="Compare N pairs of frames at most, from the first."
+)
+@click.option(
+    "--every", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Each N-th pair only."
+)
+@click.option(
+    "--pair",
+    "pairing",
+    type=click.Choice(["auto", "number", "time"]),
+    default="auto",
+    show_default=True,
+    help="What makes two frames a pair; auto: the number where there are as many, else the time.",
+)
+@click.option(
+    "--score",
+    "scores",
+    multiple=True,
+    type=click.Choice(["vmaf", "vmaf_neg", "ssim", "psnr_y"]),
+    help="Which scores, once each.  [default: all]",
+)
+@click.option(
+    "--scaler",
+    type=click.Choice(["lanczos", "bicubic", "bilinear", "neighbor", "spline", "area"]),
+    default="lanczos",
+    show_default=True,
+    help="For files of another size.",
+)
+@click.option(
+    "--pictures",
+    type=click.IntRange(1, 24),
+    default=6,
+    show_default=True,
+    metavar="N",
+    help="Frames to look at: half of them where A and B differ most.",
+)
+@click.option("-y", "--overwrite", is_flag=True, help="Replace what is there.")
+def command(
+    a: Path,
+    b: Path,
+    ref: Path | None,
+    out: Path | None,
+    sheet: Path | None,
+    as_json: bool,
+    labels: tuple[str, str] | None,
+    frames: int | None,
+    every: int,
+    pairing: str,
+    scores: tuple[str, ...],
+    scaler: str,
+    pictures: int,
+    overwrite: bool,
+) -> None:
+    """Compare the videos A and B, and perhaps with a reference REF, in one HTML page."""
+    from clarivid import compare as comparing
+    from clarivid.cli._progress import bar
+    from clarivid.compare import page
+    from clarivid.compare import sheet as sheets
+
+    if out is None and sheet is None and not as_json:
+        out = Path("compare.html")
+    outputs = [path for path in (out, sheet) if path is not None]
+    comparing.check_outputs(outputs, [path for path in (a, b, ref) if path is not None], overwrite)
+    # Ended by a scheduler, our ffmpegs are ended, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with bar("compare") as (progress, task):
+
+        def tell(what: str, done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total or None, note=f"{what}, {done}")
+
+        found = comparing.compare(
+            a,
+            b,
+            ref,
+            labels=labels or None,
+            scores=tuple(dict.fromkeys(scores)) or comparing.SCORES,
+            scaler=scaler,
+            pairing=pairing,
+            every=every,
+            frames=frames,
+            progress=tell,
+        )
+        if outputs:
+            shown = found.pictures(pictures, tell)
+            if out is not None:
+                page.write(found, shown, out)
+            if sheet is not None:
+                sheets.write(found, shown, sheet)
+    if as_json:
+        click.echo(json.dumps(found.summary(), allow_nan=False))
+        return
+    for note in found.notes:
+        click.echo(note, err=True)
+    click.echo(comparing.table(found))
+    for path in outputs:
+        click.echo(path)
