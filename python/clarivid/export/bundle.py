@@ -20,11 +20,12 @@ from torch.overrides import TorchFunctionMode
 from clarivid.errors import ModelError
 from clarivid.export.graph import LAYOUT, NORMALISATION, STRENGTH, HasWeights, weights_of
 from clarivid.export.staging import digests, staged
+from clarivid.parity.gates import GATES
 
 CONTROLS: dict[str, Any] = {STRENGTH: {"minimum": 0, "maximum": 1, "default": 1}}
 CHECKED_STRENGTHS = (1.0, 0.5)
-BF16_PSNR_DB = 48.0
-FP16_PSNR_DB = 60.0
+BF16_PSNR_DB = GATES["bf16"].probe_db
+FP16_PSNR_DB = GATES["fp16"].probe_db
 
 
 class Net(HasWeights, Protocol):
