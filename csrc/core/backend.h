@@ -24,7 +24,7 @@
 namespace clv {
 
 /// Changes whenever anything in this header does; core refuses a backend with another number.
-inline constexpr uint32_t kBackendAbi = 5;
+inline constexpr uint32_t kBackendAbi = 6;
 
 /// N is always 1: pictures are not batched, slots in flight are.
 struct TensorShape {
@@ -91,6 +91,9 @@ public:
     virtual ElementType output_type() const { return ElementType::f32; }
     virtual clv_precision precision() const = 0; ///< what it took, never AUTO
     virtual int threads() const = 0;
+    /// An estimate of the host memory that in_flight requests will take for what lies between the net's input
+    /// and output, before any is created; 0: little, or not known.
+    virtual uint64_t activation_bytes() const { return 0; }
     virtual std::unique_ptr<InferRequest> create_request() = 0;
 };
 
@@ -158,6 +161,13 @@ public:
     /// Whether compile_tensors() can run this net on that device: asked when suits_pictures() says no.
     virtual bool suits_tensors(const CompileRequest & /*request*/, const cuda::Place & /*place*/) const {
         return false;
+    }
+    /// Where suits_tensors() says no because request.input is too large: the largest input, in no dimension
+    /// larger than that, which compile_tensors() can run on that device; tiles are made of it. Nothing when
+    /// there is none.
+    virtual std::optional<TensorShape> largest_input(const CompileRequest & /*request*/,
+                                                     const cuda::Place & /*place*/) const {
+        return std::nullopt;
     }
     /// Throws as compile_pictures().
     virtual std::unique_ptr<TensorModel> compile_tensors(const CompileRequest & /*request*/,

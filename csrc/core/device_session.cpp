@@ -16,9 +16,10 @@
 namespace clv {
 namespace {
 
-EngineOptions engine_options(clv_context &context, const clv_session_params &params) {
+EngineOptions engine_options(const SessionPlan &plan) {
+    const clv_session_params &params = plan.params;
     EngineOptions options;
-    options.log = [&context](clv_log_level level, const std::string &message) {
+    options.log = [&context = plan.context](clv_log_level level, const std::string &message) {
         context.log(level, message);
     };
     options.backend = params.backend ? params.backend : "";
@@ -28,6 +29,7 @@ EngineOptions engine_options(clv_context &context, const clv_session_params &par
     options.in_flight = params.in_flight;
     options.half_output = true;
     options.strength = static_cast<float>(params.strength);
+    options.tiles = plan.tiles;
     return options;
 }
 
@@ -41,7 +43,7 @@ public:
         const pixels::Dither dither =
             plan.params.dither == CLV_DITHER_ORDERED ? pixels::Dither::ordered : pixels::Dither::round;
         engine_ = make_device_engine(*plan.bundle, {picture_format(format_), dither, place_},
-                                     engine_options(context_, plan.params), *services_);
+                                     engine_options(plan), *services_);
         output_format_ = plan.output_format(engine_.model->scale());
         copies_ = plan.copies_samples() && engine_.model->scale() == 1;
         clear_work(*place_.counters); // what was done so far is no picture's

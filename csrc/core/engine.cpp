@@ -3,6 +3,7 @@
 
 #include "core/backend_loader.h"
 #include "core/checks.h"
+#include "core/tiled_model.h"
 
 namespace clv {
 namespace {
@@ -26,7 +27,7 @@ void choose_backend(Engine &engine, const std::string &wanted, const CompileRequ
 
 std::string Engine::text() const {
     return runtime + " (backend=" + backend_name + ", " + why +
-           "), precision=" + precision_name(model->precision());
+           "), precision=" + precision_name(model->precision()) + (tiles.empty() ? "" : ", " + tiles);
 }
 
 CompileRequest compile_request(const Bundle &bundle, const TensorShape &input, const EngineOptions &options) {
@@ -57,7 +58,7 @@ Engine make_engine(const Bundle &bundle, const TensorShape &input, const EngineO
     Engine engine;
     choose_backend(engine, options.backend.empty() ? "auto" : options.backend, request);
     engine.runtime = engine.backend->runtime();
-    engine.model = engine.backend->compile(request);
+    engine.model = compile_in_tiles(*engine.backend, bundle, request, options.tiles, engine.tiles);
     return engine;
 }
 

@@ -8,6 +8,7 @@
 
 #include "core/backend.h"
 #include "core/model.h"
+#include "core/tiles.h"
 
 namespace clv {
 
@@ -20,6 +21,7 @@ struct EngineOptions {
     int in_flight = 1;
     bool half_output = false;                                    ///< as in CompileRequest
     float strength = 1;                                          ///< for bundles that have one
+    TileWish tiles;                                              ///< none unless set
     std::function<void(clv_log_level, const std::string &)> log; ///< as in CompileRequest
 };
 
@@ -28,6 +30,7 @@ struct Engine {
     std::string backend_name;
     std::string runtime; ///< with its version
     std::string why;     ///< this backend was taken, for the log
+    std::string tiles;   ///< how pictures are cut and why, "" when they are not
     std::unique_ptr<Backend> backend;
     std::unique_ptr<CompiledModel> model;
 
@@ -40,7 +43,7 @@ CompileRequest compile_request(const Bundle &bundle, const TensorShape &input, c
 
 /// backend=auto takes "cpu", our own kernels, for a net that they know, else "openvino"; a named backend that
 /// cannot run is an error. Throws Error: CLV_ERR_NOT_FOUND, CLV_ERR_BACKEND, CLV_ERR_UNSUPPORTED,
-/// CLV_ERR_INVALID_MODEL.
+/// CLV_ERR_INVALID_MODEL, and for tiles what compile_in_tiles() throws.
 Engine make_engine(const Bundle &bundle, const TensorShape &input, const EngineOptions &options);
 
 } // namespace clv

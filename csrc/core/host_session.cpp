@@ -27,6 +27,10 @@ EngineOptions engine_options(const SessionPlan &plan, const Adapter &adapter) {
     // nothing and round them.
     options.half_output = adapter.takes_half() && plan.bundle->scale != 1;
     options.strength = static_cast<float>(plan.params.strength);
+    options.tiles = plan.tiles;
+    options.log = [&context = plan.context](clv_log_level level, const std::string &message) {
+        context.log(level, message);
+    };
     return options;
 }
 

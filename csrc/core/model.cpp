@@ -187,6 +187,8 @@ void read_card(Bundle &bundle, const fs::path &path) {
         bundle.input_width = optional("width");
         bundle.input_height = optional("height");
     }
+    if (const auto field = card.find("receptive_field"); field != card.end() && !field->is_null())
+        bundle.receptive_field = small_integer(*field, path, "receptive_field", 1, 32768);
     if (const auto controls = card.find("controls"); controls != card.end() && controls->is_object())
         bundle.has_strength = controls->contains(kStrength);
     if (const auto architecture = card.find("architecture"); architecture != card.end())

@@ -21,8 +21,9 @@ struct Bundle {
     int multiple_of = 1;
     int min_width = 1;
     int min_height = 1;
-    int best_size = 0;   ///< inpaint: long side of the excerpt that the net is run on; 0: not said
-    int input_width = 0; ///< segment: what pictures are scaled to, with input_height; 0: not said
+    int receptive_field = 0; ///< width of what a sample of the output sees, in luma samples; 0: not said
+    int best_size = 0;       ///< inpaint: long side of the excerpt that the net is run on; 0: not said
+    int input_width = 0;     ///< segment: what pictures are scaled to, with input_height; 0: not said
     int input_height = 0;
     bool has_card = false;
     bool bf16_passed = false; ///< the parity gate's record in the card

@@ -1,91 +1,20 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// A reader of the few fields of onnx.proto that clarivid needs, on the protobuf wire format
-// (protobuf.dev, "Encoding"). core links against no runtime and no protobuf, and every length is checked.
+// A reader of the few fields of onnx.proto that clarivid needs before it chooses a runtime.
 #include "core/onnx_inspect.h"
 
 #include <algorithm>
-#include <optional>
 #include <set>
-#include <string_view>
 
 #include "core/error.h"
+#include "core/protobuf.h"
 
 namespace clv {
 namespace {
 
-struct Truncated {};
-
-/// Walks the fields of one message.
-class Message {
-public:
-    explicit Message(std::span<const std::byte> bytes) : left_(bytes) {}
-
-    struct Field {
-        uint32_t number;
-        uint32_t wire_type;
-        uint64_t value;                  ///< wire type 0
-        std::span<const std::byte> body; ///< wire type 2
-    };
-
-    std::optional<Field> next() {
-        if (left_.empty())
-            return std::nullopt;
-        const uint64_t key = varint();
-        Field field{static_cast<uint32_t>(key >> 3), static_cast<uint32_t>(key & 7), 0, {}};
-        if (field.number == 0)
-            throw Truncated();
-        switch (field.wire_type) {
-        case 0:
-            field.value = varint();
-            break;
-        case 1:
-            take(8);
-            break;
-        case 2:
-            field.body = take(varint());
-            break;
-        case 5:
-            take(4);
-            break;
-        default: // groups (3, 4) are not used by onnx.proto
-            throw Truncated();
-        }
-        return field;
-    }
-
-private:
-    uint64_t varint() {
-        uint64_t value = 0;
-        for (unsigned shift = 0; shift < 64; shift += 7) {
-            const auto byte = static_cast<uint8_t>(take(1)[0]);
-            value |= uint64_t{byte & 0x7fU} << shift;
-            if (!(byte & 0x80))
-                return value;
-        }
-        throw Truncated();
-    }
-
-    std::span<const std::byte> take(uint64_t count) {
-        if (count > left_.size())
-            throw Truncated();
-        const auto taken = left_.first(static_cast<size_t>(count));
-        left_ = left_.subspan(static_cast<size_t>(count));
-        return taken;
-    }
-
-    std::span<const std::byte> left_;
-};
-
-std::string text(std::span<const std::byte> bytes) {
-    return {reinterpret_cast<const char *>(bytes.data()), bytes.size()};
-}
-
-template <class Visit>
-void each_field(std::span<const std::byte> bytes, Visit visit) {
-    Message message(bytes);
-    while (const auto field = message.next())
-        visit(*field);
-}
+using protobuf::each_field;
+using protobuf::Message;
+using protobuf::text;
+using protobuf::Truncated;
 
 // TensorShapeProto { repeated Dimension dim = 1 { int64 dim_value = 1; string dim_param = 2; } }
 std::vector<int64_t> read_shape(std::span<const std::byte> bytes) {

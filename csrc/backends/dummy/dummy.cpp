@@ -9,12 +9,17 @@
 // device="" or a ','-separated list of
 //   delay=MS   each inference takes MS milliseconds on a thread of its own (the order of results is put to
 //   the test) fail=N     the N-th inference of each session, counted from 1, fails
+//   scratch=N  each inference takes N bytes of memory for each position of its input (in device memory it
+//   does, in host memory it only says so)
+//   largest=N  in device memory, inputs of more than N rows or columns are refused, as by an engine
 // In device memory (dummy_kernel.cu) it computes the same on tensors of the layouts yuv420_s2d and
 // yuv420_s2d_mask.
+#include <algorithm>
 #include <atomic>
 #include <charconv>
 #include <chrono>
 #include <future>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -33,6 +38,8 @@ constexpr float kTint = 0.125F;
 struct Options {
     int delay_ms = 0;
     int fail_at = 0;
+    int scratch = 0;
+    int largest = 0; ///< 0: any
 };
 
 int parse_count(const std::string &text, const std::string &item) {
@@ -40,7 +47,8 @@ int parse_count(const std::string &text, const std::string &item) {
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (error != std::errc() || end != text.data() + text.size() || value < 0)
         throw Error(CLV_ERR_INVALID_ARGUMENT,
-                    "device \"" + item + "\" of backend dummy is not delay=MS or fail=N");
+                    "device \"" + item +
+                        "\" of backend dummy is not delay=MS, fail=N, scratch=N or largest=N");
     return value;
 }
 
@@ -57,10 +65,14 @@ Options parse_device(std::string text) {
             options.delay_ms = parse_count(value, item);
         else if (key == "fail")
             options.fail_at = parse_count(value, item);
+        else if (key == "scratch")
+            options.scratch = parse_count(value, item);
+        else if (key == "largest")
+            options.largest = parse_count(value, item);
         else
             throw Error(CLV_ERR_UNSUPPORTED, "backend dummy has no device \"" + item +
                                                  "\": leave it empty, or use "
-                                                 "delay=MS, fail=N");
+                                                 "delay=MS, fail=N, scratch=N, largest=N");
     }
     return options;
 }
@@ -193,6 +205,9 @@ public:
     TensorShape output() const override { return output_; }
     clv_precision precision() const override { return CLV_PRECISION_FP32; }
     int threads() const override { return threads_; }
+    uint64_t activation_bytes() const override {
+        return static_cast<uint64_t>(options_.scratch) * static_cast<uint64_t>(input_.height * input_.width);
+    }
     std::unique_ptr<clv::InferRequest> create_request() override {
         return std::make_unique<DummyRequest>(input_, output().count(), layout_, scale_, shift_, options_,
                                               counter_);
@@ -218,7 +233,18 @@ public:
 #ifdef CLARIVID_DUMMY_CUDA
     bool suits_tensors(const clv::CompileRequest &request,
                        const clv::cuda::Place & /*place*/) const override {
+        const int64_t largest = parse_device(request.device).largest;
+        if (largest && (request.input.height > largest || request.input.width > largest))
+            return false;
         return request.layout == CLV_LAYOUT_YUV420_S2D || request.layout == CLV_LAYOUT_YUV420_S2D_MASK;
+    }
+    std::optional<TensorShape> largest_input(const clv::CompileRequest &request,
+                                             const clv::cuda::Place & /*place*/) const override {
+        const int64_t largest = parse_device(request.device).largest;
+        if (!largest)
+            return std::nullopt;
+        return TensorShape{request.input.channels, std::min(request.input.height, largest),
+                           std::min(request.input.width, largest)};
     }
     std::unique_ptr<clv::TensorModel> compile_tensors(const clv::CompileRequest &request,
                                                       const clv::cuda::Place &place) override {
@@ -231,6 +257,8 @@ public:
         net.shift = shift_of(request);
         net.tint = kTint;
         net.fail_at = parse_device(request.device).fail_at;
+        net.scratch = static_cast<size_t>(parse_device(request.device).scratch) *
+                      static_cast<size_t>(request.input.height * request.input.width);
         return clv::dummy::make_device_net(net, place);
     }
 #endif

@@ -16,14 +16,14 @@ constexpr unsigned kThreads = 256;
 class DeviceTensorNet final : public TensorModel {
 public:
     DeviceTensorNet(const Net &net, const cuda::Place &place)
-        : net_(net), place_(place), module_(place, clv_image_dummy_kernel),
-          kernel_(module_.kernel("clv_dummy")) {}
+        : net_(net), place_(place), scratch_(net.scratch ? cuda::Buffer(place, net.scratch) : cuda::Buffer()),
+          module_(place, clv_image_dummy_kernel), kernel_(module_.kernel("clv_dummy")) {}
 
     TensorShape output() const override { return net_.output; }
     ElementType input_type() const override { return ElementType::f32; }
     ElementType output_type() const override { return ElementType::f32; }
     clv_precision precision() const override { return CLV_PRECISION_FP32; }
-    uint64_t device_bytes() const override { return 0; }
+    uint64_t device_bytes() const override { return scratch_.bytes(); }
     void enqueue(const void *in, void *out) override {
         if (++count_ == net_.fail_at)
             throw Error(CLV_ERR_INFERENCE, "inference " + std::to_string(count_) + " failed as device=fail=" +
@@ -45,6 +45,7 @@ public:
 private:
     const Net net_;
     const cuda::Place place_;
+    const cuda::Buffer scratch_;
     const cuda::Module module_;
     const cuda::Kernel kernel_;
     int count_ = 0;

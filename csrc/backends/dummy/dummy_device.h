@@ -15,7 +15,8 @@ struct Net {
     int scale = 1;
     float shift = 0;
     float tint = 0;
-    int fail_at = 0; ///< the inference, counted from 1, that fails; 0: none
+    int fail_at = 0;    ///< the inference, counted from 1, that fails; 0: none
+    size_t scratch = 0; ///< bytes of device memory that it holds for nothing
 };
 
 /// In device memory. Throws Error as Backend::compile_tensors().

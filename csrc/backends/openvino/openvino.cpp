@@ -2,6 +2,7 @@
 // The OpenVINO backend: any ONNX model on CPUs (and on the other devices that OpenVINO knows, by device=).
 #include <algorithm>
 #include <exception>
+#include <map>
 #include <mutex>
 #include <sstream>
 #include <string>
@@ -50,6 +51,54 @@ void bind_strength(ov::Model &model, float strength) {
     model.remove_parameter(*found);
 }
 
+/// A layer of a compiled model, as the runtime tells it.
+std::string told(const ov::Node &node, const char *key) {
+    const auto &info = node.get_rt_info();
+    const auto found = info.find(key);
+    return found == info.end() ? std::string() : found->second.as<std::string>();
+}
+
+/// What a tensor takes. CPUs keep channels in blocks: layouts "aBcd16b" fill them up.
+uint64_t bytes_of(const ov::Output<const ov::Node> &output, const std::string &layout) {
+    auto shape = output.get_shape();
+    const uint64_t block = layout.find("16b") != std::string::npos  ? 16
+                           : layout.find("8b") != std::string::npos ? 8
+                                                                    : 1;
+    uint64_t count = 1;
+    for (size_t i = 0; i < shape.size(); i++)
+        count *= i == 1 ? (shape[i] + block - 1) / block * block : shape[i];
+    return count * output.get_element_type().size();
+}
+
+/// The most that is alive at once between the input and the output of a compiled model, layer by layer in the
+/// order of execution. What layers take for themselves while they run is not told, and not counted.
+uint64_t peak_bytes(const ov::CompiledModel &compiled) {
+    const auto model = compiled.get_runtime_model();
+    const auto nodes = model->get_ordered_ops();
+    std::map<const ov::Node *, size_t> last_use; ///< of what the node gives
+    for (size_t i = 0; i < nodes.size(); i++)
+        for (const auto &input : nodes[i]->input_values())
+            last_use[input.get_node()] = i;
+    std::vector<uint64_t> freed(nodes.size() + 1, 0);
+    uint64_t alive = 0, peak = 0;
+    for (size_t i = 0; i < nodes.size(); i++) {
+        const ov::Node &node = *nodes[i];
+        const std::string type = told(node, "layerType");
+        const bool outside =
+            type == "Const" || type == "Input" || type == "Output"; // weights, and our tensors
+        uint64_t bytes = 0;
+        for (const auto &output : node.outputs())
+            if (!outside && output.get_partial_shape().is_static())
+                bytes += bytes_of(output, told(node, "outputLayouts"));
+        alive += bytes;
+        peak = std::max(peak, alive);
+        const auto last = last_use.find(&node);
+        freed[last == last_use.end() ? i : last->second] += bytes;
+        alive -= freed[i];
+    }
+    return peak;
+}
+
 class OpenVinoRequest final : public clv::InferRequest {
 public:
     OpenVinoRequest(ov::InferRequest request, const TensorShape &input)
@@ -95,7 +144,8 @@ private:
 class OpenVinoModel final : public clv::CompiledModel {
 public:
     OpenVinoModel(ov::Core &core, const clv::CompileRequest &request)
-        : input_(request.input), threads_(request.threads) {
+        : input_(request.input), threads_(request.threads),
+          streams_(std::clamp(request.in_flight, 1, request.threads)) {
         const std::string what = "model " + request.model_name;
         const std::string device = request.device.empty() ? "CPU" : request.device;
         check_device(core, device);
@@ -104,7 +154,7 @@ public:
             output_type_ = clv::ElementType::f16;
         const auto model = read(core, request, what);
         try {
-            compiled_ = core.compile_model(model, device, properties(device, request.in_flight));
+            compiled_ = core.compile_model(model, device, properties(device));
         } catch (const std::exception &error) {
             throw Error(CLV_ERR_UNSUPPORTED, "OpenVINO cannot compile " + what + " for " + input_.text() +
                                                  " on " + device + ": " + reason(error.what()));
@@ -118,6 +168,13 @@ public:
     clv::ElementType output_type() const override { return output_type_; }
     clv_precision precision() const override { return precision_; }
     int threads() const override { return threads_; }
+    uint64_t activation_bytes() const override {
+        try {
+            return peak_bytes(compiled_) * static_cast<uint64_t>(streams_); // each works on a picture
+        } catch (const std::exception &) { // a device that does not tell its layers
+            return 0;
+        }
+    }
     std::unique_ptr<clv::InferRequest> create_request() override {
         return std::make_unique<OpenVinoRequest>(compiled_.create_infer_request(), input_);
     }
@@ -207,7 +264,7 @@ private:
         return model;
     }
 
-    ov::AnyMap properties(const std::string &device, int in_flight) const {
+    ov::AnyMap properties(const std::string &device) const {
         const auto type = precision_ == CLV_PRECISION_BF16   ? ov::element::bf16
                           : precision_ == CLV_PRECISION_FP16 ? ov::element::f16
                                                              : ov::element::f32;
@@ -216,7 +273,7 @@ private:
             // A stream works on one picture with threads/streams threads: streams do not wait for each other,
             // threads within one do. Pinning to cores hurts on shared machines.
             map.insert(ov::inference_num_threads(threads_));
-            map.insert(ov::num_streams(std::clamp(in_flight, 1, threads_)));
+            map.insert(ov::num_streams(streams_));
             map.insert(ov::hint::enable_cpu_pinning(false));
         }
         return map;
@@ -226,6 +283,7 @@ private:
     TensorShape output_;
     clv::ElementType output_type_ = clv::ElementType::f32;
     const int threads_;
+    const int streams_;
     clv_precision precision_ = CLV_PRECISION_FP32;
     ov::CompiledModel compiled_;
 };
