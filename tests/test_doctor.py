@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from clarivid import doctor
+from clarivid import cuda, doctor
+from clarivid.engines import EngineCache, Identity, Key, Profile
+from clarivid.models import find_model
+from clarivid.paths import sha256_of
 
 
 def test_json_has_every_part(clarivid: Any, tmp_path: Path) -> None:
@@ -42,13 +45,11 @@ def test_missing_training_packages_are_named(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_machine_without_a_driver_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_driver(name: str) -> None:
-        raise OSError(name)
-
-    monkeypatch.setattr(doctor.ctypes, "CDLL", no_driver)
+    monkeypatch.setenv("CLARIVID_CUDA_DRIVER", "libno.so.1")
+    cuda._driver.cache_clear()
     gpus, note = doctor._gpus()
     assert gpus == []
-    assert "libcuda.so.1" in note
+    assert note.startswith("NVIDIA's driver was not found: libno.so.1")
 
 
 def test_a_gpu_is_described(clarivid: Any, tmp_path: Path) -> None:
@@ -57,7 +58,7 @@ def test_a_gpu_is_described(clarivid: Any, tmp_path: Path) -> None:
         pytest.skip("the emulator is not built (CLARIVID_CUDA)")
     environment = {"CLARIVID_CUDA_DRIVER": str(emulator), "CLARIVID_CACHE": str(tmp_path)}
     report = json.loads(clarivid("doctor", "--json", CLARIVID_EMULATOR_SM="89", **environment).stdout)
-    assert [gpu["compute_capability"] for gpu in report["gpus"]] == ["8.9"]
+    assert [(gpu["compute_capability"], gpu["sm"]) for gpu in report["gpus"]] == [("8.9", "sm_89")]
     assert report["gpu_note"] == "driver for CUDA 13.0"
     feature = next(f for f in report["features"] if "an NVIDIA GPU" in f["name"])
     assert "No GPU" not in feature["remedy"]
@@ -65,7 +66,44 @@ def test_a_gpu_is_described(clarivid: Any, tmp_path: Path) -> None:
     feature = next(f for f in old["features"] if "an NVIDIA GPU" in f["name"])
     assert "older than compute capability 7.5" in feature["remedy"]
     none = json.loads(clarivid("doctor", "--json", CLARIVID_EMULATOR_DEVICES="0", **environment).stdout)
-    assert none["gpu_note"] == "the NVIDIA driver is there but there is no GPU"
+    assert none["gpu_note"] == "CUDA could not start: no CUDA-capable device is detected (error 100)"
+
+
+def test_missing_stale_and_present_engines_are_told_with_what_mends_them(
+    clarivid: Any, tmp_path: Path
+) -> None:
+    """With the emulator and the fake libnvinfer of the backend's tests."""
+    build = Path(__file__).resolve().parent.parent / ".venv" / "build"
+    if not (build / "emulator").is_dir():
+        pytest.skip("the emulator is not built (CLARIVID_CUDA)")
+    fake = build / "csrc" / "backends" / "tensorrt" / "tests" / "fake" / "libnvinfer.so.10"
+    environment = {
+        "LD_LIBRARY_PATH": str(build / "emulator"),
+        "CLARIVID_NVINFER": str(fake),
+        "CLARIVID_CACHE": str(tmp_path),
+    }
+
+    def row(**more: str) -> dict[str, str]:
+        report = json.loads(clarivid("doctor", "--json", **environment, **more).stdout)
+        assert report["engines"]["runs"] == "10.14.1.48"
+        found: dict[str, str] = next(r for r in report["engines"]["status"] if r["model"] == "game_x2")
+        assert found["gpu"] == "clarivid emulator (sm_90)"
+        return found
+
+    missing = row()
+    assert missing["state"] == "missing"
+    assert missing["remedy"].endswith("clarivid engines build game_x2 --for this --runtime tensorrt")
+    shape = (1, 6, 540, 960)
+    gpu = Identity(90, "clarivid emulator", 8, 2048, 0, 32 << 20)
+    digest = sha256_of(find_model("game_x2").folder / "model_fp16.onnx")
+    cache = EngineCache(tmp_path / "engines", shared=[])
+    for version, state in (("10.13.0.1", "stale"), ("10.14.1.48", "present")):
+        key = Key("game_x2", digest, "fp16", Profile(shape, shape, shape), "tensorrt", version, gpu)
+        cache.get(key, lambda: b"engine", {})
+        assert row()["state"] == state
+    text = clarivid("doctor", **environment).stdout
+    assert "clarivid emulator (sm_90): game_x2: present: fp16 960x540" in text
+    assert "run by: TensorRT 10.14.1.48" in text
 
 
 def test_without_a_driver_the_gpu_feature_says_so(clarivid: Any, tmp_path: Path) -> None:
@@ -74,7 +112,7 @@ def test_without_a_driver_the_gpu_feature_says_so(clarivid: Any, tmp_path: Path)
     )
     feature = next(f for f in report["features"] if "an NVIDIA GPU" in f["name"])
     assert not feature["ok"]
-    assert "No GPU was found: no NVIDIA driver (libno.so.1 is not there)." in feature["remedy"]
+    assert "No GPU was found: NVIDIA's driver was not found: libno.so.1" in feature["remedy"]
 
 
 def test_the_text_says_yes_or_no_for_each_feature(clarivid: Any, tmp_path: Path) -> None:

@@ -76,7 +76,10 @@ def test_the_field_that_differs_is_named(cache: EngineCache) -> None:
     put(cache)
     for change, part in (
         ({"version": "10.15.0.1"}, "runtime_version is 10.14.1.48, 10.15.0.1 is loaded"),
-        ({"device": vars(replace(T4, memory_mib=16000))}, "device is Tesla T4"),
+        (
+            {"device": vars(replace(T4, memory_mib=16000))},
+            "this GPU is Tesla T4 (sm_75) (memory_mib is 14914, not 16000)",
+        ),
         (
             {"device": vars(Identity(89, "NVIDIA L4", 58, 22491, 192, 50331648))},
             "this GPU is NVIDIA L4 (sm_89)",
@@ -106,6 +109,32 @@ def test_any_gpu_of_a_capability(cache: EngineCache) -> None:
     path = put(cache, replace(KEY, device=Identity(75)))
     assert find(cache) == (FP16, str(path))
     assert find(cache, device=vars(replace(T4, sm=86)))[0] == NOT_FOUND
+
+
+def test_compatible_engines_run_where_others_do_not(cache: EngineCache) -> None:
+    later, old = {"version": "10.16.0.9"}, {"version": "10.13.3.9"}
+    a10 = Identity(86, "NVIDIA A10", 72, 22515, 384, 6 << 20)
+    put(cache, KEY)
+    assert find(cache, **later)[0] == NOT_FOUND
+    wide = put(cache, replace(KEY, arguments={"version_compatible": True}))
+    assert find(cache, **later) == (FP16, str(wide))
+    assert find(cache)[1] != str(wide)  # one of this very release goes first
+    assert "runtime_version is 10.14.1.48, 10.13.3.9 is loaded" in find(cache, **old)[1]
+    assert find(cache, version="11.0.0.1")[0] == NOT_FOUND
+    assert find(cache, lean=True) == (FP16, str(wide))
+    wide.with_suffix(".json").unlink()
+    assert "not built with --version-compatible, and libnvinfer_lean" in find(cache, lean=True)[1]
+    assert find(cache, device=vars(a10))[0] == NOT_FOUND
+    any_gpu = put(cache, replace(KEY, device=Identity(80), arguments={"hardware_compatible": True}))
+    assert find(cache, device=vars(a10)) == (FP16, str(any_gpu))
+    assert find(cache, device=vars(replace(T4, name="other")))[0] == NOT_FOUND  # older than Ampere
+    exact = put(cache, replace(KEY, device=a10))
+    assert find(cache, device=vars(a10)) == (FP16, str(exact))
+
+
+def test_engines_of_tensorrt_for_rtx_are_named_as_such(cache: EngineCache) -> None:
+    put(cache, replace(KEY, runtime="tensorrt-rtx", runtime_version="1.7.1.116", device=Identity(75)))
+    assert "it is for tensorrt-rtx, not tensorrt" in find(cache)[1]
 
 
 def test_auto_takes_only_what_passed_its_parity_check(cache: EngineCache) -> None:
@@ -219,4 +248,28 @@ def test_with_a_driver_it_finds_tensorrt_or_says_how_to_get_it() -> None:
     assert "CLARIVID_NVINFER" in text
     ok, text = probe(**driver, CLARIVID_NVINFER="libm.so.6")
     assert not ok
-    assert "libm.so.6 is TensorRT 0" in text
+    assert "libm.so.6 is no TensorRT" in text
+
+
+def test_other_libraries_are_refused_by_name() -> None:
+    """A fake stands for releases that are not here; TensorRT for RTX is the real one."""
+    assert FIND is not None
+    fake = {
+        "LD_LIBRARY_PATH": str(EMULATOR),
+        "CLARIVID_NVINFER": str(FIND.parent / "fake" / "libnvinfer.so.10"),
+    }
+    for number, part in (
+        ("110002", "is TensorRT 11.0.2, this build of clarivid runs TensorRT 10"),
+        ("80601", "is TensorRT 8.6.1, this build"),
+        ("100001", "is TensorRT 10.0.1, clarivid needs 10.1.0 or a later 10"),
+    ):
+        ok, text = probe(**fake, CLARIVID_FAKE_TENSORRT=number)
+        assert (ok, part in text) == (False, True), text
+    ok, text = probe(**fake, CLARIVID_FAKE_TENSORRT="101200")
+    assert (ok, text) == (True, "TensorRT 10.12.0.48")
+    rtx = next(
+        path for entry in sys.path for path in Path(entry or ".").glob("tensorrt_rtx*/libtensorrt_rtx.so*")
+    )
+    ok, text = probe(LD_LIBRARY_PATH=str(EMULATOR), CLARIVID_NVINFER=str(rtx))
+    assert not ok
+    assert "is TensorRT for RTX 1.7.1, another library" in text

@@ -18,6 +18,7 @@ import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ Plane = NDArray[Any]
 
 PITCH = 512  # bytes: what cuMemAllocPitch and FFmpeg's frame pools give on today's GPUs
 _OUT_OF_MEMORY = 2
+_CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76  # CUdevice_attribute
 _DESCRIPTION = {  # pix_fmt: (bytes of a sample, samples of a chroma row for each of its positions, planes)
     "yuv420p": (1, 1, 3),
     "nv12": (1, 2, 2),
@@ -70,6 +72,43 @@ def device_count() -> int:
     _check(_driver().cuInit(0), "start")
     _check(_driver().cuDeviceGetCount(ctypes.byref(count)), "count the GPUs")
     return count.value
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU as the driver describes it. ``capability``: 90 for 9.0; ``memory`` in bytes."""
+
+    name: str
+    capability: int
+    memory: int
+
+
+def gpus() -> list[Gpu]:
+    """The GPUs that the driver sees, described without opening one.
+
+    Raises:
+        clarivid.BackendError: there is no driver, it cannot start, or it sees no GPU.
+    """
+    cuda, found = _driver(), []
+    for index in range(device_count()):
+        device, memory, name = ctypes.c_int(), ctypes.c_size_t(), ctypes.create_string_buffer(128)
+        _check(cuda.cuDeviceGet(ctypes.byref(device), index), f"find GPU {index}")
+        _check(cuda.cuDeviceGetName(name, len(name), device), f"name GPU {index}")
+        _check(cuda.cuDeviceTotalMem_v2(ctypes.byref(memory), device), f"tell the memory of GPU {index}")
+        capability = 0
+        for number in (_CAPABILITY_MAJOR, _CAPABILITY_MINOR):
+            value = ctypes.c_int()
+            _check(cuda.cuDeviceGetAttribute(ctypes.byref(value), number, device), f"describe GPU {index}")
+            capability = 10 * capability + value.value
+        found.append(Gpu(name.value.decode(errors="replace"), capability, memory.value))
+    return found
+
+
+def driver_version() -> tuple[int, int]:
+    """Of CUDA, what the driver is for: (13, 0). Raises :class:`clarivid.BackendError` without a driver."""
+    version = ctypes.c_int()
+    _check(_driver().cuDriverGetVersion(ctypes.byref(version)), "tell its version")
+    return version.value // 1000, version.value % 1000 // 10
 
 
 class Device:
@@ -127,7 +166,7 @@ class Device:
     @property
     def capability(self) -> int:
         """Compute capability: 90 for 9.0."""
-        return 10 * self.attribute(75) + self.attribute(76)
+        return 10 * self.attribute(_CAPABILITY_MAJOR) + self.attribute(_CAPABILITY_MINOR)
 
     def memory_info(self) -> tuple[int, int]:
         """Free and total bytes."""

@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import os
 import platform
+import re
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, field
@@ -19,8 +20,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from clarivid import models, paths
-from clarivid.errors import Error
+from clarivid import cuda, models, paths
+from clarivid.errors import BackendError, Error
 
 BACKENDS = ("cpu", "openvino", "tensorrt", "cuda", "dummy")
 OLDEST_GPU = 7.5  # compute capability: the oldest that the kernels are compiled for
@@ -74,7 +75,8 @@ class Report:
     models: list[str]
     cache: dict[str, Any]
     engines: dict[str, Any]
-    """Builders that are installed, by name; for each GPU and model which engines there are."""
+    """Builders that are installed, by name; the TensorRT that filters run engines with; for each GPU and
+    model which engines there are."""
     features: list[Feature] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -124,37 +126,34 @@ def _memory() -> dict[str, float]:
 
 
 def _gpus() -> tuple[list[dict[str, Any]], str]:
-    """NVIDIA GPUs through the driver library itself, and a sentence on the driver."""
-    name_of_driver = os.environ.get("CLARIVID_CUDA_DRIVER") or "libcuda.so.1"  # as csrc/cuda/driver.cpp
+    """NVIDIA GPUs, and a sentence on the driver."""
     try:
-        cuda = ctypes.CDLL(name_of_driver)
+        major, minor = cuda.driver_version()
+        found = cuda.gpus()
+    except BackendError as error:
+        return [], str(error)
+    gpus = [
+        {
+            "name": gpu.name,
+            "memory_gib": round(gpu.memory / (1 << 30), 1),
+            "compute_capability": f"{gpu.capability // 10}.{gpu.capability % 10}",
+            "sm": f"sm_{gpu.capability}",
+            "driver_cuda": major,
+        }
+        for gpu in found
+    ]
+    release = _driver_release()
+    return gpus, f"driver {release}for CUDA {major}.{minor}"
+
+
+def _driver_release() -> str:
+    """ "580.82.07 ", as the kernel's module tells it; empty where it does not."""
+    try:
+        text = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return [], f"no NVIDIA driver ({name_of_driver} is not there)"
-    if (code := cuda.cuInit(0)) != 0:
-        reason = "there is no GPU" if code == 100 else f"cuInit failed with code {code}"
-        return [], f"the NVIDIA driver is there but {reason}"
-    version, count = ctypes.c_int(), ctypes.c_int()
-    cuda.cuDriverGetVersion(ctypes.byref(version))
-    cuda.cuDeviceGetCount(ctypes.byref(count))
-    gpus: list[dict[str, Any]] = []
-    for index in range(count.value):
-        device, memory, name = ctypes.c_int(), ctypes.c_size_t(), ctypes.create_string_buffer(128)
-        major, minor = ctypes.c_int(), ctypes.c_int()
-        cuda.cuDeviceGet(ctypes.byref(device), index)
-        cuda.cuDeviceGetName(name, len(name), device)
-        cuda.cuDeviceTotalMem_v2(ctypes.byref(memory), device)
-        # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
-        cuda.cuDeviceGetAttribute(ctypes.byref(major), 75, device)
-        cuda.cuDeviceGetAttribute(ctypes.byref(minor), 76, device)
-        gpus.append(
-            {
-                "name": name.value.decode(errors="replace"),
-                "memory_gib": round(memory.value / (1 << 30), 1),
-                "compute_capability": f"{major.value}.{minor.value}",
-                "driver_cuda": version.value // 1000,
-            }
-        )
-    return gpus, f"driver for CUDA {version.value // 1000}.{version.value % 1000 // 10}"
+        return ""
+    match = re.search(r"\s(\d{3}\.\d+(?:\.\d+)?)\s", text)
+    return f"{match[1]} " if match else ""
 
 
 def library_path() -> Path | None:
@@ -228,27 +227,39 @@ def _ffmpeg() -> Part:
     return Part("ffmpeg", not lacking, f"{path} ({filters})")
 
 
-def _engines(has_gpu: bool) -> dict[str, Any]:
-    """Builders, what is in the cache, and what the GPUs here miss."""
+def _engines(has_gpu: bool, backends: list[Part]) -> dict[str, Any]:
+    """Builders, what runs engines, what is in the cache, and what the GPUs here miss."""
     from clarivid import engines
     from clarivid.engines.status import status
 
     cache = engines.EngineCache()
     builders = {runtime.name: runtime.version for runtime in engines.installed()}
+    loader = next(
+        (part for part in backends if part.name == "tensorrt"), Part("tensorrt", False, "not built")
+    )
+    runs = re.match(r"TensorRT (\S+)", loader.text) if loader.ok else None
+    versions = {**builders, **({"tensorrt": runs[1]} if runs else {})}
     found = list(cache.entries())
     faults = [entry.problem for entry in found if isinstance(entry, engines.Fault)]
+    entries = len(found) - len(faults)
+    if versions.get("tensorrt") != builders.get("tensorrt", versions.get("tensorrt")):
+        faults.append(
+            f"TensorRT {builders['tensorrt']} builds engines here, {versions['tensorrt']} runs them: install "
+            "one release of both"
+        )
     rows: list[dict[str, Any]] = []
-    if has_gpu and builders:
+    if has_gpu:
         try:
             gpus = engines.targets.this_machine()
-            rows = [asdict(row) for row in status(gpus, models.list_models(), builders, cache)]
+            rows = [asdict(row) for row in status(gpus, models.list_models(), versions, cache, builders)]
         except Error as error:
             faults.append(str(error))
     return {
         "folder": str(cache.folder),
         "shared": [str(folder) for folder in cache.shared],
         "builders": builders,
-        "entries": len(found) - len(faults),
+        "runs": runs[1] if runs else None,
+        "entries": entries,
         "faults": faults,
         "status": rows,
     }
@@ -268,9 +279,9 @@ def _size(folder: Path) -> int:
 
 def _gpu(report: Report) -> list[tuple[bool, str]]:
     """What frames on a GPU need; of what is wrong with the GPU, the first thing only."""
-    cuda = next((part for part in report.backends if part.name == "cuda"), None)
+    backend = next((part for part in report.backends if part.name == "cuda"), None)
     there = (
-        cuda is not None and cuda.ok,
+        backend is not None and backend.ok,
         "The library has no CUDA backend (libclarivid_cuda.so): build it with -DCLARIVID_CUDA=ON.",
     )
     conditions = [
@@ -354,7 +365,7 @@ def examine() -> Report:
         ffmpeg=_ffmpeg(),
         models=models.model_names(),
         cache={"folder": str(cache), "bytes": _size(cache)},
-        engines=_engines(bool(gpus)),
+        engines=_engines(bool(gpus), backends),
     )
     report.features = _features(report)
     return report

@@ -24,9 +24,8 @@ def _print(report: doctor.Report) -> None:
     memory = report.memory_gib
     _line("memory", f"{memory.get('total', 0)} GiB, {memory.get('available', 0)} GiB of it available")
     for gpu in report.gpus:
-        _line(
-            "gpu", f"{gpu['name']}, {gpu['memory_gib']} GiB, compute capability {gpu['compute_capability']}"
-        )
+        capability = f"compute capability {gpu['compute_capability']} ({gpu['sm']})"
+        _line("gpu", f"{gpu['name']}, {gpu['memory_gib']} GiB, {capability}")
     _line("gpu driver" if report.gpus else "gpu", report.gpu_note)
     _line("library", report.library.text)
     for part in report.backends:
@@ -37,7 +36,9 @@ def _print(report: doctor.Report) -> None:
     _line("cache", f"{report.cache['folder']}, {report.cache['bytes'] / (1 << 20):,.0f} MiB")
     engines = report.engines
     builders = ", ".join(f"{name} {version}" for name, version in engines["builders"].items())
-    _line("engines", f"{engines['entries']} in {engines['folder']}; builders: {builders or 'none'}")
+    folders = ", ".join([*engines["shared"], engines["folder"]])
+    runs = f"TensorRT {engines['runs']}" if engines["runs"] else "none"
+    _line("engines", f"{engines['entries']} in {folders}; builders: {builders or 'none'}; run by: {runs}")
     for row in engines["status"]:
         _line("", f"{row['gpu']}: {row['model']}: {row['state']}: {row['text']}")
         if row["remedy"]:

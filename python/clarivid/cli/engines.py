@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from clarivid.engines import EngineCache, Entry, Fault
 
 _AGES = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_LARGE = 64 << 20  # bytes of an engine that is worth a word
 _SIZES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -25,7 +26,7 @@ _SIZES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
     name="engines",
     epilog="""\b
 Examples:
-  clarivid engines build                                    every model, for the GPUs of this machine
+  clarivid engines build                                    all for dnn_sr and lowrank_pre, for this GPU
   clarivid engines build game_x2 --for t4,l4 --shapes 720p,1080p --runtime tensorrt-rtx
   clarivid engines list
   clarivid engines verify && echo "all whole"
@@ -100,8 +101,8 @@ Examples:
 @click.option(
     "--version-compatible",
     is_flag=True,
-    help="Later releases of the runtime's major run it too. It is larger, starts later, and some layers are "
-    "slower.",
+    help="Later releases of the runtime's major run it too, and libnvinfer_lean does (tensorrt only). It is "
+    "larger, starts later, and some layers are slower.",
 )
 @click.option(
     "--hardware-compatible",
@@ -122,13 +123,15 @@ def build_command(
     hardware_compatible: bool,
     as_json: bool,
 ) -> int:
-    """Build engines of MODELS (every model that was found, without any) and put them into the cache.
+    """Build engines of MODELS (without any: of every model that dnn_sr and lowrank_pre run) into the cache.
 
-    What is there already, whole, is not built again. Several of these commands may run at once.
+    What is there already, whole, is not built again. Several of these commands may run at once. Exits with 1
+    when there is one that could not be built, which is named, after building the others.
     """
     from clarivid.cli._progress import bar
-    from clarivid.engines import Options, Runtime, build, installed, plan, targets
+    from clarivid.engines import Failed, Options, Runtime, build, installed, plan, targets
     from clarivid.engines.runtimes import INSTALL
+    from clarivid.engines.status import TASKS
     from clarivid.models import find_model, list_models
 
     if runtime_name is None:
@@ -138,8 +141,9 @@ def build_command(
         runtime = found[0]
     else:
         runtime = Runtime(runtime_name)
-    chosen = [find_model(name) for name in models] or list_models()
+    chosen = [find_model(name) for name in models] or [m for m in list_models() if m.task in TASKS]
     options = Options(level, workspace, version_compatible, hardware_compatible)
+    problems: list[str] = []
     jobs = plan(
         chosen,
         targets.devices(devices),
@@ -148,22 +152,38 @@ def build_command(
         runtime,
         options,
         videos,
+        lambda _device, problem: problems.append(problem),
     )
     cache = _cache()
     rows: list[dict[str, Any]] = []
     with bar("build") as (progress, task):
+        finished = 0
 
         def tell(phase: str, done: int, total: int) -> None:
             share = 0.99 * done / total if total else 0
-            note = f"{jobs[len(rows)].text()}: {phase}"
-            progress.update(task, total=len(jobs), completed=len(rows) + share, note=note)
+            note = f"{jobs[finished].text()}: {phase}"
+            progress.update(task, total=len(jobs), completed=finished + share, note=note)
 
         for made in build(jobs, runtime, options, cache, tell):
+            finished += 1
+            progress.update(task, total=len(jobs), completed=finished, note=made.job.text())
+            if isinstance(made, Failed):
+                problems.append(made.problem)
+                continue
             rows.append({**_row(made.entry), "built": made.built, "seconds": round(made.seconds, 2)})
-            progress.update(task, total=len(jobs), completed=len(rows), note=made.job.text())
+            if made.entry.size > _LARGE and made.entry.size > 20 * len(made.job.onnx):
+                click.echo(
+                    f"clarivid: {made.entry.path.name} has {_mib(made.entry.size)}: {runtime.name} stores "
+                    f"values for each position; --shapes dynamic is small for {made.job.device.text()}",
+                    err=True,
+                )
+    for problem in problems:
+        click.echo(f"clarivid: error: {problem}", err=True)
     if as_json:
         click.echo(json.dumps(rows, indent=1))
-        return 0
+        return 1 if problems else 0
+    if not rows:
+        return 1
     table = Table(title=f"{len(rows)} engines, {runtime.name} {runtime.version}")
     for column in ("model", "precision", "for", "shape", "size", "", "file"):
         table.add_column(column, no_wrap=True)
@@ -180,7 +200,7 @@ def build_command(
         )
     _console().print(table)
     click.echo(f"in {cache.folder}")
-    return 0
+    return 1 if problems else 0
 
 
 @command.command("list", epilog="\b\nExample:\n  clarivid engines list --json | jq -r '.[].path'\n")
@@ -286,7 +306,7 @@ def _row(entry: Entry) -> dict[str, Any]:
     return {
         "model": key.model,
         "precision": key.precision,
-        "device": key.device.text(),
+        "device": key.device_text(),
         "shape": key.profile.text(),
         "runtime": key.runtime,
         "runtime_version": key.runtime_version,

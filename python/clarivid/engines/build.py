@@ -12,7 +12,7 @@ from typing import Any
 
 import clarivid
 from clarivid.engines.cache import EngineCache, Entry
-from clarivid.engines.key import Identity, Key, Profile, digest_of
+from clarivid.engines.key import AMPERE, Identity, Key, Profile, digest_of
 from clarivid.engines.runtimes import Options, Progress, Runtime
 from clarivid.errors import InputError, ModelError
 from clarivid.models import Model, verify_model
@@ -46,6 +46,14 @@ class Made:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Failed:
+    """A job that came to nothing; ``problem`` is a sentence."""
+
+    job: Job
+    problem: str
+
+
 def plan(
     models: Sequence[Model],
     devices: Sequence[Identity],
@@ -54,19 +62,34 @@ def plan(
     runtime: Runtime,
     options: Options,
     videos: Sequence[Path] = (),
+    refused: Callable[[Identity, str], None] | None = None,
 ) -> list[Job]:
     """The engines that this amounts to, each once. Nothing is built yet, but everything is checked.
 
-    ``videos`` calibrate int8. Raises :class:`InputError`, :class:`ModelError` (a form that missed its parity
-    gate), :class:`ToolError`.
+    ``videos`` calibrate int8. ``refused`` gets each device that cannot be built for, and why, and the others
+    are planned; without it that raises. Raises :class:`InputError`, :class:`ModelError` (a form that missed
+    its parity gate), :class:`ToolError`.
     """
     jobs: dict[str, Job] = {}
+    targets: dict[Identity, Identity] = {}
+    for device in devices:
+        try:
+            if precision == "bf16" and device.sm < AMPERE:
+                raise InputError(
+                    f"{device.text()} has no bf16, which came with sm_{AMPERE}: take fp16 or fp32"
+                )
+            targets[device] = runtime.target(device, options)
+        except InputError as error:
+            if refused is None:
+                raise
+            refused(device, str(error))
+    if not targets:
+        return []
     for model in models:
         verify_model(model)
         onnx, parity = onnx_of(model, precision, videos)
         digest = hashlib.sha256(onnx).hexdigest()
-        for device in devices:
-            target = runtime.target(device, options)
+        for device, target in targets.items():
             for profile in profiles(model):
                 key = Key(
                     model.name,
@@ -121,9 +144,11 @@ def build(
     options: Options,
     cache: EngineCache,
     progress: Progress | None = None,
-) -> Iterator[Made]:
-    """Make what is not there, one after the other. Raises as :meth:`Runtime.build` and the cache do; what
-    was made stays."""
+) -> Iterator[Made | Failed]:
+    """Make what is not there, one after the other; what the builder refuses does not keep it from the rest.
+
+    Raises as the cache does; what was made stays.
+    """
     for job in jobs:
         start = time.monotonic()
         timing = _Timing(cache.folder, runtime, job.key.device)
@@ -142,7 +167,11 @@ def build(
             timing.write(measured, cache)
             return engine
 
-        entry, built = cache.get(job.key, make, {"clarivid": clarivid.__version__})
+        try:
+            entry, built = cache.get(job.key, make, {"clarivid": clarivid.__version__})
+        except ModelError as error:
+            yield Failed(job, str(error))
+            continue
         if built and job.parity is not None:
             entry = cache.set_parity(entry, job.parity)
         yield Made(job, entry, built, time.monotonic() - start)
@@ -168,4 +197,4 @@ class _Timing:
             cache.write_file(self.path, measured)
 
 
-__all__ = ["FILES", "PRECISIONS", "Job", "Made", "build", "onnx_of", "plan"]
+__all__ = ["FILES", "PRECISIONS", "Failed", "Job", "Made", "build", "onnx_of", "plan"]

@@ -16,6 +16,7 @@ from typing import Any
 from clarivid.errors import InputError
 
 SCHEMA = 1
+AMPERE = 80  # compute capability of the first GPUs that run hardware-compatible engines, and have bf16
 PREFIX = 16  # hexadecimal digits of the digest in a file's name
 
 
@@ -97,6 +98,33 @@ class Key:
         return digest_of(self.as_dict())
 
     @property
+    def version_compatible(self) -> bool:
+        """Whether later releases of the runtime's major run it too."""
+        return bool(self.arguments.get("version_compatible"))
+
+    @property
+    def hardware_compatible(self) -> bool:
+        """Whether every GPU from Ampere on runs it."""
+        return bool(self.arguments.get("hardware_compatible"))
+
+    def fits(self, gpu: Identity) -> bool:
+        """Whether ``gpu`` runs it; the loader (csrc/backends/tensorrt/engine_files.cpp) thinks the same."""
+        if self.hardware_compatible:
+            return gpu.sm >= AMPERE
+        return self.device == gpu if self.device.is_exact else self.device.sm == gpu.sm
+
+    def runs_with(self, version: str) -> bool:
+        """Whether release ``version`` of its runtime runs it; likewise."""
+        if version == self.runtime_version:
+            return True
+        built, other = _numbers(self.runtime_version), _numbers(version)
+        return self.version_compatible and built[:1] == other[:1] and built <= other
+
+    def device_text(self) -> str:
+        """For people: "Tesla T4 (sm_75)", "any sm_89", "any from sm_80"."""
+        return f"any from sm_{AMPERE}" if self.hardware_compatible else self.device.text()
+
+    @property
     def stem(self) -> str:
         """The name of the entry's files, without their suffix."""
         return f"{self.model}-{self.digest[:PREFIX]}"
@@ -119,6 +147,10 @@ class Key:
         return key
 
 
+def _numbers(version: str) -> list[int]:
+    return [int(part) if part.isdigit() else 0 for part in version.split(".")]
+
+
 def digest_of(record: Mapping[str, Any]) -> str:
     """SHA-256 of canonical JSON."""
     text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
@@ -131,4 +163,4 @@ def differences(wanted: Key, found: Key) -> list[str]:
     return [f"{name} is {b[name]}, not {a[name]}" for name in a if a[name] != b[name]]
 
 
-__all__ = ["PREFIX", "SCHEMA", "Identity", "Key", "Profile", "differences", "digest_of"]
+__all__ = ["AMPERE", "PREFIX", "SCHEMA", "Identity", "Key", "Profile", "differences", "digest_of"]

@@ -9,12 +9,14 @@ engine is first loaded, which takes seconds.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from contextlib import suppress
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from clarivid.engines.key import Identity, Profile
+from clarivid.engines.key import AMPERE, Identity, Profile
 from clarivid.errors import BackendError, InputError, ModelError
 
 RUNTIMES = {"tensorrt": ("tensorrt",), "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings")}
@@ -32,8 +34,8 @@ class Options:
 
     ``level`` 0..5: the higher, the longer the builder searches. ``workspace_mib`` bounds the device memory
     that a layer may take beside the tensors; 0 is the device's. ``version_compatible``: later releases of the
-    same major run it too, at some cost in speed. ``hardware_compatible``: GPUs from Ampere on (TensorRT only)
-    run it, at a cost in speed.
+    same major run it too, at some cost in speed. ``hardware_compatible``: all GPUs from Ampere on run it, at
+    a cost in speed. TensorRT for RTX has neither.
     """
 
     level: int = 3
@@ -87,6 +89,15 @@ class Runtime:
 
         Raises :class:`InputError` when this runtime cannot build it here.
         """
+        for wanted, option in (
+            (options.version_compatible, "--version-compatible"),
+            (options.hardware_compatible, "--hardware-compatible"),
+        ):
+            if wanted and self.cross_builds:
+                raise InputError(
+                    f"TensorRT for RTX {self.version} does not build with {option}: its engines are for its "
+                    "own release and every GPU of a capability; leave it out, or take --runtime tensorrt"
+                )
         if self.cross_builds:
             if device.sm not in self.capabilities():
                 raise InputError(
@@ -99,6 +110,11 @@ class Runtime:
             raise InputError(
                 f"TensorRT builds on the GPU that it builds for, and {device.text()} was asked for: run "
                 "'clarivid engines build --for this' on such a machine, or use --runtime tensorrt-rtx"
+            )
+        if options.hardware_compatible and device.sm < AMPERE:
+            raise InputError(
+                f"--hardware-compatible engines are for GPUs from sm_{AMPERE} on, and {device.text()} is "
+                "older: leave it out here"
             )
         return Identity(device.sm) if options.hardware_compatible else device
 
@@ -133,7 +149,7 @@ class Runtime:
             config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
         if options.version_compatible:
             config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
-        if options.hardware_compatible and not self.cross_builds:
+        if options.hardware_compatible:
             config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
         if self.cross_builds:
             config.num_compute_capabilities = 1
@@ -145,7 +161,8 @@ class Runtime:
             config.set_timing_cache(cache, ignore_mismatch=False)
         if progress is not None:
             config.progress_monitor = _monitor(trt, progress)
-        engine = builder.build_serialized_network(network, config)
+        with _said_on_stderr():
+            engine = builder.build_serialized_network(network, config)
         if engine is None:
             raise ModelError(
                 f"{self.name} {self.version} could not build {model} for {target.text()}: "
@@ -169,6 +186,19 @@ def installed() -> list[Runtime]:
         with suppress(BackendError):
             found.append(Runtime(name))
     return found
+
+
+@contextmanager
+def _said_on_stderr() -> Iterator[None]:
+    """What the builder's inner compiler prints on stdout goes to stderr: --json must stay JSON."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _logger(trt: Any) -> Any:

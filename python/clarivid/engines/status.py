@@ -3,22 +3,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from clarivid.engines.build import FILES
 from clarivid.engines.cache import EngineCache, Entry
 from clarivid.engines.key import Identity, Key
+from clarivid.engines.runtimes import INSTALL, RUNTIMES
 from clarivid.models import Model
 from clarivid.paths import sha256_of
+
+TASKS = ("sr", "lowrank")  # whose nets run through engines: those of dnn_sr and lowrank_pre
 
 
 @dataclass(frozen=True)
 class Status:
     """Of one model on one GPU.
 
-    ``state`` is "present", "stale" (engines are there, for other bytes or another release of the runtime) or
-    "missing"; ``text`` says what there is, ``remedy`` is the command that mends it.
+    Of engines that filters run, those of TensorRT. ``state`` is "present", "stale" (engines are there, for
+    other bytes or another release) or "missing"; ``text`` says what there is, ``remedy`` is the command that
+    mends it.
     """
 
     gpu: str
@@ -28,45 +32,64 @@ class Status:
     remedy: str
 
 
-def fits(key: Key, gpu: Identity) -> bool:
-    """Whether an engine runs on ``gpu``: it is the SKU's own, or any GPU's of that capability."""
-    return key.device == gpu or (not key.device.is_exact and key.device.sm == gpu.sm)
-
-
 def status(
     gpus: Sequence[Identity],
     models: Sequence[Model],
-    runtimes: dict[str, str],
+    runtimes: Mapping[str, str],
     cache: EngineCache,
+    builders: Collection[str] = RUNTIMES,
 ) -> list[Status]:
-    """A row for each GPU and model. ``runtimes``: name -> version of those that are installed."""
+    """A row for each GPU and model of :data:`TASKS`.
+
+    ``runtimes``: name -> version of what is there; ``builders``: names of those that can build here.
+    """
     entries = [entry for entry in cache.entries() if isinstance(entry, Entry)]
-    return [_row(gpu, model, runtimes, entries) for gpu in gpus for model in models]
+    return [
+        _row(gpu, model, runtimes, entries, builders)
+        for gpu in gpus
+        for model in models
+        if model.task in TASKS
+    ]
 
 
-def _row(gpu: Identity, model: Model, runtimes: dict[str, str], entries: Sequence[Entry]) -> Status:
-    remedy = f"clarivid engines build {model.name} --for this"
-    own = [entry for entry in entries if entry.key.model == model.name and fits(entry.key, gpu)]
-    if not own:
-        return Status(gpu.text(), model.name, "missing", "no engine", remedy)
+def _is_of(key: Key, digests: set[str]) -> bool:
+    """Whether the engine was built from one of the bundle's files; of a form that was made of one, such as
+    int8, that cannot be told, and it is believed."""
+    return key.onnx_sha256 in digests or key.precision not in FILES
+
+
+def _row(
+    gpu: Identity,
+    model: Model,
+    runtimes: Mapping[str, str],
+    entries: Sequence[Entry],
+    builders: Collection[str],
+) -> Status:
+    remedy = f"clarivid engines build {model.name} --for this --runtime tensorrt"
+    if "tensorrt" not in builders:
+        remedy = f"{INSTALL['tensorrt']}, then {remedy}"
+    own = [entry.key for entry in entries if entry.key.model == model.name and entry.key.fits(gpu)]
+    usable = [key for key in own if key.runtime == "tensorrt"]
+    if not usable:
+        text = f"{len(own)} of tensorrt-rtx, which no filter runs yet" if own else "no engine"
+        return Status(gpu.text(), model.name, "missing", text, remedy)
     files = [model.folder / name for name in FILES.values() if (model.folder / name).is_file()]
     current = {sha256_of(path) for path in files}
     good = [
-        entry.key
-        for entry in own
-        if entry.key.onnx_sha256 in current
-        and runtimes.get(entry.key.runtime, entry.key.runtime_version) == entry.key.runtime_version
+        key
+        for key in usable
+        if _is_of(key, current) and key.runs_with(runtimes.get("tensorrt", key.runtime_version))
     ]
     if good:
-        text = "; ".join(f"{key.precision} {key.profile.text()} ({key.runtime})" for key in good)
+        text = "; ".join(f"{key.precision} {key.profile.text()}" for key in good)
         return Status(gpu.text(), model.name, "present", text, "")
-    other = own[0].key
+    other = usable[0]
     why = (
         "the model has changed since"
-        if other.onnx_sha256 not in current
-        else f"{other.runtime} {other.runtime_version} built it, {runtimes[other.runtime]} is installed"
+        if not _is_of(other, current)
+        else f"TensorRT {other.runtime_version} built it, {runtimes['tensorrt']} is installed"
     )
     return Status(gpu.text(), model.name, "stale", why, remedy)
 
 
-__all__ = ["Status", "fits", "status"]
+__all__ = ["TASKS", "Status", "status"]
