@@ -117,6 +117,37 @@ def test_source_tarballs_are_unpacked_and_suites_kept_apart(apt: Path) -> None:
     ).read_text("utf-8")
 
 
+@pytest.mark.parametrize(
+    ("release", "version"),
+    [("8.1", "7:8.1.10-1"), ("9", "7:9.0.2-4"), ("7.1", "7:7.1.5-0+deb13u1")],
+)
+def test_of_several_versions_in_a_suite_the_newest_of_the_release_is_taken(
+    apt: Path, release: str, version: str
+) -> None:
+    cache = apt.parent / "bin" / "apt-cache"
+    known = ("7:7.1.5-0+deb13u1", "7:8.1.9-2", "7:8.1.10-1", "7:9.0.2-4", "7:80.1-1")
+    cache.write_text("#!/bin/sh\n" + "".join(f"echo 'Version: {one}'\n" for one in known), "utf-8")
+    cache.chmod(0o755)
+    (apt / "ffmpeg").mkdir()
+    with tarfile.open(apt / "ffmpeg_1.orig.tar.xz", "w:xz") as tar:
+        tar.add(apt / "ffmpeg", "ffmpeg")
+    assert fetch_debian_source("ffmpeg", "sid", release=release).version == version
+    assert f"ffmpeg={version}" in (apt.parent / "log").read_text("utf-8")
+    with pytest.raises(ToolError, match=r"Debian sid no longer carries ffmpeg 6\.1: it has 7:7\.1\.5"):
+        fetch_debian_source("ffmpeg", "sid", release="6.1")
+
+
+@needs_dpkg
+def test_a_binary_package_may_come_from_another_suite(apt: Path) -> None:
+    make_deb(apt, "headers")
+    assert fetch_deb("headers", suite="trixie").root != fetch_deb("headers").root
+    assert "deb http://mirror.example/debian trixie main" in (
+        apt.parent / "cache/packages/.apt-trixie-deb/sources.list"
+    ).read_text("utf-8")
+    with pytest.raises(ToolError, match="not the name of a Debian suite"):
+        fetch_deb("headers", suite="../x")
+
+
 def test_archive_that_leads_out_of_its_folder_is_refused(apt: Path, tmp_path: Path) -> None:
     with tarfile.open(apt / "evil_1.orig.tar.gz", "w:gz") as tar:
         tar.add(tmp_path / "log", "../../outside")

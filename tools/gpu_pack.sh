@@ -46,10 +46,11 @@ try:
     for name in ("libeigen3-dev", "nlohmann-json3-dev", "libzimg-dev", "libzimg2", "make", "patch", "pkgconf-bin",
                  "libpkgconf3"):
         print(f"{name}={packages.fetch_deb(name).root}")
-    headers = packages.fetch_debian_source("nv-codec-headers", "trixie")
-    print(f"ffnvcodec={headers.one('**/ffnvcodec.pc.in').parent}")
+    default = series.get(series.DEFAULT)
+    headers = packages.fetch_deb("libffmpeg-nvenc-dev", suite=default.headers_suite)
+    print(f"ffnvcodec={headers.root}/usr")
     print(f"ffnvcodec-version={headers.version.split('-')[0]}")
-    ffmpeg = source.fetch(series.get(series.DEFAULT), lambda line: None)
+    ffmpeg = source.fetch(default, lambda line: None)
     print(f"ffmpeg-version={ffmpeg.version}")
     folder = next(path for path in ffmpeg.path.parents if (path / "archive").is_dir())
     archives = sorted((folder / "archive").glob("*.orig.tar.*"))

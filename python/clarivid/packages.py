@@ -72,20 +72,22 @@ class Package:
         return self.licence.read_text("utf-8", "replace") if self.licence else ""
 
 
-def fetch_deb(name: str, version: str | None = None) -> Package:
+def fetch_deb(name: str, version: str | None = None, *, suite: str | None = None) -> Package:
     """A Debian binary package, from the sources this machine's apt is configured with.
 
-    ``version`` pins it (``apt-get download name=version``). The licence is
-    ``usr/share/doc/<name>/copyright``. Raises :class:`ToolError` when apt is missing or has no
-    such package.
+    ``version`` pins it (``apt-get download name=version``); ``suite`` takes it from that suite of the same
+    mirror, as :func:`fetch_debian_source` does. The licence is ``usr/share/doc/<name>/copyright``. Raises
+    :class:`ToolError` when apt is missing or has no such package.
     """
     _check_name(name)
+    _check_suite(suite)
 
     def make(work: Path) -> tuple[str, Path]:
         _need("apt-get", "dpkg-deb")
         target = f"{name}={version}" if version else name
+        options = [*_SANDBOX, "-q"] if suite is None else _suite_options("deb", _apt_mirror()[0], suite)
         _run(
-            ["apt-get", *_SANDBOX, "-q", "download", target],
+            ["apt-get", *options, "download", target],
             cwd=work / "archive",
             hint=f"check the name with 'apt-cache policy {name}' and run 'apt-get update' as root if "
             "the package lists are old",
@@ -94,7 +96,7 @@ def fetch_deb(name: str, version: str | None = None) -> Package:
         _run(["dpkg-deb", "-x", str(archive), str(work / "tree")], cwd=work)
         return _output(["dpkg-deb", "-f", str(archive), "Version"]), archive
 
-    return _fetch("deb", name, version, make)
+    return _fetch("deb", name, "-".join(filter(None, [suite, _file_safe(version)])) or None, make)
 
 
 def fetch_debian_source(
@@ -111,12 +113,11 @@ def fetch_debian_source(
     _check_name(name)
     mirror, default_suite = _apt_mirror()
     suite = suite or default_suite
-    if not _SUITE.fullmatch(suite):
-        raise ToolError(f"'{suite}' is not the name of a Debian suite; use one such as 'trixie' or 'sid'")
+    _check_suite(suite)
 
     def make(work: Path) -> tuple[str, Path]:
         _need("apt-get")
-        options = _source_options(mirror, suite)
+        options = _suite_options("deb-src", mirror, suite)
         pinned = _newest(options, name, suite, release) if release else version
         target = f"{name}={pinned}" if pinned else name
         _run(
@@ -273,12 +274,12 @@ def _newest(options: Sequence[str], name: str, suite: str, release: str) -> str:
     return max(fitting, key=lambda v: [int(number) for number in re.findall(r"\d+", upstream[v])])
 
 
-def _source_options(mirror: str, suite: str) -> list[str]:
-    """apt options for a private deb-src list of one suite; refreshes its index."""
-    state = cache_dir() / "packages" / f".apt-{suite}"
+def _suite_options(kind: str, mirror: str, suite: str) -> list[str]:
+    """apt options for a private list, ``deb`` or ``deb-src``, of one suite; refreshes its index."""
+    state = cache_dir() / "packages" / (f".apt-{suite}" if kind == "deb-src" else f".apt-{suite}-{kind}")
     for sub in ("lists/partial", "cache/archives/partial"):
         (state / sub).mkdir(parents=True, exist_ok=True)
-    (state / "sources.list").write_text(f"deb-src {mirror} {suite} main\n", "utf-8")
+    (state / "sources.list").write_text(f"{kind} {mirror} {suite} main\n", "utf-8")
     options = [
         f"-oDir::Etc::SourceList={state}/sources.list",
         "-oDir::Etc::SourceParts=/nonexistent",
@@ -334,6 +335,11 @@ def _file_safe(version: str | None) -> str:
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise ToolError(f"'{name}' is not the name of a package")
+
+
+def _check_suite(suite: str | None) -> None:
+    if suite is not None and not _SUITE.fullmatch(suite):
+        raise ToolError(f"'{suite}' is not the name of a Debian suite; use one such as 'trixie' or 'sid'")
 
 
 def _need(*tools: str) -> None:

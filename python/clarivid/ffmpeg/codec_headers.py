@@ -66,7 +66,7 @@ def fetch(series: Series) -> CodecHeaders:
 
     Raises :class:`ToolError`.
     """
-    return open_headers(packages.fetch_debian_source("nv-codec-headers", series.headers_suite).root, series)
+    return open_headers(packages.fetch_deb("libffmpeg-nvenc-dev", suite=series.headers_suite).root, series)
 
 
 def open_headers(path: Path, series: Series) -> CodecHeaders:
