@@ -2,6 +2,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, overload
 
+import numpy as np
 from numpy.typing import NDArray
 
 def version() -> str: ...
@@ -12,6 +13,39 @@ class SupportsCudaArray(Protocol):
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]: ...
+
+def dlpack_export(
+    owner: object,
+    address: int,
+    shape: Sequence[int],
+    strides: Sequence[int],
+    *,
+    code: int,
+    bits: int,
+    device_type: int,
+    device_id: int,
+    read_only: bool,
+    versioned: bool,
+) -> Any:
+    """A capsule of DLPack for an array in memory that ``owner`` keeps; strides in elements."""
+
+class DlpackImport:
+    """An array that came by DLPack, held until this goes."""
+
+    def __init__(self, capsule: object) -> None: ...
+    @property
+    def address(self) -> int: ...
+    @property
+    def shape(self) -> list[int]: ...
+    @property
+    def strides(self) -> list[int]: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def device(self) -> tuple[int, int]: ...
+    @property
+    def read_only(self) -> bool: ...
+    def numpy(self) -> NDArray[Any]: ...
 
 class CudaDevice:
     def __init__(self, context: int, stream: int = 0) -> None: ...
@@ -31,6 +65,13 @@ class Format:
     def width(self) -> int: ...
     @property
     def height(self) -> int: ...
+
+class RgbConverter:
+    """Pictures of one format <-> R'G'B'. One thread at a time; the GIL is released."""
+
+    def __init__(self, format: Format, dither: int = 0) -> None: ...
+    def from_picture(self, planes: Sequence[NDArray[Any]]) -> NDArray[np.float32]: ...
+    def to_picture(self, rgb: NDArray[np.float32], planes: Sequence[NDArray[Any]]) -> None: ...
 
 class Model:
     def __init__(self, name: str, log: Callable[[int, str], None] | None = None) -> None: ...

@@ -16,15 +16,28 @@ import logging
 import operator
 import os
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clarivid import _core, models
+from clarivid import _core, arrays, models
+from clarivid.cuda import Device
 from clarivid.errors import InputError, ModelError
+from clarivid.frame import Frame
+from clarivid.frame_work import (
+    Key,
+    OnDevice,
+    cuda_device,
+    format_key,
+    frames_only,
+    host_result,
+    result_frame,
+    stated_twice,
+)
 from clarivid.options import given
 from clarivid.picture_filter import (
     MATRICES,
@@ -38,9 +51,12 @@ from clarivid.picture_filter import (
 
 if TYPE_CHECKING:
     from clarivid.chains.filter import Filter
+    from clarivid.frame_cuda import Place
 
 Box = tuple[int, int, int, int]  # x, y, width, height in luma samples; x and y may be negative
-Mask = NDArray[np.uint8] | NDArray[np.bool_] | Sequence[Box]
+Mask = (
+    NDArray[np.uint8] | NDArray[np.bool_] | arrays.SupportsDlpack | arrays.SupportsCudaArray | Sequence[Box]
+)
 
 SHOWS = {"result": 0, "mask": 1, "mesh": 2, "tracks": 3, "age": 4}
 #: What ``model="auto"`` looks for, in this order.
@@ -157,7 +173,9 @@ class Inpainter:
         self._net = _open(_default_model() if model == "auto" else model, "inpaint")
         self._segmenter = _open(segment, "segment")
         self._core: _core.Inpainter | None = None
-        self._key: tuple[int, ...] = ()  # arguments of the format that the core was made for
+        self._on: OnDevice | None = None  # the same, with its stream, for pictures in CUDA memory
+        self._waiting: deque[_Waiting] = deque()  # handed over, not given back
+        self._key: Key = ()  # arguments of the format that the core was made for
         self._fresh = True  # no picture since the beginning or reset()
         self._streaming = False  # process() is under way
         self._lock = threading.RLock()
@@ -192,8 +210,13 @@ class Inpainter:
         with self._lock:
             if self._core is not None:
                 self._core.reset()
+            self._waiting.clear()
             self._fresh = True
 
+    @overload
+    def __call__(self, planes: Frame, mask: Mask | None = None, *, stream: Any = None) -> Frame: ...
+
+    @overload
     def __call__(
         self,
         planes: Sequence[Plane],
@@ -203,22 +226,38 @@ class Inpainter:
         full_range: bool = False,
         matrix: str = "unspecified",
         siting: str = "unspecified",
-    ) -> tuple[Plane, ...]:
+    ) -> tuple[Plane, ...]: ...
+
+    def __call__(
+        self,
+        planes: Frame | Sequence[Plane],
+        mask: Mask | None = None,
+        *,
+        bit_depth: int = 8,
+        full_range: bool = False,
+        matrix: str = "unspecified",
+        siting: str = "unspecified",
+        stream: Any = None,
+    ) -> Frame | tuple[Plane, ...]:
         """The next picture of the video, without what the mask covers. Needs ``lookahead=0``.
 
         Args:
-            planes: 4:2:0 planes as for :class:`clarivid.SuperResolution`: ``(y, u, v)`` or ``(y, uv)``,
-                uint8, or uint16 for 10 bit. They are not changed.
+            planes: a :class:`clarivid.Frame` in host or in CUDA memory, or 4:2:0 planes as for
+                :class:`clarivid.SuperResolution`: ``(y, u, v)`` or ``(y, uv)``, uint8, or uint16 for 10 bit.
+                They are not changed.
             mask: what is to vanish: an array of two dimensions, of uint8 (128 and above is the hole) or bool,
                 which is stretched over the picture if it is of another size (nearest sample); or boxes
                 ``(x, y, width, height)`` in luma samples, which are cut at the picture's border. None or
-                ``[]``: nothing is to vanish from this picture, unless the segmenter finds something.
-            bit_depth: 8 or 10.
+                ``[]``: nothing is to vanish from this picture, unless the segmenter finds something. For a
+                frame in CUDA memory the array (uint8) may be there, too.
+            bit_depth: 8 or 10. This and the next three are for planes: a frame says them itself.
             full_range: codes 0..2^b-1 instead of 16..235 (times 2^(b-8)).
             matrix, siting: as for :class:`clarivid.SuperResolution`; only the segmenter uses them.
+            stream: for frames in CUDA memory, as for :class:`clarivid.SuperResolution`; but the host waits
+                for the reduced luma in which motion is tracked.
 
         Returns:
-            New planes of the same kind and size.
+            A frame, or new planes, of the same kind and size, which nobody writes again.
 
         Raises:
             clarivid.InputError: shapes, types or options do not fit, or the size or format changed.
@@ -232,14 +271,17 @@ class Inpainter:
                 )
             if self._streaming:
                 raise InputError("process() is under way on this Inpainter: use another one")
-            source, key = self._read(planes, bit_depth, full_range, matrix, siting)
-            hole = _read_mask(mask, source[0].shape)
-            core = self._core_for(key)
-            core.submit(source, hole, [np.empty_like(plane, order="C") for plane in source])
-            done = core.receive(True)
-        assert done is not None
-        return tuple(done)
+            self._submit(planes, mask, (bit_depth, full_range, matrix, siting), stream)
+            done = self._receive(True)
+        assert isinstance(done, Frame | tuple)
+        return done
 
+    @overload
+    def process(
+        self, pictures: Iterable[tuple[Frame, Mask | None]], *, stream: Any = None
+    ) -> Iterator[Frame]: ...
+
+    @overload
     def process(
         self,
         pictures: Iterable[tuple[Sequence[Plane], Mask | None]],
@@ -248,7 +290,18 @@ class Inpainter:
         full_range: bool = False,
         matrix: str = "unspecified",
         siting: str = "unspecified",
-    ) -> Iterator[tuple[Plane, ...]]:
+    ) -> Iterator[tuple[Plane, ...]]: ...
+
+    def process(
+        self,
+        pictures: Iterable[tuple[Any, Mask | None]],
+        *,
+        bit_depth: int = 8,
+        full_range: bool = False,
+        matrix: str = "unspecified",
+        siting: str = "unspecified",
+        stream: Any = None,
+    ) -> Iterator[Any]:
         """A video's pictures with their masks in, the same number of pictures out, in order.
 
         Pictures are taken one by one; ``lookahead`` of them are held until later ones were seen. It goes on
@@ -256,11 +309,12 @@ class Inpainter:
         or fails, everything is forgotten, as by :meth:`reset`.
 
         Args:
-            pictures: ``(planes, mask)`` as for a call.
+            pictures: ``(frame, mask)`` or ``(planes, mask)`` as for a call.
             bit_depth, full_range, matrix, siting: as for a call, of all pictures.
+            stream: as for a call.
 
         Yields:
-            New planes of the same kind and size.
+            Frames, or new planes, of the same kind and size.
 
         Raises:
             clarivid.InputError, clarivid.BackendError: as a call.
@@ -273,19 +327,16 @@ class Inpainter:
         try:
             for planes, mask in pictures:
                 with self._lock:
-                    source, key = self._read(planes, bit_depth, full_range, matrix, siting)
-                    hole = _read_mask(mask, source[0].shape)
-                    core = self._core_for(key)
-                    core.submit(source, hole, [np.empty_like(plane, order="C") for plane in source])
-                    done = core.receive(False)
+                    self._submit(planes, mask, (bit_depth, full_range, matrix, siting), stream)
+                    done = self._receive(False)
                 if done is not None:
-                    yield tuple(done)
+                    yield done
             while True:
                 with self._lock:
-                    done = self._core.receive(True) if self._core is not None else None
+                    done = self._receive(True)
                 if done is None:
                     break
-                yield tuple(done)
+                yield done
             ended = True
         finally:
             with self._lock:
@@ -293,27 +344,42 @@ class Inpainter:
                 if not ended:
                     self.reset()
 
+    @overload
+    def paint(self, planes: Frame, mask: Mask) -> Frame: ...
+
+    @overload
+    def paint(
+        self, planes: Sequence[Plane], mask: Mask, *, bit_depth: int = 8, full_range: bool = False
+    ) -> tuple[Plane, ...]: ...
+
     def paint(
         self,
-        planes: Sequence[Plane],
+        planes: Frame | Sequence[Plane],
         mask: Mask,
         *,
         bit_depth: int = 8,
         full_range: bool = False,
-    ) -> tuple[Plane, ...]:
+    ) -> Frame | tuple[Plane, ...]:
         """One picture painted by the net alone (the diffusion, without a net): no memory, no dilation, no
-        feather. For comparisons.
+        feather. For comparisons, in host memory.
 
         What is remembered is neither used nor changed. Arguments, result and errors as for a call.
         """
         with self._lock:
-            source, key = self._read(planes, bit_depth, full_range, "unspecified", "unspecified")
+            if isinstance(planes, Frame):
+                stated_twice(bit_depth=(bit_depth, 8), full_range=(full_range, False))
+                source, key = planes.numpy(), format_key(planes)
+            else:
+                read, key = self._read(planes, bit_depth, full_range, "unspecified", "unspecified")
+                source = tuple(read)
             hole = _read_mask(mask, source[0].shape)
             result = [np.array(plane, order="C") for plane in source]
             if hole is not None:
                 fresh = self._fresh
                 self._core_for(key).paint(result, hole)
                 self._fresh = fresh
+        if isinstance(planes, Frame):
+            return result_frame(planes, result, planes.width, planes.height)
         return tuple(result)
 
     def _read(
@@ -326,22 +392,119 @@ class Inpainter:
             2 if full_range else 1,
             choose("matrix", matrix, MATRICES),
             choose("siting", siting, SITINGS),
+            0,
         )
 
-    def _core_for(self, key: tuple[int, ...]) -> _core.Inpainter:
-        if self._core is None or key != self._key:
+    def _submit(self, picture: Any, mask: Any, said: tuple[int, bool, str, str], stream: Any) -> None:
+        """Hands over a frame, or planes with what was said of them."""
+        if not isinstance(picture, Frame):
+            frames_only(stream, None)
+            source, key = self._read(picture, *said)
+            hole = _read_mask(mask, source[0].shape)
+            planes = tuple(np.empty_like(plane, order="C") for plane in source)
+            self._core_for(key).submit(source, hole, planes)
+            self._waiting.append(_Waiting(planes))
+            return
+        names = ("bit_depth", "full_range", "matrix", "siting")
+        usual = (8, False, "unspecified", "unspecified")
+        stated_twice(**{name: pair for name, *pair in zip(names, said, usual, strict=True)})
+        size = (picture.width, picture.height)
+        if picture.device is None:
+            result = host_result(picture.pixel_format, *size)
+            hole = _read_mask(mask, size[::-1])
+            self._core_for(format_key(picture)).submit(picture.numpy(), hole, result)
+            self._waiting.append(_Waiting(result_frame(picture, result, *size)))
+        else:
+            self._submit_on_device(picture, mask, stream)
+
+    def _submit_on_device(self, picture: Frame, mask: Any, stream: Any) -> None:
+        from clarivid import frame_cuda
+        from clarivid.cuda_arrays import wait
+
+        place = frame_cuda.place_of(picture, stream)
+        size = (picture.width, picture.height)
+        hole = _device_mask(mask, place) or _read_mask(mask, size[::-1])
+        core = self._core_for(format_key(picture), place.device)
+        on = self._on
+        assert on is not None
+        sources = frame_cuda.read(picture.planes, place)
+        result = frame_cuda.new_planes(picture.pixel_format, *size, place)
+        wait(place.device, on.stream.handle, place.order.stream)
+        core.submit(sources, hole, [plane.view() for plane in result])
+        wait(place.device, place.order.stream, on.stream.handle)  # it has read what may go now
+        if not place.order.asked:
+            on.marks.keep((sources, hole))
+        self._waiting.append(_Waiting(result_frame(picture, result, *size), place))
+
+    def _receive(self, flush: bool) -> Any:
+        """The oldest picture's result, or None when it must wait or there is none."""
+        if self._core is None:
+            return None
+        try:
+            done = self._core.receive(flush)
+        finally:
+            last = None
+            while len(self._waiting) > self._core.pending:  # a picture that failed is gone too
+                last = self._waiting.popleft()
+        if done is None:
+            return None
+        assert last is not None
+        if last.place is not None and self._on is not None:
+            from clarivid.cuda_arrays import wait
+
+            wait(last.place.device, last.place.order.stream, self._on.stream.handle)
+        return last.result
+
+    def _core_for(self, key: Key, device: Device | None = None) -> _core.Inpainter:
+        full = key if device is None else (*key, device.context)
+        if self._core is None or full != self._key:
             if not self._fresh:
                 raise InputError(
-                    f"the pictures changed from {_describe(self._key)} to {_describe(key)} in mid-stream: "
+                    f"the pictures changed from {_describe(self._key)} to {_describe(full)} in mid-stream: "
                     "what is remembered does not fit them; call reset() before another video"
                 )
-            self._core = None  # before the next one takes its memory
+            self._core = self._on = None  # before the next one takes its memory
+            where = stream = None
+            if device is not None:
+                where, stream = cuda_device(device)
             self._core = _core.Inpainter(
-                self._net, self._segmenter, _core.Format(*key), log=forward_log, **self._options
+                self._net, self._segmenter, _core.Format(*key), cuda=where, log=forward_log, **self._options
             )
-            self._key = key
+            if device is not None:
+                from clarivid.cuda_arrays import Marks
+
+                assert stream is not None
+                self._on = OnDevice(self._core, device, stream, Marks(device, stream))
+            self._key = full
         self._fresh = False
         return self._core
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A picture that was handed over: what the caller gets, and whose stream must wait for it."""
+
+    result: Any
+    place: Place | None = None
+
+
+def _device_mask(mask: Any, place: Place) -> Any:
+    """A mask in CUDA memory, readable on the place's stream; None for other masks."""
+    if mask is None or isinstance(mask, np.ndarray | Sequence):
+        return None
+    view = arrays.look(mask, "the mask")
+    if view.device is None:
+        return None
+    from clarivid import frame_cuda
+
+    if view.type != "uint8" or len(view.shape) != 2 or 0 in view.shape:
+        raise InputError(
+            f"a mask in CUDA memory of type {view.type} and shape {view.shape} is none: give uint8 (128 and "
+            "above is the hole), two dimensions, rows and samples"
+        )
+    if view.device != place.device.index:
+        raise InputError(f"the mask is on GPU {view.device}, the frame on GPU {place.device.index}")
+    return frame_cuda.read([mask], place, "mask")[0]
 
 
 def _read_mesh(mesh: str | tuple[int, int]) -> tuple[int, int]:
@@ -385,6 +548,11 @@ def _read_mask(mask: Mask | None, shape: tuple[int, ...]) -> NDArray[np.uint8] |
     """The mask as the core takes it: uint8, samples of a row side by side."""
     if mask is None:
         return None
+    if hasattr(mask, "__dlpack_device__") and not isinstance(mask, np.ndarray):
+        view = arrays.look(mask, "the mask")
+        if view.device is not None:
+            raise InputError("the mask is in CUDA memory and the picture is not: copy the mask to the host")
+        mask = view.numpy()
     if not isinstance(mask, np.ndarray):
         if not isinstance(mask, Sequence) or isinstance(mask, str):
             raise InputError(
@@ -431,10 +599,11 @@ def _open(name: str | os.PathLike[str] | None, task: str) -> _core.Model | None:
     return model
 
 
-def _describe(key: tuple[int, ...]) -> str:
+def _describe(key: Key) -> str:
     names = {1: "yuv420p", 2: "nv12", 3: "yuv420p10", 4: "p010"}
-    width, height, pixel_format, pixel_range, *_ = key
-    return f"{width}x{height} {names[pixel_format]} {'full' if pixel_range == 2 else 'limited'} range"
+    width, height, pixel_format, pixel_range, _, _, memory, *_ = key
+    where = " in CUDA memory" if memory else ""
+    return f"{width}x{height} {names[pixel_format]} {'full' if pixel_range == 2 else 'limited'} range{where}"
 
 
 __all__ = ["DEFAULT_MODELS", "InpaintStats", "Inpainter", "boxes_mask"]

@@ -54,8 +54,8 @@ class LowrankPre(PictureFilter):
             overlap=overlap,
         )
 
-    def _create_session(self, picture: _core.Format) -> _core.Session:
-        session = super()._create_session(picture)
+    def _create_session(self, picture: _core.Format, cuda: _core.CudaDevice | None = None) -> _core.Session:
+        session = super()._create_session(picture, cuda)
         if session.scale != 1:  # an .onnx file need not name its task
             raise ModelError(
                 f"model {self.name} makes pictures {session.scale} times as large, but LowrankPre keeps "

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Nets on numpy planes, through the library that the ffmpeg filters use: their common part."""
+"""Nets on frames and planes, through the library that the ffmpeg filters use: their common part."""
 
 from __future__ import annotations
 
@@ -7,13 +7,27 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clarivid import _core
+from clarivid.cuda import Device
 from clarivid.errors import InputError, ModelError
+from clarivid.frame import Frame
+from clarivid.frame_work import (
+    Key,
+    OnDevice,
+    check_out,
+    cuda_device,
+    format_key,
+    frames_only,
+    host_result,
+    result_frame,
+    stated_twice,
+    warn_of_matrix,
+)
 from clarivid.options import FILTERS, given, plain
 
 if TYPE_CHECKING:
@@ -30,6 +44,7 @@ SITINGS = {"unspecified": 0, "left": 1, "centre": 2, "topleft": 3}
 _PIXEL_FORMATS = {(8, 3): 1, (8, 2): 2, (10, 3): 3, (10, 2): 4}
 _LOG_LEVELS = {0: logging.ERROR, 1: logging.WARNING, 2: logging.INFO, 3: logging.DEBUG, 4: logging.DEBUG}
 _SESSIONS_KEPT = 4
+_RGB = 3  # clv_layout
 
 _logger = logging.getLogger("clarivid")
 
@@ -148,7 +163,7 @@ class PictureFilter:
             "tile": tile,
             "overlap": overlap,
         }
-        self._sessions: OrderedDict[tuple[int, ...], _core.Session] = OrderedDict()
+        self._sessions: OrderedDict[Key, _core.Session | OnDevice] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
@@ -162,6 +177,10 @@ class PictureFilter:
 
         return Filter(self.filter_name, given(self.filter_name, self._arguments))
 
+    @overload
+    def __call__(self, planes: Frame, *, stream: Any = None, out: Frame | None = None) -> Frame: ...
+
+    @overload
     def __call__(
         self,
         planes: Sequence[Plane],
@@ -170,52 +189,145 @@ class PictureFilter:
         full_range: bool = False,
         matrix: str = "unspecified",
         siting: str = "unspecified",
-    ) -> tuple[Plane, ...]:
-        """Runs the net on one 4:2:0 picture.
+    ) -> tuple[Plane, ...]: ...
+
+    def __call__(
+        self,
+        planes: Frame | Sequence[Plane],
+        *,
+        bit_depth: int = 8,
+        full_range: bool = False,
+        matrix: str = "unspecified",
+        siting: str = "unspecified",
+        stream: Any = None,
+        out: Frame | None = None,
+    ) -> Frame | tuple[Plane, ...]:
+        """Runs the net on one 4:2:0 picture: a :class:`clarivid.Frame`, or planes of numpy.
+
+        A frame in host memory gives one with new arrays of numpy. A frame in CUDA memory gives one with
+        :class:`clarivid.cuda_arrays.DeviceArray`, which own their memory and speak DLPack and
+        ``__cuda_array_interface__``; the host does not wait: what was enqueued on ``stream`` before is seen,
+        and what is enqueued on it after sees the result. Nothing that was returned is ever written again.
+        The result keeps the frame's time, colour and sample aspect.
 
         Args:
-            planes: ``(y, u, v)`` with ``y`` of shape [H, W] and ``u``, ``v`` of [ceil(H/2), ceil(W/2)], or
-                ``(y, uv)`` with ``uv`` of [ceil(H/2), 2 * ceil(W/2)] (U and V in turn). uint8 for
-                8 bit; uint16 for 10 bit: in the low bits with three planes (yuv420p10), in the high bits
+            planes: a frame; or ``(y, u, v)`` with ``y`` of shape [H, W] and ``u``, ``v`` of [ceil(H/2),
+                ceil(W/2)], or ``(y, uv)`` with ``uv`` of [ceil(H/2), 2 * ceil(W/2)] (U and V in turn). uint8
+                for 8 bit; uint16 for 10 bit: in the low bits with three planes (yuv420p10), in the high bits
                 with two (p010).
-                Rows may be strided; samples of a row must be contiguous, else the plane is copied.
-            bit_depth: 8 or 10.
+                Rows may be strided; samples of a row must be contiguous, else the plane is copied (a frame's
+                is not: it is an error).
+            bit_depth: 8 or 10. This and the next three are for planes: a frame says them itself.
             full_range: codes 0..2^b-1 instead of 16..235 (times 2^(b-8)).
             matrix: ``bt601``, ``bt709``, ``bt2020`` or ``unspecified``; only RGB nets use it.
             siting: where chroma sits: ``left``, ``centre``, ``topleft`` or ``unspecified`` (left); only RGB
                 and luma nets use it.
+            stream: for frames in CUDA memory, whose order the call keeps: a stream of PyTorch or CuPy, any
+                object with ``__cuda_stream__``, or the address of a CUstream, which must live as long as the
+                result. None: the current stream of the library that the planes are of (PyTorch, CuPy), the
+                own one of results of clarivid, else the legacy default stream.
+            out: a frame of the result's size and format in the same memory, for what is to be written to
+                arrays of one's own; the planes of the result are then its.
 
         Returns:
-            New planes of the same kind, of the model's ``scale`` times the width and height.
+            A frame, or new planes, of the same kind, of the model's ``scale`` times the width and height.
 
         Raises:
             clarivid.InputError: shapes, types or options do not fit.
             clarivid.BackendError: the model cannot run on pictures of this size, or the runtime failed.
         """
+        if isinstance(planes, Frame):
+            stated_twice(
+                bit_depth=(bit_depth, 8),
+                full_range=(full_range, False),
+                matrix=(matrix, "unspecified"),
+                siting=(siting, "unspecified"),
+            )
+            return (
+                self._run_host(planes, out) if planes.device is None else self._run_cuda(planes, stream, out)
+            )
+        frames_only(stream, out)
         source, size_and_format = read_picture(planes, bit_depth)
         key = (
             *size_and_format,
             2 if full_range else 1,
             choose("matrix", matrix, MATRICES),
             choose("siting", siting, SITINGS),
+            0,
         )
         with self._lock:
-            session = self._session(key)
-            out = session.output
-            chroma = ((out.height + 1) // 2, (out.width + 1) // 2 * (1 if len(planes) == 3 else 2))
-            shapes = [(out.height, out.width)] + [chroma] * (len(planes) - 1)
+            session = self._host_session(key)
+            look = session.output
+            chroma = ((look.height + 1) // 2, (look.width + 1) // 2 * (1 if len(planes) == 3 else 2))
+            shapes = [(look.height, look.width)] + [chroma] * (len(planes) - 1)
             result = [np.empty(shape, source[0].dtype) for shape in shapes]
             session.process(source, result)
         return tuple(result)
 
-    def _session(self, key: tuple[int, ...]) -> _core.Session:
+    def _run_host(self, frame: Frame, out: Frame | None) -> Frame:
+        with self._lock:
+            session = self._host_session(format_key(frame), frame)
+            width, height = session.output.width, session.output.height
+            if out is None:
+                planes = host_result(frame.pixel_format, width, height)
+                session.process(frame.numpy(), planes)
+            else:
+                check_out(frame, out, width, height)
+                planes = out.planes
+                session.process(frame.numpy(), out.numpy())
+        return result_frame(frame, planes, width, height)
+
+    def _run_cuda(self, frame: Frame, stream: Any, out: Frame | None) -> Frame:
+        from clarivid import frame_cuda
+        from clarivid.cuda_arrays import wait
+
+        place = frame_cuda.place_of(frame, stream)
+        with self._lock:
+            on = self._device_session(frame, place.device)
+            width, height = on.core.output.width, on.core.output.height
+            sources = frame_cuda.read(frame.planes, place)
+            if out is None:
+                planes: tuple[Any, ...] = frame_cuda.new_planes(frame.pixel_format, width, height, place)
+                targets = [plane.view() for plane in planes]
+            else:
+                check_out(frame, out, width, height)
+                planes = out.planes
+                targets = frame_cuda.read(planes, place)
+            wait(place.device, on.stream.handle, place.order.stream)
+            on.core.process(sources, targets)
+            wait(place.device, place.order.stream, on.stream.handle)
+            if not place.order.asked:  # whoever frees these arrays may not know that stream
+                on.marks.keep((sources, targets))
+        return result_frame(frame, planes, width, height)
+
+    def _host_session(self, key: Key, frame: Frame | None = None) -> _core.Session:
         session = self._sessions.pop(key, None)
         if session is None:
+            self._make_room(frame)
             session = self._create_session(_core.Format(*key))
-            while len(self._sessions) >= _SESSIONS_KEPT:
-                self._sessions.popitem(last=False)
         self._sessions[key] = session
+        assert isinstance(session, _core.Session)
         return session
 
-    def _create_session(self, picture: _core.Format) -> _core.Session:
-        return _core.Session(self._model, picture, in_flight=1, **self._options)
+    def _device_session(self, frame: Frame, device: Device) -> OnDevice:
+        key = (*format_key(frame), device.context)
+        on = self._sessions.pop(key, None)
+        if on is None:
+            from clarivid.cuda_arrays import Marks
+
+            self._make_room(frame)
+            where, stream = cuda_device(device)
+            session = self._create_session(_core.Format(*key[:-1]), where)
+            on = OnDevice(session, device, stream, Marks(device, stream))
+        self._sessions[key] = on
+        assert isinstance(on, OnDevice)
+        return on
+
+    def _make_room(self, frame: Frame | None) -> None:
+        if frame is not None and self._model.layout == _RGB:
+            warn_of_matrix(frame)
+        while len(self._sessions) >= _SESSIONS_KEPT:
+            self._sessions.popitem(last=False)
+
+    def _create_session(self, picture: _core.Format, cuda: _core.CudaDevice | None = None) -> _core.Session:
+        return _core.Session(self._model, picture, in_flight=1, cuda=cuda, **self._options)
