@@ -27,6 +27,22 @@ public:
     virtual size_t bytes() const = 0;
 };
 
+/// Pictures <-> [3, height, width] tensors of R'G'B' in device memory: pixels::RgbConverter there.
+class DeviceRgb {
+public:
+    virtual ~DeviceRgb() = default;
+    virtual void to_tensor(const pixels::ConstPicture &picture, const pixels::Tensor &tensor) = 0;
+    virtual void from_tensor(const pixels::ConstTensor &tensor, const pixels::Picture &picture) = 0;
+};
+
+/// Chroma planes at several times the size in device memory: pixels::ChromaScaler there.
+class DeviceChroma {
+public:
+    virtual ~DeviceChroma() = default;
+    virtual void scale(const pixels::ConstPicture &from, const pixels::Picture &to) = 0;
+    virtual size_t bytes() const = 0; ///< of device memory held
+};
+
 /// Made for one session or inpainter, and for one context: it keeps the kernels that it loaded there until it
 /// goes, before which the stream must have passed. One thread at a time. Whatever takes a place makes its
 /// context current for the call, enqueues on its stream and counts in its counters. Pointers
@@ -62,6 +78,19 @@ public:
     virtual void depth_to_space(const cuda::Place &place, const pixels::ConstTensor &tensor, int scale,
                                 const pixels::PictureFormat &format, const pixels::Picture &picture,
                                 pixels::Dither dither) = 0;
+    virtual void luma_to_tensor(const cuda::Place &place, const pixels::PictureFormat &format,
+                                const pixels::ConstPicture &picture, const pixels::Tensor &tensor) = 0;
+    virtual void tensor_to_luma(const cuda::Place &place, const pixels::ConstTensor &tensor,
+                                const pixels::PictureFormat &format, const pixels::Picture &picture,
+                                pixels::Dither dither) = 0;
+
+    // ---- colours, as the classes of colour.h: `format` is that of the pictures that are read, those that
+    // are written have `scale` times its size
+    virtual std::unique_ptr<DeviceRgb> make_rgb(const cuda::Place &place, const pixels::PictureFormat &format,
+                                                int scale, pixels::Dither dither, pixels::Element input,
+                                                pixels::Element output) = 0;
+    virtual std::unique_ptr<DeviceChroma> make_chroma(const cuda::Place &place,
+                                                      const pixels::PictureFormat &format, int scale) = 0;
 
     // ---- inpainting
     /// The pixel work of an inpainter for pictures of `format` that lie at `place` (csrc/mesh).

@@ -11,8 +11,8 @@
 namespace clv {
 
 /// Conversions by `services`, which must outlive the model, around `net`, which was made for `input` at the
-/// place of `spec`. Throws Error: CLV_ERR_UNSUPPORTED (layouts other than yuv420_s2d, a net whose output is
-/// none of its layout) and what `services` throw.
+/// place of `spec`. All layouts that sessions take, as the host's Adapters have them. Throws Error:
+/// CLV_ERR_UNSUPPORTED (a net whose output is none of its layout) and what `services` throw.
 std::unique_ptr<PictureModel> pictures_from_tensors(const Bundle &bundle, const TensorShape &input,
                                                     const PictureSpec &spec, std::unique_ptr<TensorModel> net,
                                                     CudaServices &services);

@@ -5,11 +5,13 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "backends/cuda/device_painter.h"
 #include "core/error.h"
 #include "cuda/driver.h"
 #include "mesh/cuda/cuda_ops.h"
+#include "pixels/cuda/colour_cuda.h"
 #include "pixels/cuda/pixels_cuda.h"
 
 namespace {
@@ -27,6 +29,32 @@ public:
 
 private:
     clv::cuda::Buffer buffer_;
+};
+
+class Rgb final : public clv::DeviceRgb {
+public:
+    explicit Rgb(clv::pixels::device::RgbConverter converter) : converter_(std::move(converter)) {}
+    void to_tensor(const clv::pixels::ConstPicture &picture, const clv::pixels::Tensor &tensor) override {
+        converter_.to_tensor(picture, tensor);
+    }
+    void from_tensor(const clv::pixels::ConstTensor &tensor, const clv::pixels::Picture &picture) override {
+        converter_.from_tensor(tensor, picture);
+    }
+
+private:
+    clv::pixels::device::RgbConverter converter_;
+};
+
+class Chroma final : public clv::DeviceChroma {
+public:
+    explicit Chroma(clv::pixels::device::ChromaScaler scaler) : scaler_(std::move(scaler)) {}
+    void scale(const clv::pixels::ConstPicture &from, const clv::pixels::Picture &to) override {
+        scaler_.scale(from, to);
+    }
+    size_t bytes() const override { return scaler_.device_bytes(); }
+
+private:
+    clv::pixels::device::ChromaScaler scaler_;
 };
 
 class Services final : public clv::CudaServices {
@@ -71,6 +99,28 @@ public:
                         const clv::pixels::PictureFormat &format, const clv::pixels::Picture &picture,
                         clv::pixels::Dither dither) override {
         conversions(place).depth_to_space(place, tensor, scale, format, picture, dither);
+    }
+    void luma_to_tensor(const Place &place, const clv::pixels::PictureFormat &format,
+                        const clv::pixels::ConstPicture &picture,
+                        const clv::pixels::Tensor &tensor) override {
+        conversions(place).luma_to_tensor(place, format, picture, tensor);
+    }
+    void tensor_to_luma(const Place &place, const clv::pixels::ConstTensor &tensor,
+                        const clv::pixels::PictureFormat &format, const clv::pixels::Picture &picture,
+                        clv::pixels::Dither dither) override {
+        conversions(place).tensor_to_luma(place, tensor, format, picture, dither);
+    }
+
+    std::unique_ptr<clv::DeviceRgb> make_rgb(const Place &place, const clv::pixels::PictureFormat &format,
+                                             int scale, clv::pixels::Dither dither,
+                                             clv::pixels::Element input,
+                                             clv::pixels::Element output) override {
+        return std::make_unique<Rgb>(
+            clv::pixels::device::RgbConverter(place, format, scale, dither, input, output));
+    }
+    std::unique_ptr<clv::DeviceChroma>
+    make_chroma(const Place &place, const clv::pixels::PictureFormat &format, int scale) override {
+        return std::make_unique<Chroma>(clv::pixels::device::ChromaScaler(place, format, scale));
     }
 
     std::unique_ptr<clv::mesh::PictureOps> make_picture_ops(const clv::pixels::PictureFormat &format,

@@ -12,8 +12,7 @@
 //   scratch=N  each inference takes N bytes of memory for each position of its input (in device memory it
 //   does, in host memory it only says so)
 //   largest=N  in device memory, inputs of more than N rows or columns are refused, as by an engine
-// In device memory (dummy_kernel.cu) it computes the same on tensors of the layouts yuv420_s2d and
-// yuv420_s2d_mask.
+// In device memory (dummy_kernel.cu) it computes the same.
 #include <algorithm>
 #include <atomic>
 #include <charconv>
@@ -236,7 +235,7 @@ public:
         const int64_t largest = parse_device(request.device).largest;
         if (largest && (request.input.height > largest || request.input.width > largest))
             return false;
-        return request.layout == CLV_LAYOUT_YUV420_S2D || request.layout == CLV_LAYOUT_YUV420_S2D_MASK;
+        return true;
     }
     std::optional<TensorShape> largest_input(const clv::CompileRequest &request,
                                              const clv::cuda::Place & /*place*/) const override {
@@ -254,6 +253,7 @@ public:
         net.input = request.input;
         net.output = output_of(request, net.scale);
         net.paints = request.layout == CLV_LAYOUT_YUV420_S2D_MASK;
+        net.enlarges = request.layout == CLV_LAYOUT_Y || request.layout == CLV_LAYOUT_RGB;
         net.shift = shift_of(request);
         net.tint = kTint;
         net.fail_at = parse_device(request.device).fail_at;

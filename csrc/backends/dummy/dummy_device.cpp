@@ -35,6 +35,7 @@ public:
                                   static_cast<int>(net_.output.channels),
                                   net_.scale,
                                   net_.paints ? 1 : 0,
+                                  net_.enlarges ? 1 : 0,
                                   net_.shift,
                                   net_.tint};
         const auto blocks = static_cast<unsigned>((net_.output.count() + kThreads - 1) / kThreads);

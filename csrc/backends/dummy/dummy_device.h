@@ -11,7 +11,8 @@ namespace clv::dummy {
 struct Net {
     TensorShape input;
     TensorShape output;
-    bool paints = false;
+    bool paints = false;   ///< yuv420_s2d_mask
+    bool enlarges = false; ///< y, rgb
     int scale = 1;
     float shift = 0;
     float tint = 0;

@@ -26,6 +26,13 @@ CLV_DEVICE float painted(int channel, int column, int width, float tint) {
 CLV_KERNEL(clv_dummy, clv::dummy::DeviceNet, 256, 1) {
     const int plane = p.height * p.width;
     const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+    if (p.enlarges != 0) {
+        const int width = p.width * p.scale;
+        const int row = i / width; // of all channels
+        if (row < p.channels * p.height * p.scale)
+            p.to[i] = p.from[row / p.scale * p.width + i % width / p.scale] - p.shift;
+        return;
+    }
     if (i >= p.channels * plane)
         return;
     const int channel = i / plane;

@@ -11,7 +11,8 @@ struct DeviceNet {
     int width;
     int channels; ///< of the output
     int scale;
-    int paints; ///< 1: yuv420_s2d_mask, else yuv420_s2d
+    int paints;   ///< 1: yuv420_s2d_mask
+    int enlarges; ///< 1: y and rgb, planes become larger; else there are more channels
     float shift;
     float tint;
 };

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // What sessions on pictures in CUDA memory promise to their hosts, through the C ABI and the dummy backend's
 // kernel. Runs on the first device that the driver shows; ctest gives it the emulator.
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <string>
 #include <thread>
@@ -49,7 +52,10 @@ HostPicture on_host(Host &host, const std::string &path, HostPicture &in, clv_se
 
 void pictures_are_those_of_host_memory(const Folder &folder) {
     const std::string models[] = {folder.write("x2.onnx", onnx({1, 6, -1, -1}, kS2d)),
-                                  folder.write("x1.onnx", lowrank_onnx())};
+                                  folder.write("x1.onnx", lowrank_onnx()),
+                                  folder.write("y1.onnx", onnx({1, 1, -1, -1}, {{"clarivid.scale", "1"}})),
+                                  folder.write("y2.onnx", onnx({1, 1, -1, -1}, {{"clarivid.scale", "2"}})),
+                                  folder.write("y3.onnx", onnx({1, 1, -1, -1}, {{"clarivid.scale", "3"}}))};
     const Device device;
     const auto handles = device.handles();
     unsigned seed = 0;
@@ -75,6 +81,65 @@ void pictures_are_those_of_host_memory(const Folder &folder) {
                 EXPECT(out.download().planes == wanted.planes);
                 EXPECT(in.download().planes == source.planes);
             }
+}
+
+/// Samples that differ, in how many codes at most.
+struct Difference {
+    size_t samples = 0, apart = 0;
+    int most = 0;
+    void count(const HostPicture &a, const HostPicture &b) {
+        const bool wide =
+            a.format.pixel_format == CLV_PIXEL_YUV420P10 || a.format.pixel_format == CLV_PIXEL_P010;
+        const int shift = a.format.pixel_format == CLV_PIXEL_P010 ? 6 : 0;
+        for (size_t p = 0; p < 3; p++)
+            for (size_t i = 0; i < a.planes[p].size(); i += wide ? 2 : 1) {
+                uint16_t x = a.planes[p][i], y = b.planes[p][i];
+                if (wide) {
+                    std::memcpy(&x, &a.planes[p][i], 2);
+                    std::memcpy(&y, &b.planes[p][i], 2);
+                }
+                const int off = std::abs((x >> shift) - (y >> shift));
+                samples++;
+                apart += off != 0;
+                most = std::max(most, off);
+            }
+    }
+};
+
+void rgb_pictures_are_those_of_host_memory_within_a_code(const Folder &folder) {
+    const Device device;
+    const auto handles = device.handles();
+    Difference difference;
+    unsigned seed = 0;
+    for (const char *scale : {"1", "2", "3", "4"}) {
+        const auto path = folder.write("rgb.onnx", onnx({1, 3, -1, -1}, {{"clarivid.scale", scale}}));
+        for (const auto matrix : {CLV_MATRIX_BT601, CLV_MATRIX_BT709, CLV_MATRIX_BT2020_NCL})
+            for (const auto site : {CLV_SITING_LEFT, CLV_SITING_CENTRE, CLV_SITING_TOP_LEFT}) {
+                Host host;
+                auto params = dummy(&handles);
+                params.dither = seed % 5 ? CLV_DITHER_NONE : CLV_DITHER_ORDERED;
+                clv_format look = look_of(seed % 2 ? 75 : 62, seed % 3 ? 49 : 36, kFormats[seed % 4]);
+                look.range = seed % 7 < 4 ? CLV_RANGE_LIMITED : CLV_RANGE_FULL;
+                look.matrix = matrix;
+                look.siting = site;
+                HostPicture source(look);
+                source.randomise(seed++);
+                const HostPicture wanted = on_host(host, path, source, params);
+                const Run run(host, path, look, params);
+                expect(run.status == CLV_OK, host.error(), __LINE__);
+                if (run.status != CLV_OK)
+                    continue;
+                DevicePicture in(device, look), out(device, run.info().output, 6);
+                in.upload(source);
+                EXPECT(run.process(in.view(), out.view()) == CLV_OK);
+                difference.count(out.download(), wanted);
+                EXPECT(idle(stats_of(run.session)));
+            }
+    }
+    std::printf("     %zu of %zu samples differ, by %d at most\n", difference.apart, difference.samples,
+                difference.most);
+    EXPECT(difference.samples > 0 && difference.most <= 1);
+    EXPECT(difference.apart * 1000 < difference.samples);
 }
 
 void strength_0_copies_samples_and_others_scale_the_change(const Folder &folder) {
@@ -233,7 +298,7 @@ void bad_options_get_one_sentence_each(const Folder &folder) {
         {s2d, [](auto &, auto &p) { p.backend = "nonsense"; }, CLV_ERR_NOT_FOUND, "one of auto"},
         {s2d, [](auto &, auto &p) { p.precision = CLV_PRECISION_BF16; }, CLV_ERR_UNSUPPORTED, "fp32 only"},
         {s2d, [](auto &, auto &p) { p.in_flight = 0; }, CLV_ERR_INVALID_ARGUMENT, "in_flight=0"},
-        {luma, [](auto &, auto &) {}, CLV_ERR_UNSUPPORTED, "hwdownload"},
+        {luma, [](auto &, auto &p) { p.backend = "auto"; }, CLV_ERR_UNSUPPORTED, "hwdownload"},
         {s2d,
          [](auto &f, auto &p) {
              f.memory = CLV_MEMORY_HOST;
@@ -311,6 +376,7 @@ int main() {
     const Folder folder;
     int passed = 0, failed = 0;
     RUN(pictures_are_those_of_host_memory);
+    RUN(rgb_pictures_are_those_of_host_memory_within_a_code);
     RUN(strength_0_copies_samples_and_others_scale_the_change);
     RUN(nothing_is_copied_or_waited_for_and_memory_is_constant);
     RUN(logs_say_what_was_chosen_and_what_was_counted);
