@@ -69,8 +69,9 @@ def run(out: Path, frames: int, options: str) -> list[Path]:
         folder = Path(name)
         bench.write(folder / "in.mkv", shown, LOSSLESS, FPS)
 
-        def tell(done: float, total: float, fps: float) -> None:
-            progress.update(task, completed=done, total=total or None, note=f"{fps:.1f} fps")
+        def tell(state: chains.Progress) -> None:
+            total = state.total or None
+            progress.update(task, completed=state.seconds, total=total, note=f"{state.fps:.1f} fps")
 
         chains.run(
             f"mesh_inpaint=boxes='{sidecar}':{options}",

@@ -69,11 +69,11 @@ def test_pictures_are_filtered_and_audio_is_copied(film: Path, tmp_path: Path, c
 
 
 def test_progress_ends_at_the_whole_film(film: Path, tmp_path: Path) -> None:
-    seen: list[tuple[float, float, float]] = []
-    done = chains.run("null", film, tmp_path / "o.mkv", progress=lambda *values: seen.append(values))
+    seen: list[chains.Progress] = []
+    done = chains.run("null", film, tmp_path / "o.mkv", progress=seen.append)
     assert done.frames == FRAMES
-    assert seen[-1][1] == pytest.approx(1.2, abs=0.1)
-    assert seen[-1][0] == pytest.approx(seen[-1][1], abs=0.15)
+    assert seen[-1].total == pytest.approx(1.2, abs=0.1)
+    assert seen[-1].seconds == pytest.approx(seen[-1].total, abs=0.15)
 
 
 def test_encoder_and_its_options_are_those_asked_for(film: Path, tmp_path: Path) -> None:
@@ -110,33 +110,6 @@ def test_bad_files_are_sentences(film: Path, tmp_path: Path) -> None:
         chains.run("null", film, tmp_path / "no" / "o.mp4")
     with pytest.raises(InputError, match=r"is an input"):
         chains.run("null", film, film, overwrite=True)
-
-
-def test_the_mask_goes_into_the_filter_wherever_it_stands() -> None:
-    assert chains.graph("mesh_inpaint=mesh=8x5", True) == "[0:v:0][1:v:0]mesh_inpaint=mesh=8x5[out]"
-    assert (
-        chains.graph("hue=s='1,2',mesh_inpaint@a,null", True)
-        == "[0:v:0]hue=s='1,2'[picture];[picture][1:v:0]mesh_inpaint@a,null[out]"
-    )
-    assert chains.graph("a=b\\,c,d", False) == "[0:v:0]a=b\\,c,d[out]"
-
-
-@pytest.mark.parametrize(
-    ("text", "masked", "sentence"),
-    [
-        ("null", True, "0 times"),
-        ("mesh_inpaint,mesh_inpaint", True, "2 times"),
-        ("mesh_inpainter", True, "0 times"),
-        ("", False, "empty filter"),
-        ("null,,null", False, "empty filter"),
-        ("[0:v]null", False, "is a graph"),
-        ("split;null", False, "is a graph"),
-        ("hue='s", False, "quote"),
-    ],
-)
-def test_a_chain_that_cannot_be_is_refused(text: str, masked: bool, sentence: str) -> None:
-    with pytest.raises(InputError, match=sentence):
-        chains.graph(text, masked)
 
 
 @pytest.mark.usefixtures("interruptible")

@@ -9,11 +9,21 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from clarivid.errors import BackendError, DigestError, Error, InputError, ModelError, ToolError
+from clarivid.errors import (
+    BackendError,
+    CancelledError,
+    DigestError,
+    Error,
+    InputError,
+    ModelError,
+    ToolError,
+)
 
 if TYPE_CHECKING:
+    from clarivid.chains import Chain as Chain
     from clarivid.chains import Filter as Filter
     from clarivid.chains import ff as ff
+    from clarivid.frame import Frame as Frame
     from clarivid.inpaint import Inpainter as Inpainter
     from clarivid.inpaint import InpaintStats as InpaintStats
     from clarivid.lowrank import LowrankPre as LowrankPre
@@ -21,10 +31,14 @@ if TYPE_CHECKING:
     from clarivid.models import find_model as find_model
     from clarivid.models import list_models as list_models
     from clarivid.sr import SuperResolution as SuperResolution
+    from clarivid.video_io import read_frames as read_frames
+    from clarivid.video_io import write_frames as write_frames
 
 # Public name -> module that defines it.
 _LAZY = {
+    "Chain": "clarivid.chains",
     "Filter": "clarivid.chains",
+    "Frame": "clarivid.frame",
     "InpaintStats": "clarivid.inpaint",
     "Inpainter": "clarivid.inpaint",
     "LowrankPre": "clarivid.lowrank",
@@ -33,6 +47,8 @@ _LAZY = {
     "ff": "clarivid.chains",
     "find_model": "clarivid.models",
     "list_models": "clarivid.models",
+    "read_frames": "clarivid.video_io",
+    "write_frames": "clarivid.video_io",
 }
 
 
@@ -62,6 +78,8 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "BackendError",
+    "CancelledError",
+    "Chain",
     "DigestError",
     "Error",
     "Filter",
@@ -76,4 +94,6 @@ __all__ = [
     "ff",
     "find_model",
     "list_models",
+    "read_frames",
+    "write_frames",
 ]

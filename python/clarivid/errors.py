@@ -32,10 +32,23 @@ class ToolError(Error):
     """A program or download that clarivid drives (ffmpeg, make, apt, ...) failed."""
 
 
+class CancelledError(Error):
+    """Work was ended because the caller asked for it; what it had begun is removed."""
+
+
 def last_line(text: str) -> str:
     """The last line of a program's messages that says something: what a :class:`ToolError` quotes."""
     lines = [line for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else "ffmpeg gave no reason"
 
 
-__all__ = ["BackendError", "DigestError", "Error", "InputError", "ModelError", "ToolError", "last_line"]
+__all__ = [
+    "BackendError",
+    "CancelledError",
+    "DigestError",
+    "Error",
+    "InputError",
+    "ModelError",
+    "ToolError",
+    "last_line",
+]

@@ -51,6 +51,7 @@ class Option:
     runtime: bool = False
     argument: bool = True
     python_default: Value | None = None
+    pattern: str = ""  # of a string's values; empty for any
 
     def python(self) -> Value | None:
         """The default of the Python parameter."""
@@ -70,10 +71,14 @@ class Option:
         if self.kind == "string":
             if not isinstance(value, str):
                 raise InputError(f"{what} is no text")
+            if self.pattern and not re.fullmatch(self.pattern, value):
+                raise InputError(f"{what} is not what the option takes: {self.help}")
             return value
         if self.kind == "size":
             if not isinstance(value, str) or not re.fullmatch(r"[0-9]+x[0-9]+", value):
                 raise InputError(f"{what} is no size: write WxH, such as {self.default}")
+            if self.pattern and not re.fullmatch(self.pattern, value):
+                raise InputError(f"{what} is out of range: {self.help}")
             return value
         return self._number(what, value)
 
@@ -188,6 +193,7 @@ _SESSION = (
         "auto",
         "cut pictures into tiles: auto (when they are too large for an engine or for memory), none, or WxH",
         "tile",
+        pattern="auto|none|[0-9]+x[0-9]+",
     ),
     Option(
         "overlap",
@@ -266,6 +272,7 @@ MESH_INPAINT = FilterTable(
             "16x9",
             "cells of the grid that carries the background along, 1x1 to 32x18; 1x1 is one homography",
             "mesh_w",
+            pattern="0*([1-9]|[12][0-9]|3[0-2])x0*([1-9]|1[0-8])",
         ),
         Option(
             "lookahead",
@@ -302,9 +309,9 @@ FILTERS: Mapping[str, FilterTable] = {table.name: table for table in (DNN_SR, LO
 
 
 def near(word: str, words: Iterable[str]) -> str:
-    """``" - did you mean 'x'?"`` for the closest of ``words``, nothing when none is close."""
+    """``" (did you mean 'x'?)"`` for the closest of ``words``, nothing when none is close."""
     found = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
-    return f"; did you mean '{found[0]}'?" if found else ""
+    return f" (did you mean '{found[0]}'?)" if found else ""
 
 
 def check(name: str, positional: Sequence[Value], named: Mapping[str, Value]) -> dict[str, Value]:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from clarivid.chains.chain import Chain
 from clarivid.chains.filter import Filter, ff
-from clarivid.chains.runner import Done, graph, run
+from clarivid.chains.process import Progress
+from clarivid.chains.runner import Done, run
 
-__all__ = ["Done", "Filter", "ff", "graph", "run"]
+__all__ = ["Chain", "Done", "Filter", "Progress", "ff", "run"]
