@@ -14,7 +14,7 @@
  * net, opening models, describing frames to the library, logging and errors.
  *
  * A filter embeds a ClarividContext as the first member of its private
- * context and lists CLARIVID_OPTIONS() among its options.
+ * context. Its options are those of its name in clarivid_options.h.
  */
 
 #ifndef AVFILTER_CLARIVID_COMMON_H
@@ -26,6 +26,7 @@
 #include "libavutil/frame.h"
 #include "libavutil/opt.h"
 
+#include "clarivid_options.h"
 #include "compat.h"
 
 typedef struct ClarividContext {
@@ -48,33 +49,6 @@ typedef struct ClarividContext {
     int hold_back;              ///< frames may stay inside while the graph rests
     int warned_interlaced;
 } ClarividContext;
-
-#define CLARIVID_OFFSET(x) offsetof(ClarividContext, x)
-#define CLARIVID_FLAGS (AV_OPT_FLAG_FILTERING_PARAM | AV_OPT_FLAG_VIDEO_PARAM)
-#define CLARIVID_CONST(name, help, value, set) \
-    { name, help, 0, AV_OPT_TYPE_CONST, { .i64 = value }, 0, 0, CLARIVID_FLAGS, .unit = set }
-
-/**
- * @param default_model NULL when the user has to name one
- * @param more          what else may be given for a model: the end of a sentence
- */
-#define CLARIVID_OPTIONS(default_model, more) \
-    { "model", "name of a model bundle (see 'clarivid models list'), or path of a bundle or .onnx file" more, \
-        CLARIVID_OFFSET(model_name), AV_OPT_TYPE_STRING, { .str = default_model }, 0, 0, CLARIVID_FLAGS }, \
-    { "backend", "what runs the model: auto, openvino, cpu, cuda, dummy, or another that is installed", \
-        CLARIVID_OFFSET(backend), AV_OPT_TYPE_STRING, { .str = "auto" }, 0, 0, CLARIVID_FLAGS }, \
-    { "device", "the backend's name of a device; empty for its default", \
-        CLARIVID_OFFSET(device), AV_OPT_TYPE_STRING, { .str = "" }, 0, 0, CLARIVID_FLAGS }, \
-    { "precision", "arithmetic of the net", \
-        CLARIVID_OFFSET(precision), AV_OPT_TYPE_INT, { .i64 = CLV_PRECISION_AUTO }, \
-        CLV_PRECISION_AUTO, CLV_PRECISION_INT8, CLARIVID_FLAGS, .unit = "precision" }, \
-        CLARIVID_CONST("auto", "the fastest here that passed the model's parity gate", CLV_PRECISION_AUTO, "precision"), \
-        CLARIVID_CONST("fp32", "the reference's pixels", CLV_PRECISION_FP32, "precision"), \
-        CLARIVID_CONST("fp16", "16 bit floating point", CLV_PRECISION_FP16, "precision"), \
-        CLARIVID_CONST("bf16", "16 bit floating point with 8 bits of exponent, as some CPUs have it", CLV_PRECISION_BF16, "precision"), \
-        CLARIVID_CONST("int8", "8 bit integers, for models that were quantised", CLV_PRECISION_INT8, "precision"), \
-    { "threads", "CPU threads; 0 for all cores that the process may use", \
-        CLARIVID_OFFSET(threads), AV_OPT_TYPE_INT, { .i64 = 0 }, 0, 1024, CLARIVID_FLAGS }
 
 /**
  * The pixel formats that libclarivid takes, in the order of preference; ends with AV_PIX_FMT_NONE.

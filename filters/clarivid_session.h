@@ -14,9 +14,7 @@
  * for a link's pictures, and the frames in flight.
  *
  * A filter embeds a ClarividSessionContext as the first member of its private
- * context, lists CLARIVID_SESSION_OPTIONS() among its options, and uses the
- * functions below as its callbacks or from them. A filter whose models have a
- * strength lists CLARIVID_OPTION_STRENGTH too.
+ * context, and uses the functions below as its callbacks or from them.
  */
 
 #ifndef AVFILTER_CLARIVID_SESSION_H
@@ -43,29 +41,6 @@ typedef struct ClarividSessionContext {
     int eof_status;
     int64_t eof_pts;
 } ClarividSessionContext;
-
-#define CLARIVID_SESSION_OFFSET(x) offsetof(ClarividSessionContext, x)
-
-/** @param default_model NULL when the user has to name one */
-#define CLARIVID_SESSION_OPTIONS(default_model) \
-    CLARIVID_OPTIONS(default_model, ""), \
-    { "async", "frames worked on at once; above 1, async-1 frames stay inside until the end or the command 'drain'", \
-        CLARIVID_SESSION_OFFSET(async), AV_OPT_TYPE_INT, { .i64 = 1 }, 1, 64, CLARIVID_FLAGS }, \
-    { "dither", "how results are rounded to code values", \
-        CLARIVID_SESSION_OFFSET(dither), AV_OPT_TYPE_INT, { .i64 = CLV_DITHER_NONE }, \
-        CLV_DITHER_NONE, CLV_DITHER_ORDERED, CLARIVID_FLAGS, .unit = "dither" }, \
-        CLARIVID_CONST("none", "to the nearest", CLV_DITHER_NONE, "dither"), \
-        CLARIVID_CONST("ordered", "with an 8x8 pattern", CLV_DITHER_ORDERED, "dither"), \
-    { "tile", "cut pictures into tiles: auto (when they are too large for an engine or for memory), none, or WxH", \
-        CLARIVID_SESSION_OFFSET(tile), AV_OPT_TYPE_STRING, { .str = "auto" }, 0, 0, CLARIVID_FLAGS }, \
-    { "overlap", "samples of the input that tiles have to spare at inner edges; -1 for what the net needs", \
-        CLARIVID_SESSION_OFFSET(overlap), AV_OPT_TYPE_INT, { .i64 = -1 }, -1, 32768, CLARIVID_FLAGS }
-
-/** It can be changed by the command of its name while frames flow. */
-#define CLARIVID_OPTION_STRENGTH \
-    { "strength", "how much of the net's change is applied; 0 passes frames on untouched", \
-        CLARIVID_SESSION_OFFSET(strength), AV_OPT_TYPE_DOUBLE, { .dbl = 1 }, 0, 1, \
-        CLARIVID_FLAGS | AV_OPT_FLAG_RUNTIME_PARAM }
 
 /**
  * Open the model that the options name.

@@ -20,8 +20,7 @@
 #include "clarivid_session.h"
 
 static const AVOption dnn_sr_options[] = {
-    CLARIVID_SESSION_OPTIONS(NULL),
-    { NULL }
+    CLARIVID_DNN_SR_OPTIONS
 };
 
 AVFILTER_DEFINE_CLASS(dnn_sr);

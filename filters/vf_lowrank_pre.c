@@ -20,9 +20,7 @@
 #include "clarivid_session.h"
 
 static const AVOption lowrank_pre_options[] = {
-    CLARIVID_SESSION_OPTIONS("lowrank_v1"),
-    CLARIVID_OPTION_STRENGTH,
-    { NULL }
+    CLARIVID_LOWRANK_PRE_OPTIONS
 };
 
 AVFILTER_DEFINE_CLASS(lowrank_pre);

@@ -38,8 +38,6 @@
 #include "formats.h"
 #include "framesync.h"
 
-#define MAX_LOOKAHEAD 64
-
 typedef struct MeshInpaintContext {
     ClarividContext common;
 
@@ -61,7 +59,7 @@ typedef struct MeshInpaintContext {
 
     clv_inpainter *inpainter;
     clv_format format;          ///< what it was created for
-    AVFrame *held[MAX_LOOKAHEAD + 1]; ///< what it works on, oldest first
+    AVFrame *held[CLARIVID_MAX_LOOKAHEAD + 1]; ///< what it works on, oldest first
     int nb_held;
 
     int64_t frame_number;       ///< of the next frame
@@ -73,34 +71,8 @@ typedef struct MeshInpaintContext {
     int finished;
 } MeshInpaintContext;
 
-#define OFFSET(x) offsetof(MeshInpaintContext, x)
-#define FLAGS CLARIVID_FLAGS
-
 static const AVOption mesh_inpaint_options[] = {
-    CLARIVID_OPTIONS("auto", "; auto: the shipped one; none: diffuse from around"),
-    { "rect", "boxes that vanish from every frame: x|y|w|h, several with ',' between them; no second input then",
-        OFFSET(rect), AV_OPT_TYPE_STRING, { .str = NULL }, 0, 0, FLAGS },
-    { "boxes", "file of the boxes of each frame, in lines 'frame x y w h'; no second input then",
-        OFFSET(boxes_path), AV_OPT_TYPE_STRING, { .str = NULL }, 0, 0, FLAGS },
-    { "segment", "model bundle that finds what is to vanish in each frame; no second input then",
-        OFFSET(segment), AV_OPT_TYPE_STRING, { .str = NULL }, 0, 0, FLAGS },
-    { "mesh", "cells of the grid that carries the background along, 1x1 to 32x18; 1x1 is one homography",
-        OFFSET(mesh_w), AV_OPT_TYPE_IMAGE_SIZE, { .str = "16x9" }, 0, 0, FLAGS },
-    { "lookahead", "frames that are waited for because they may show what is hidden now; they stay inside until the end "
-        "or the command 'drain'", OFFSET(lookahead), AV_OPT_TYPE_INT, { .i64 = 0 }, 0, MAX_LOOKAHEAD, FLAGS },
-    { "dilate", "luma samples that a mask grows by on every side",
-        OFFSET(dilate), AV_OPT_TYPE_INT, { .i64 = 4 }, 0, 64, FLAGS },
-    { "feather", "luma samples over which the border inside the hole is blended",
-        OFFSET(feather), AV_OPT_TYPE_INT, { .i64 = 4 }, 0, 64, FLAGS },
-    { "show", "what is drawn: the result, or how it comes about",
-        OFFSET(show), AV_OPT_TYPE_INT, { .i64 = CLV_SHOW_RESULT }, CLV_SHOW_RESULT, CLV_SHOW_AGE, FLAGS,
-        .unit = "show" },
-        CLARIVID_CONST("result", "the picture without what is masked", CLV_SHOW_RESULT, "show"),
-        CLARIVID_CONST("mask", "the input, with the grown mask tinted", CLV_SHOW_MASK, "show"),
-        CLARIVID_CONST("mesh", "the result under the solved grid", CLV_SHOW_MESH, "show"),
-        CLARIVID_CONST("tracks", "the result with the features and where they moved", CLV_SHOW_TRACKS, "show"),
-        CLARIVID_CONST("age", "the result, coloured by how old each sample is, or whether it was painted", CLV_SHOW_AGE, "show"),
-    { NULL }
+    CLARIVID_MESH_INPAINT_OPTIONS
 };
 
 FRAMESYNC_DEFINE_CLASS(mesh_inpaint, MeshInpaintContext, fs);

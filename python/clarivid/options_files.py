@@ -64,7 +64,8 @@ def files() -> dict[str, str]:
 
 def header() -> str:
     """``filters/clarivid_options.h``: a macro of AVOptions for each filter."""
-    parts = [_TOP_OF_HEADER]
+    most = FILTERS["mesh_inpaint"]["lookahead"].maximum
+    parts = [_TOP_OF_HEADER, f"#define CLARIVID_MAX_LOOKAHEAD {most:g}\n"]
     for table in FILTERS.values():
         lines = [f"#define CLARIVID_{table.name.upper()}_OPTIONS"]
         for option in table.options:
