@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Makes a wheel of this checkout from the CMake build that is there, and gives it its manylinux tag.
 
-Nothing is compiled twice: scikit-build-core is pointed at the folder in which ``tools/setup.sh`` builds, so that
-only what has changed since is compiled. ``--raw`` leaves auditwheel out.
+Nothing is compiled twice: scikit-build-core is pointed at the folder in which ``tools/setup.sh`` builds, so
+that only what has changed since is compiled. ``--raw`` leaves auditwheel out.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def epoch() -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "dist", help="where the wheel goes")
     parser.add_argument(
         "--build", type=Path, default=ROOT / ".venv" / "build", help="the CMake build; default: setup's"
