@@ -105,6 +105,20 @@ def test_exact_size_and_fp16_go_first(cache: EngineCache) -> None:
     assert find(cache, input=LARGE[1:]) == (FP16, str(ranged))
 
 
+def test_a_picture_larger_than_every_profile_is_told_the_largest_part(cache: EngineCache) -> None:
+    huge = (6, 2160, 3840)
+    assert find(cache, input=huge, part=True) == (0, "0")
+    put(cache)
+    assert find(cache, input=huge, part=True) == (360, "640")
+    assert find(cache, input=(6, 2160, 640), part=True) == (360, "640")
+    assert find(cache, input=(6, 2160, 320), part=True) == (0, "0")  # that engine takes 360x640 only
+    put(cache, replace(KEY, profile=Profile((1, 6, 16, 16), SMALL, LARGE)))
+    assert find(cache, input=huge, part=True) == (1080, "1920")
+    assert find(cache, input=(6, 2160, 320), part=True) == (1080, "320")
+    assert find(cache, input=(6, 2160, 8), part=True) == (0, "0")
+    assert find(cache, input=huge, part=True, version="9.0.0.1") == (0, "0")
+
+
 def test_any_gpu_of_a_capability(cache: EngineCache) -> None:
     path = put(cache, replace(KEY, device=Identity(75)))
     assert find(cache) == (FP16, str(path))

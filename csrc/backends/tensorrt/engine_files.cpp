@@ -209,7 +209,14 @@ int rank(const Sidecar &sidecar) {
 struct Search {
     std::vector<Sidecar> fitting; ///< the best first; earlier folders before later ones
     std::vector<std::string> told;
+    std::vector<TensorShape> parts; ///< of the input that others take, for which all of it is too large
 };
+
+/// What of `input` is within the engine's profile, from above.
+TensorShape part_of(const TensorShape &input, const Sidecar &sidecar) {
+    return {input.channels, std::min(input.height, sidecar.largest[2]),
+            std::min(input.width, sidecar.largest[3])};
+}
 
 Search search(const Wanted &wanted, const std::vector<fs::path> &folders) {
     Search result;
@@ -233,6 +240,10 @@ Search search(const Wanted &wanted, const std::vector<fs::path> &folders) {
                     own.push_back(std::move(sidecar));
                     continue;
                 }
+                Wanted part = wanted;
+                part.input = part_of(wanted.input, sidecar);
+                if (obstacles(sidecar, part).empty())
+                    result.parts.push_back(part.input);
                 std::string phrase = sidecar.engine.filename().string() + ": " + problems[0];
                 for (size_t i = 1; i < problems.size(); i++)
                     phrase += "; " + problems[i];
@@ -298,6 +309,19 @@ EngineFile find_engine(const Wanted &wanted, const std::vector<fs::path> &folder
                 "run 'clarivid engines build " +
                 wanted.model + "', which moves it aside and builds it anew");
     return file;
+}
+
+std::optional<TensorShape> largest_part(const Wanted &wanted, const std::vector<fs::path> &folders) noexcept {
+    try {
+        const auto parts = search(wanted, folders).parts;
+        const auto largest =
+            std::max_element(parts.begin(), parts.end(), [](const TensorShape &a, const TensorShape &b) {
+                return a.height * a.width < b.height * b.width;
+            });
+        return largest == parts.end() ? std::nullopt : std::optional(*largest);
+    } catch (const std::exception &) {
+        return std::nullopt;
+    }
 }
 
 bool has_engine(const Wanted &wanted, const std::vector<fs::path> &folders) noexcept {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -64,5 +65,10 @@ EngineFile find_engine(const Wanted &wanted, const std::vector<std::filesystem::
 
 /// Whether there is one, without reading it.
 bool has_engine(const Wanted &wanted, const std::vector<std::filesystem::path> &folders) noexcept;
+
+/// The largest part of wanted.input, in positions, for which there is an engine that is too small for all of
+/// it and fits in everything else; nothing when there is none.
+std::optional<TensorShape> largest_part(const Wanted &wanted,
+                                        const std::vector<std::filesystem::path> &folders) noexcept;
 
 } // namespace clv::tensorrt

@@ -2,6 +2,7 @@
 // The TensorRT backend: runs engines that `clarivid engines` built for this GPU, on tensors in device memory.
 // It builds nothing. CUDA is probed before any call of TensorRT: without a driver those crash.
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "backends/tensorrt/engine_files.h"
@@ -39,6 +40,14 @@ public:
             return has_engine(wanted_of(request, place), engine_folders());
         } catch (const std::exception &) {
             return false;
+        }
+    }
+    std::optional<TensorShape> largest_input(const CompileRequest &request,
+                                             const cuda::Place &place) const override {
+        try {
+            return largest_part(wanted_of(request, place), engine_folders());
+        } catch (const std::exception &) {
+            return std::nullopt;
         }
     }
     std::unique_ptr<TensorModel> compile_tensors(const CompileRequest &request,

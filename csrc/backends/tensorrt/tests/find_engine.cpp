@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Says which engine the backend would take: find_engine WANTED.json FOLDER...
-// Prints "precision path" and exits with 0, or the sentence of the refusal, with its status, and exits
-// with 1.
+// With "part": true in it, prints the largest part of the input that an engine takes, "HEIGHT WIDTH" or "0
+// 0". Else prints "precision path" and exits with 0, or the sentence of the refusal, with its status, and
+// exits with 1.
 #include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -28,6 +29,12 @@ int main(int argc, char **argv) {
         wanted.device = {device.at("sm"),         device.at("name"),      device.at("multiprocessors"),
                          device.at("memory_mib"), device.at("bus_width"), device.at("l2_bytes")};
         const std::vector<std::filesystem::path> folders(argv + 2, argv + argc);
+        if (json.value("part", false)) {
+            const auto part = clv::tensorrt::largest_part(wanted, folders).value_or(clv::TensorShape());
+            std::printf("%lld %lld\n", static_cast<long long>(part.height),
+                        static_cast<long long>(part.width));
+            return 0;
+        }
         const auto found = clv::tensorrt::find_engine(wanted, folders);
         std::printf("%d %s\n", static_cast<int>(found.precision), found.path.c_str());
         return 0;
