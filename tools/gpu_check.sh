@@ -64,6 +64,9 @@ step_pack() {
         # Python's own xz: the machine may have none.
         "$python" -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])' \
             "$pack/prefix.tar.xz" "$work" || return 1
+        rm -rf "$work/lean"
+        [[ ! -f $pack/lean.tar.xz ]] || "$python" -c \
+            'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])' "$pack/lean.tar.xz" "$work" || return 1
         mkdir -p "$work/spare"
         cp "$pack/SHA256SUMS" "$key"
     fi
@@ -91,6 +94,8 @@ step_library() {
         -DCLARIVID_OPENVINO=OFF -DCLARIVID_CUDA=ON "-DCMAKE_PREFIX_PATH=$work/prefix"
         "-DPython_EXECUTABLE=$(command -v "$python")"
         "-Dpybind11_DIR=$("$python" -c 'import pybind11; print(pybind11.get_cmake_dir())')")
+    # Headers only: which libnvinfer there is, if any, shows when tests run.
+    [[ ! -d $work/prefix/tensorrt ]] || arguments+=("-DTensorRT_ROOT=$work/prefix/tensorrt")
     [[ $architectures == all ]] || arguments+=("-DCLARIVID_CUDA_ARCHITECTURES=$architectures")
     grep -qsxF "CMAKE_HOME_DIRECTORY:INTERNAL=$root" "$build/CMakeCache.txt" || rm -rf "$build" # another checkout
     cmake -S . -B "$build" -G Ninja "${arguments[@]}" || {
@@ -266,7 +271,7 @@ main() {
     export PATH CLARIVID_CACHE=$work/cache CLARIVID_GPU_PACK=$pack PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
     export PYTHONPATH=$site:$root/tests:$work/wheels${PYTHONPATH:+:$PYTHONPATH}
     export LD_LIBRARY_PATH=$work/prefix/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-    export CLARIVID_MODEL_PATH=$root/models
+    export CLARIVID_MODEL_PATH=$root/models CLARIVID_GPU_LEAN=$work/lean
     if ((emulated)); then
         export LD_LIBRARY_PATH=$build/emulator:$LD_LIBRARY_PATH CLARIVID_GPU_EMULATED=1
         echo 'gpu_check: on the emulator: this tries out the scripts; no figure is that of a GPU.'

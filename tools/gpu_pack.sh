@@ -10,16 +10,18 @@ limit_mib=60
 
 usage() {
     cat <<'TEXT'
-usage: tools/gpu_pack.sh [FOLDER]
+usage: tools/gpu_pack.sh [--lean] [FOLDER]
 
 Packs into FOLDER (default: out/gpu-pack, which git ignores):
   ffmpeg-*.tar.xz   FFmpeg's source, as Debian has it
-  prefix.tar.xz     headers of Eigen, nlohmann_json, zimg and ffnvcodec; zimg's library; make, patch and
-                    pkgconf, in case the machine has none of its own
+  prefix.tar.xz     headers of Eigen, nlohmann_json, zimg, ffnvcodec and TensorRT; zimg's library; make, patch
+                    and pkgconf, in case the machine has none of its own
   wheels/           the Python packages that ours cannot do without, in case they are missing there
   clips/            1080p H.264, 720p H.265 with 10 bits, and a small lossless one
+  lean.tar.xz       with --lean: libnvinfer_lean, 13 MiB, which some tests of TensorRT ask for
   SHA256SUMS        of all of them; gpu_check.sh looks at it first
-Checkout and pack together stay below 60 MiB.
+Checkout and pack together stay below 60 MiB; with --lean, below 80. TensorRT for RTX (62 MiB) and the full TensorRT
+are not packed: where the machine has none, the tests that need one say so and are not counted as passed.
 
 Environment:
   PYTHON            a Python with clarivid in it (else the checkout's .venv, which tools/setup.sh makes)
@@ -81,6 +83,8 @@ pack_prefix() {
     cp "${got[libzimg-dev]}"/usr/include/zimg*.h* "$prefix/include/"
     mkdir -p "$prefix/include/ffnvcodec"
     cp "${got[ffnvcodec]}"/include/ffnvcodec/*.h "$prefix/include/ffnvcodec/"
+    mkdir -p "$prefix/tensorrt/include"
+    cp "$(wheel_folder kernel_lens)"/include/tensorrt/*.h "$prefix/tensorrt/include/"
     library=$(find "${got[libzimg2]}/usr/lib" -name 'libzimg.so.2.*' -type f -print -quit)
     [[ -n $library ]] || die "the Debian package libzimg2 holds no libzimg.so.2; the distribution is another one"
     cp "$library" "$prefix/lib/libzimg.so.2"
@@ -123,6 +127,24 @@ if(NOT PACKAGE_VERSION VERSION_LESS PACKAGE_FIND_VERSION)
   set(PACKAGE_VERSION_COMPATIBLE TRUE)
 endif()
 CMAKE
+}
+
+# The wheels beside our Python that hold no code of ours: headers, and with --lean a library.
+wheel_folder() {
+    "$python" -c 'import importlib.util as u, sys; print(u.find_spec(sys.argv[1]).submodule_search_locations[0])' "$1" \
+        2>/dev/null || die "$python has no package $1; run 'tools/setup.sh packages'"
+}
+
+pack_lean() {
+    local library
+    ((with_lean)) || { rm -f "$pack/lean.tar.xz" && return; }
+    [[ ! -f $pack/lean.tar.xz ]] || return 0
+    library=$(wheel_folder tensorrt_lean_libs)/libnvinfer_lean.so.10
+    [[ -f $library ]] || die "there is no $library; run 'tools/setup.sh packages'"
+    mkdir -p "$work/lean"
+    cp -L "$library" "$work/lean/"
+    tar -C "$work" --sort=name --owner=0 --group=0 --mtime=@0 -cf - lean | xz -9e -T1 >"$work/lean.tar.xz"
+    mv "$work/lean.tar.xz" "$pack/lean.tar.xz"
 }
 
 pack_wheels() {
@@ -183,6 +205,10 @@ PY
 }
 
 main() {
+    if [[ ${1:-} == --lean ]]; then
+        with_lean=1 limit_mib=80
+        shift
+    fi
     case ${1:-} in
     -h | --help) usage && exit ;;
     -*) printf 'gpu_pack: there is no option "%s"; --help lists what there is.\n' "$1" >&2 && exit 2 ;;
@@ -213,6 +239,7 @@ main() {
     pack_ffmpeg
     pack_prefix
     pack_wheels
+    pack_lean
     pack_clips
     (cd "$pack" && find . -type f ! -name SHA256SUMS ! -name '.*' ! -path './.work*' -print0 | LC_ALL=C sort -z |
         xargs -0 sha256sum) >"$work/SHA256SUMS"
@@ -232,5 +259,5 @@ main() {
 }
 
 declare -A got=()
-pack='' work='' python=''
+pack='' work='' python='' with_lean=0
 main "$@"

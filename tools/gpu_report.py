@@ -212,6 +212,8 @@ def main() -> int:
     (given.results / "summary.json").write_text(json.dumps(whole, indent=1) + "\n", "utf-8")
     for failure in (whole["tests"] or {}).get("failed", []):
         print(f"  failed: {failure['test']}: {failure['why'].splitlines()[0] if failure['why'] else ''}")
+    for skip in (whole["tests"] or {}).get("skipped", []):
+        print(f"  not run: {skip['test']}: {skip['why'].removeprefix('not run: ').splitlines()[0]}")
     print(f"{given.results / 'summary.json'}, after {given.seconds:.0f} s")
     return 0
 

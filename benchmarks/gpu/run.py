@@ -135,7 +135,7 @@ def random_picture(device: Device, width: int, height: int, pix_fmt: str, seed: 
 
 
 def time_core(
-    bench: Bench, name: str, size: tuple[int, int], pix_fmt: str, seconds: float
+    bench: Bench, name: str, size: tuple[int, int], pix_fmt: str, seconds: float, backend: str = "cuda"
 ) -> tuple[list[float], float, bool]:
     """Milliseconds a frame of each batch, what submitting one costs the host, and whether a graph was it."""
     device = bench.device
@@ -143,7 +143,8 @@ def time_core(
     stream = device.stream()
     model = _core.Model(str(find_model(name).folder))
     look = _core.Format(*size, code, range=1, memory=1)
-    session = _core.Session(model, look, backend="cuda", cuda=_core.CudaDevice(device.context, stream.handle))
+    where = _core.CudaDevice(device.context, stream.handle)
+    session = _core.Session(model, look, backend=backend, cuda=where)
     out = (session.output.width, session.output.height)
     each = picture_bytes(*size, item) + picture_bytes(*out, item)
     count = 2 if EMULATED else min(64, max(8, math.ceil(3 * device.attribute(38) / each)))
@@ -162,7 +163,7 @@ def time_core(
     submit()
     host_ms = 1000 * (time.perf_counter() - began) / count
     work = submit
-    with contextlib.suppress(Error, AttributeError):  # the emulator knows no graphs
+    with contextlib.suppress(Error, AttributeError):  # what cannot be recorded is timed call by call
         work = stream.capture(submit).launch
     start, end = device.event(), device.event()
     times: list[float] = []
@@ -199,6 +200,34 @@ def core(bench: Bench, sizes: dict[str, tuple[int, int]]) -> None:
                         floors.append(work / bench.ceilings.fp16_tflop_s / 1e9)
                     row.floor_ms = max(floors)
                     bench.add(row)
+
+
+def engines(bench: Bench, sizes: dict[str, tuple[int, int]]) -> None:
+    """The same nets through backend=tensorrt, in fp16, beside backend=cuda's rows of :func:`core`."""
+    from clarivid.engines import EngineCache, Failed, Options, Runtime, build, plan, targets
+
+    size = "1080p" if "1080p" in sizes else next(iter(sizes))
+    words = "x".join(map(str, sizes[size]))
+    for name in MODELS:
+        with bench.attempt(f"backend tensorrt, {name} {size}", 60) as go:
+            if not go:
+                continue
+            runtime, bundle = Runtime("tensorrt"), find_model(name)
+            jobs = plan(
+                [bundle],
+                targets.this_machine()[:1],
+                lambda model: targets.profiles(words, model),
+                "fp16",
+                runtime,
+                Options(),
+            )
+            for made in build(jobs, runtime, Options(), EngineCache()):
+                if isinstance(made, Failed):
+                    raise RuntimeError(made.problem)
+            times, host_ms, graph = time_core(bench, name, sizes[size], "nv12", 0.5, "tensorrt")
+            row = Row("core", "clarivid tensorrt", name, size, "nv12", statistics.median(times))
+            row.spread, row.host_ms, row.graph = (min(times), max(times)), host_ms, graph
+            bench.add(row)
 
 
 def whole_commands(bench: Bench, sizes: dict[str, tuple[int, int]], clips: dict[str, Path]) -> None:
@@ -360,6 +389,9 @@ def main(seconds: float, parts: tuple[str, ...], out: Path | None) -> None:
     sizes, clips = (TINY if EMULATED else SIZES), find_clips()
     work: dict[str, Callable[[], None]] = {
         "core": lambda: core(bench, sizes),
+        "engines": lambda: (
+            bench.left_out.append("engines: not on the emulator") if EMULATED else engines(bench, sizes)
+        ),
         "ffmpeg": lambda: whole_commands(bench, sizes, clips),
         "peers": lambda: (
             bench.left_out.append("peers: not on the emulator") if EMULATED else peers(bench, sizes)
