@@ -57,6 +57,13 @@ they differ most enlarged side by side, scores and bits of each frame. docs/comp
     help="What makes two frames a pair; auto: the number where there are as many, else the time.",
 )
 @click.option(
+    "--shift",
+    type=int,
+    default=0,
+    metavar="N",
+    help="Pair frame n of A with frame n + N of B, where B runs late (or early: below 0).",
+)
+@click.option(
     "--score",
     "scores",
     multiple=True,
@@ -90,6 +97,7 @@ def command(
     frames: int | None,
     every: int,
     pairing: str,
+    shift: int,
     scores: tuple[str, ...],
     scaler: str,
     pictures: int,
@@ -120,6 +128,7 @@ def command(
             scores=tuple(dict.fromkeys(scores)) or comparing.SCORES,
             scaler=scaler,
             pairing=pairing,
+            shift=shift,
             every=every,
             frames=frames,
             progress=tell,

@@ -73,6 +73,7 @@ def compare(
     scores: Sequence[str] = SCORES,
     scaler: str = "lanczos",
     pairing: str = "auto",
+    shift: int = 0,
     every: int = 1,
     frames: int | None = None,
     progress: Progress = lambda what, done, total: None,  # noqa: ARG005
@@ -83,6 +84,7 @@ def compare(
     :param scores: names of :mod:`clarivid.quality`.
     :param scaler: how pictures of another size are brought to the reference's, or to the largest one's.
     :param pairing: ``auto``, ``number`` or ``time``; see :func:`clarivid.compare.pairing.pair`.
+    :param shift: frame n of A goes with frame n + ``shift`` of B.
     :param every: take each ``every``-th pair.
     :param frames: take at most so many pairs.
     :param progress: called with what is being done, how much is done, and of how much (0: not known).
@@ -97,7 +99,7 @@ def compare(
     for name, path in zip(names, paths, strict=True):
         files[name] = read(path, lambda done, path=path: progress(f"reading {path.name}", done, 0))  # type: ignore[misc]
     canvas = common(files, REFERENCE if reference is not None else None, scaler)
-    pairs = pair(files, pairing, every=every, frames=frames)
+    pairs = pair(files, pairing, shift=shift, every=every, frames=frames)
     found = score(files, pairs, canvas, list(scores), lambda done: progress("scoring", done, len(pairs)))
     return Comparison(files, pairs, canvas, found)
 

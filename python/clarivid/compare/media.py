@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from clarivid.clips import encoder
 from clarivid.errors import InputError
 
+THUMB = (32, 18)  # width, height of the pictures that tell whether files run together
 # The first stream that is a video; the picture on an album's cover is none.
 VIDEO = "0:V:0"
 
@@ -45,6 +46,7 @@ class Media:
     :ivar times: seconds of each frame that decodes, in order of display.
     :ivar packets: [packets, 2]: seconds and bytes of each packet of the video, in order of display.
     :ivar seconds: how long the video lasts, the last frame included.
+    :ivar thumbs: [frames, 576]: luma of each frame, reduced to 32x18.
     :ivar complaints: what ffmpeg said of damage while it decoded.
     """
 
@@ -59,6 +61,7 @@ class Media:
     packets: NDArray[np.float64]
     seconds: float
     file_bytes: int
+    thumbs: NDArray[np.uint8]
     complaints: tuple[str, ...]
 
     @property
@@ -80,6 +83,14 @@ class Media:
     def kbps(self) -> float:
         """Mean kbit a second of the video stream; 0 for a single frame of no length."""
         return self.video_bytes * 8 / 1000 / self.seconds if self.seconds > 0 else 0.0
+
+    def kbps_of(self, first: int, last: int) -> float:
+        """Mean kbit a second of the frames ``first`` to ``last``; 0 when they have no length."""
+        start = self.times[first] if first > 0 else -np.inf
+        end = self.times[last + 1] if last + 1 < self.frames else np.inf
+        inside = (self.packets[:, 0] >= start - 1e-6) & (self.packets[:, 0] < end - 1e-6)
+        seconds = min(end, self.times[0] + self.seconds) - max(start, self.times[0])
+        return float(self.packets[inside, 1].sum()) * 8 / 1000 / seconds if seconds > 0 else 0.0
 
     @property
     def deep(self) -> bool:
@@ -103,12 +114,14 @@ def read(path: Path, progress: Callable[[int], None] = lambda frames: None) -> M
     if not path.is_file():
         raise InputError(f"{path} does not exist" if not path.exists() else f"{path} is not a file")
     with tempfile.TemporaryDirectory(prefix="clarivid-compare-") as work:
-        packets = Path(work) / "packets"
+        packets, thumbs = Path(work) / "packets", Path(work) / "thumbs"
         command = [encoder(), "-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info", "-y"]
         command += ["-i", str(path), "-map", VIDEO, "-c", "copy", "-f", "framecrc", str(packets)]
         # enc_time_base: the file's own, else times would be rounded to the mean frame rate.
         command += ["-map", VIDEO, "-fps_mode", "passthrough", "-enc_time_base", "demux"]
-        command += ["-f", "framecrc", "-"]
+        command += ["-f", "framecrc", "-", "-map", VIDEO, "-fps_mode", "passthrough"]
+        reduced = f"scale={THUMB[0]}:{THUMB[1]}:flags=area,format=gray"
+        command += ["-vf", reduced, "-f", "rawvideo", str(thumbs)]
         times: list[float] = []
         facts: dict[str, str] = {}
         duration = 0.0
@@ -129,6 +142,7 @@ def read(path: Path, progress: Callable[[int], None] = lambda frames: None) -> M
         if not times:
             raise InputError(f"{path} cannot be compared: {_why(said)}")
         sizes = _packets(packets.read_text("utf-8"), times)
+        reduced_frames = np.fromfile(thumbs, np.uint8).reshape(-1, THUMB[0] * THUMB[1])
     width, height = (int(value) for value in facts["dimensions 0"].split("x"))
     shown = np.array(times)
     if len(shown) > 1 and not (np.diff(shown) > 0).all():
@@ -148,6 +162,7 @@ def read(path: Path, progress: Callable[[int], None] = lambda frames: None) -> M
         packets=sizes,
         seconds=float(shown[-1] - shown[0] + duration),
         file_bytes=path.stat().st_size,
+        thumbs=reduced_frames,
         complaints=tuple(_complaints(said)),
     )
 

@@ -23,20 +23,25 @@ def summary(found: Comparison) -> dict[str, Any]:
     """Everything as JSON takes it.
 
     ============ ==========================================================================================
-    ``files``    by role (``a``, ``b``, ``reference``): label, path, size, frames, seconds, fps, bits
+    ``files``    by role (``a``, ``b``, ``reference``): label, path, size, frames, seconds, fps, bytes, kbps;
+                 ``compared_kbps``: of the part from the first to the last frame that was compared
     ``paired``   ``by`` number or time, ``pairs``, ``times`` (seconds) and ``frames`` (numbers by role)
     ``canvas``   width, height, pixel format, matrix and scaler that everything was brought to
     ``notes``    what was done to make the files comparable
     ``scores``   by role of the judged file and score: ``mean``, ``low`` (mean of the worst 5 %), ``least``,
                  ``least_pair``, and ``values`` of each pair
-    ``bits``     change of B's video bytes a second against A's, in per cent; None without a length
+    ``bits``     change of B's ``compared_kbps`` against A's, in per cent; None without a length
     ============ ==========================================================================================
     """
     roles = dict(zip(found.files, ROLES, strict=False))
-    a, b = list(found.files.values())[:2]
+    files = {
+        roles[label]: _file(label, media, found.pairing.indices[:, n])
+        for n, (label, media) in enumerate(found.files.items())
+    }
+    a, b = (files[role]["compared_kbps"] for role in ("a", "b"))
     return {
         "format": FORMAT,
-        "files": {roles[label]: _file(label, media) for label, media in found.files.items()},
+        "files": files,
         "paired": {
             "by": found.pairing.by,
             "pairs": len(found.pairing),
@@ -57,7 +62,7 @@ def summary(found: Comparison) -> dict[str, Any]:
             for label, own in found.scored.scores.items()
         },
         "difference": _rounded(found.scored.difference, 4),
-        "bits": round(100 * (b.kbps / a.kbps - 1), 3) if a.kbps > 0 and b.kbps > 0 else None,
+        "bits": round(100 * (b / a - 1), 3) if a > 0 and b > 0 else None,
     }
 
 
@@ -78,7 +83,7 @@ def per_second(media: Media) -> list[tuple[float, float]]:
     return [*rows, (start + length, rows[-1][1])]
 
 
-def _file(label: str, media: Media) -> dict[str, Any]:
+def _file(label: str, media: Media, compared: NDArray[np.int64]) -> dict[str, Any]:
     return {
         "label": label,
         "path": str(media.path),
@@ -90,6 +95,7 @@ def _file(label: str, media: Media) -> dict[str, Any]:
         "codec": media.codec,
         "video_bytes": media.video_bytes,
         "kbps": round(media.kbps, 3),
+        "compared_kbps": round(media.kbps_of(int(compared[0]), int(compared[-1])), 3),
         "file_bytes": media.file_bytes,
         "damage": list(media.complaints),
     }

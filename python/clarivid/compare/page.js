@@ -62,7 +62,7 @@
       if (side.width !== width || side.height !== height) Object.assign(side, { width, height });
       side.getContext("2d").drawImage(source(k), 0, 0);
       side.setAttribute("aria-label", `${labels[k]}, ${frames[state.frame].text}`);
-      $(i ? "tag-right" : "tag-left").textContent = labels[k];
+      $(i ? "tag-right" : "tag-left").textContent = frames[state.frame].tags[k];
     });
     $("scale").hidden = !state.heat;
     $("heat").setAttribute("aria-pressed", String(state.heat));

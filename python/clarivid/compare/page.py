@@ -51,6 +51,9 @@ def html(found: Comparison, shown: Sequence[Shown]) -> str:
         "right_options": _options(labels, 1),
         "ramp": f"background: linear-gradient(90deg, {', '.join(HEAT)})",
         "top": str(HEAT_TOP),
+        "map_what": f"how far each is from the {escape(found.reference)}"
+        if found.reference
+        else f"how far {escape(labels[1])} is from {escape(labels[0])}",
         "strip": _strip(shown, pictures, numbers),
         "panels": "".join(
             '<figure><canvas role="img" tabindex="0"></canvas>'
@@ -127,7 +130,7 @@ def _cards(numbers: dict[str, Any]) -> str:
         note = f"{before:.{digits}f} \N{RIGHTWARDS ARROW} {mean}"
         cards.append(_card(state, known.label, f"{_signed(change, digits)} {known.unit}".strip(), note))
     if numbers["bits"] is not None:
-        rates = [f"{numbers['files'][role]['kbps']:,.0f}" for role in ("a", "b")]
+        rates = [f"{numbers['files'][role]['compared_kbps']:,.0f}" for role in ("a", "b")]
         note = " \N{RIGHTWARDS ARROW} ".join(rates) + " kbit/s"
         state = "" if abs(numbers["bits"]) < 0.05 else (" gain" if numbers["bits"] < 0 else " loss")
         cards.append(_card(state, "Bits", f"{_signed(numbers['bits'], 1)} %", note))
@@ -160,8 +163,9 @@ def _title(one: Shown, numbers: dict[str, Any]) -> str:
 
 
 def _strip(shown: Sequence[Shown], pictures: Embedded, numbers: dict[str, Any]) -> str:
+    b = escape(numbers["files"]["b"]["label"])
     return "".join(
-        f'<button type="button" aria-pressed="false"><img src="{uri}" alt=""><span>{_title(one, numbers)}'
+        f'<button type="button" aria-pressed="false"><img src="{uri}" alt="{b}"><span>{_title(one, numbers)}'
         f"</span><small>{one.chosen.why}</small></button>"
         for one, uri in zip(shown, pictures.thumbnails, strict=True)
     )
@@ -255,8 +259,8 @@ def _bits(found: Comparison, numbers: dict[str, Any], plots: dict[str, Any]) -> 
     media = dict(zip(numbers["files"], found.files.values(), strict=True))
     long = media["a"].seconds >= WHOLE_SECONDS
     kinds = {
-        "second": ("Bitrate of each second", "kbit/s", per_second, False),
-        "frame": ("Bits of each frame", "kbit", per_frame, True),
+        "second": ("Bitrate", "kbit/s", per_second, False),
+        "frame": ("Bits", "kbit", per_frame, True),
     }
     roles = ["a", "b"]
     buttons, figures = "", ""
@@ -272,7 +276,7 @@ def _bits(found: Comparison, numbers: dict[str, Any], plots: dict[str, Any]) -> 
             log=log,
         )
         shown = (kind == "second") == long
-        figure = _plot(f"plot-{kind}", title, drawing, roles, numbers)
+        figure = _plot(f"plot-{kind}", f"{title} of each {kind}", drawing, roles, numbers)
         figures += f'<div id="by-{kind}"{"" if shown else " hidden"}>{figure}</div>'
         buttons += (
             f'<button type="button" data-rate="by-{kind}" aria-pressed="{"true" if shown else "false"}">each '
@@ -284,13 +288,14 @@ def _bits(found: Comparison, numbers: dict[str, Any], plots: dict[str, Any]) -> 
             "digits": 1,
             "series": [[numbers["files"][role]["label"], rows[role]] for role in roles],
         }
-    head = ["", "kbit/s", "video bytes", "file bytes"]
+    head = ["", "kbit/s, compared part", "kbit/s", "video bytes", "file bytes"]
     table = [
-        f'<tr><th scope="row">{escape(entry["label"])}</th><td>{entry["kbps"]:,.1f}</td>'
+        f'<tr><th scope="row">{escape(entry["label"])}</th>'
+        f"<td>{entry['compared_kbps']:,.1f}</td><td>{entry['kbps']:,.1f}</td>"
         f"<td>{entry['video_bytes']:,}</td><td>{entry['file_bytes']:,}</td></tr>"
         for entry in numbers["files"].values()
     ]
-    caption = "Of the whole files; video bytes are those of the stream's packets, without container and sound"
+    caption = "Video bytes are those of the stream's packets, without container and sound"
     return f'{_table(head, table, caption)}<div class="bar">{buttons}</div>{figures}'
 
 
@@ -324,6 +329,15 @@ def _method(numbers: dict[str, Any]) -> str:
     )
 
 
+def _tag(numbers: dict[str, Any], role: str, pair: int) -> str:
+    """A file's name and its first score in a frame, for the corner of the picture."""
+    label: str = numbers["files"][role]["label"]
+    for name, own in numbers["scores"].get(role, {}).items():
+        value = f"{KNOWN[name].label} {own['values'][pair]:.{_digits(name)}f} {KNOWN[name].unit}"
+        return f"{label}: {value}".strip()
+    return label
+
+
 def _data(
     numbers: dict[str, Any],
     shown: Sequence[Shown],
@@ -338,6 +352,7 @@ def _data(
             "pair": one.chosen.pair,
             "time": numbers["paired"]["times"][one.chosen.pair],
             "text": f"{_title(one, numbers)}: {one.chosen.why}",
+            "tags": [_tag(numbers, role, one.chosen.pair) for role in numbers["files"]],
             "places": [[p.x, p.y, p.width, p.height, round(p.difference, 2)] for p in one.places],
         }
         for one in shown
