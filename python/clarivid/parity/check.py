@@ -21,6 +21,7 @@ from clarivid.parity.report import Difference, Report, Row, difference, tensor_d
 from clarivid.parity.tensors import Variant, net_inputs
 from clarivid.parity.ways import (
     ON_DEVICE,
+    ModuleWay,
     PictureWay,
     TensorWay,
     Way,
@@ -92,13 +93,26 @@ def check(
             f"nothing to compare: {len(kept)} cases, {len(plan.ways)} ways"
             + "".join(f"; {sentence}" for sentence in plan.skipped)
         )
+    return compare(bundle, net, plan.ways, kept, source, plan.skipped, progress)
+
+
+def compare(
+    bundle: Model,
+    net: Net | None,
+    ways: Sequence[Way],
+    chosen: Sequence[Case],
+    source: Path | None,
+    skipped: Sequence[str] = (),
+    progress: Progress = lambda _label, _done, _total: None,
+) -> Report:
+    """What :func:`check` does once it knows the ways. ``net`` None: the bundle has none in PyTorch."""
     against = _Reference(bundle, net)
     rows = []
-    for number, case in enumerate(kept):
-        progress(case.label, number, len(kept))
-        rows.append(_row(plan.ways, against, case, pictures(case, source)))
-    progress("done", len(kept), len(kept))
-    return Report(bundle.name, rows, plan.skipped, bundle.task == "inpaint", against.text)
+    for number, case in enumerate(chosen):
+        progress(case.label, number, len(chosen))
+        rows.append(_row(ways, against, case, pictures(case, source)))
+    progress("done", len(chosen), len(chosen))
+    return Report(bundle.name, rows, list(skipped), bundle.task == "inpaint", against.text)
 
 
 def has_net(bundle: Model) -> bool:
@@ -113,9 +127,13 @@ class _Reference:
         self.bundle, self.net = bundle, net
         self.text = "PyTorch in fp32" if net is not None else "its ONNX, evaluated in double precision"
         self._graph: Any = None
+        self._host: ModuleWay | None = None
 
     def pictures(self, given: Sequence[Picture], case: Case) -> list[Picture]:
-        assert self.net is not None
+        if self.net is None:  # conversions are the library's own on the host
+            self.text = "backend openvino in fp32"
+            self._host = self._host or ModuleWay("module", "fp32", self.bundle, "openvino")
+            return self._host.run(given, case)
         if self.bundle.task == "inpaint":
             return [paint_reference(self.net, self.bundle, picture, case) for picture in given]
         return [reference(self.net, picture, case) for picture in given]
@@ -219,7 +237,11 @@ def _plan_community(
     plan.skipped.append(
         "pictures: the bundle has no weights.safetensors, so its ONNX is the reference, of tensors only"
     )
-    for precision in precisions or NATIVE["openvino"]:
+    usual = NATIVE["openvino"]
+    if bundle.task == "segment" and not precisions:
+        usual = ("fp32",)
+        plan.skipped.append("bf16: a net of task segment is judged by its masks, when it is exported")
+    for precision in precisions or usual:
         variant = Variant(bundle, precision, videos, native=True)
         try:
             variant.run(net_inputs(bundle, *_small()))
@@ -237,4 +259,4 @@ def _small() -> tuple[Picture, Case]:
     return grey, Case("flat", 64, 64, "yuv420p", False)
 
 
-__all__ = ["NATIVE", "Progress", "check", "has_net"]
+__all__ = ["NATIVE", "Progress", "check", "compare", "has_net"]
