@@ -20,7 +20,7 @@ Examples:
 """
 )
 def command() -> None:
-    """Build FFmpeg with clarivid's filters; print where it is."""
+    """Build FFmpeg with clarivid's filters, put them into a source tree of yours; print where it is."""
 
 
 @command.command(
@@ -123,6 +123,48 @@ def path(series: str | None, full: bool, bare: bool, probe: bool, as_json: bool)
         )
         return
     click.echo(built.ffprobe if probe else built.ffmpeg)
+
+
+@command.command(
+    epilog="""\b
+Examples:
+  clarivid ffmpeg patch ~/src/ffmpeg             then: ./configure --enable-libclarivid ... && make
+  clarivid ffmpeg patch ~/src/ffmpeg --check     say what would be done; exit code 1 when something would
+  clarivid ffmpeg patch ~/src/ffmpeg --reverse   take the filters out again
+
+\b
+A second run has nothing to do; after an upgrade of clarivid it brings the tree up to date. What was done
+is kept in DIR/.clarivid. Nothing is changed unless all of it fits.
+"""
+)
+@click.argument("tree", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--check", is_flag=True, help="Only say what would be done.")
+@click.option("--reverse", is_flag=True, help="Take the filters out.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Try the closest patch on an unknown release; overwrite files of ours that were edited.",
+)
+def patch(tree: Path, check: bool, reverse: bool, force: bool) -> None:
+    """Put the filters into FFmpeg's source in DIR: a checkout or an unpacked tarball of 5.1 to 9.0."""
+    from clarivid.ffmpeg import patching
+
+    plan = patching.plan(tree, reverse=reverse, force=force)
+    for note in plan.notes:
+        click.echo(f"note: {note}", err=True)
+    if plan.is_done:
+        click.echo(f"{tree} (FFmpeg {plan.version}): nothing to do")
+        return
+    for step in plan.steps():
+        click.echo(f"{'would ' if check else ''}{step}")
+    if check:
+        click.get_current_context().exit(1)
+    plan.carry_out()
+    if not reverse:
+        click.echo(
+            f"{tree} (FFmpeg {plan.version}) has the filters. Configure it with libclarivid:\n"
+            f'  PKG_CONFIG_PATH="{patching.pkg_config_folder()}" ./configure --enable-libclarivid ...'
+        )
 
 
 class _Reporter:
