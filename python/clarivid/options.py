@@ -337,11 +337,11 @@ def check(name: str, positional: Sequence[Value], named: Mapping[str, Value]) ->
 def given(name: str, arguments: Mapping[str, object]) -> dict[str, Value]:
     """Of a Python class's arguments those that are not the filter's defaults, as the filter's options."""
     found: dict[str, Value] = {}
-    for key, value in arguments.items():
-        option = FILTERS[name][key]
-        text = plain(option, value)
-        if text is not None and text != option.default:
-            found[key] = text
+    for option in FILTERS[name].options:
+        if option.name in arguments:
+            text = plain(option, arguments[option.name])
+            if text is not None and text != option.default:
+                found[option.name] = text
     return found
 
 

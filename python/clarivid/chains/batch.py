@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A chain on many files: several at once, going on where an interruption ended it.
 
-In the outputs' folder a journal (``.clarivid-run.jsonl``) holds a line for each result that is complete: what
+In the outputs' folder a journal (``.clarivid.jsonl``) holds a line for each result that is complete: what
 it was made from, and its size and time. A result whose line still fits is kept; one that was made from
 something else is made again; a file that is in no line is never replaced without being told.
 """
@@ -28,7 +28,7 @@ from clarivid.chains.runner import plan, programs, remove_drafts, run
 from clarivid.errors import CancelledError, Error, InputError
 from clarivid.options import FILTERS
 
-JOURNAL = ".clarivid-run.jsonl"
+JOURNAL = ".clarivid.jsonl"
 _VERSION = 1
 State = Literal["done", "kept", "failed"]
 Tell = Callable[[Path, Progress], None]
@@ -124,6 +124,8 @@ def run_batch(
     stop = cancel or threading.Event()
     items: dict[Path, Item] = {}
     with _Journal.open(folder) as journal:
+        for job in todo:
+            remove_drafts(job.out)
 
         def work(job: Job) -> Item:
             if stop.is_set():
@@ -255,7 +257,6 @@ class _Journal:
                 raise InputError(
                     f"another run is at work in {folder}: wait for it, or name another folder"
                 ) from None
-            remove_drafts(folder)
             yield cls(stream, folder)
 
     def has(self, out: Path, key: str) -> bool:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import logging
 import os
 import tempfile
@@ -167,7 +168,7 @@ def check_paths(source: Path, mask: Path | None, out: Path, overwrite: bool) -> 
 def _draft(out: Path) -> Iterator[Path]:
     """A file beside ``out`` that is gone afterwards, unless it was renamed."""
     try:
-        handle, name = tempfile.mkstemp(prefix=f"{_DRAFT}{out.stem[:60]}-", suffix=out.suffix, dir=out.parent)
+        handle, name = tempfile.mkstemp(prefix=_draft_name(out), suffix=out.suffix, dir=out.parent)
     except OSError as error:
         raise InputError(f"nothing can be written into the folder {out.parent}: {error.strerror}") from error
     os.close(handle)
@@ -199,10 +200,14 @@ def _finish(draft: Path, out: Path) -> None:
         raise ToolError(f"{out} cannot be written: {error.strerror}") from error
 
 
-def remove_drafts(folder: Path) -> None:
-    """Remove what runs left in ``folder`` that were killed; nobody else may be writing there."""
-    for path in folder.glob(f"{_DRAFT}*"):
+def remove_drafts(out: Path) -> None:
+    """Remove what a run of ``out`` has left that was killed; nobody else may be writing it."""
+    for path in out.parent.glob(f"{glob.escape(_draft_name(out))}????????{glob.escape(out.suffix)}"):
         path.unlink(missing_ok=True)
+
+
+def _draft_name(out: Path) -> str:
+    return f"{_DRAFT}{out.stem[:60]}-"
 
 
 def _ignore(state: State) -> None:

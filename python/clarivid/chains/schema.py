@@ -58,7 +58,9 @@ def save(chain: Chain, path: Path, overwrite: bool) -> None:
             node["options"] = dict(one.options)
         nodes.append(node)
     document = {"version": VERSION, "chain": nodes}
-    text = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1 << 16)
+    # PyYAML writes Unicode's line breaks as they are, and a reader makes blanks of them: then all is escaped.
+    plain = not any(c in str(chain) for c in "\x85\u2028\u2029")
+    text = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=plain, width=1 << 16)
     try:
         handle, draft = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
         try:
@@ -127,6 +129,8 @@ class _File:
             line = f", line {mark.line + 1}" if mark else ""
             reason = ": ".join(part for part in (error.context, error.problem) if part)
             raise InputError(f"{self.path}{line} is no YAML: {reason}") from error
+        except RecursionError:
+            raise InputError(f"{self.path} is no YAML for a chain: it is nested too deep") from None
         except yaml.YAMLError as error:  # a character that YAML does not have
             raise InputError(f"{self.path} is no YAML: {' '.join(str(error).split())}") from error
         if root is None:
