@@ -30,6 +30,7 @@ from clarivid.clips import encoder
 from clarivid.errors import InputError, ToolError, last_line
 from clarivid.models import Model
 from clarivid.parity import GATES, fold
+from clarivid.parity.planes import Picture, unpack
 
 QUANTILE = 0.99999
 GATE_DB = GATES["int8"].real_db  # PSNR against fp32, of the net's values, 1 being black to white
@@ -143,22 +144,15 @@ def excerpts(video: Path) -> Iterator[Tensor]:
     yield from (fold(picture, 8, False) for picture in _y4m(done.stdout))
 
 
-def _y4m(data: bytes) -> Iterator[tuple[NDArray[np.uint8], ...]]:
+def _y4m(data: bytes) -> Iterator[Picture]:
+    """The pictures of a stream as our encoder writes it: frames without parameters, yuv420p."""
     header, _, rest = data.partition(b"\n")
     sizes = {word[:1]: word[1:] for word in header.split()[1:]}
     width, height = int(sizes[b"W"]), int(sizes[b"H"])
-    half = ((height + 1) // 2, (width + 1) // 2)
-    shapes = ((height, width), half, half)
-    total = sum(a * b for a, b in shapes)
-    while len(rest) > total:
-        _, _, rest = rest.partition(b"\n")  # FRAME
-        values, rest = np.frombuffer(rest[:total], np.uint8), rest[total:]
-        planes = []
-        for shape in shapes:
-            count = shape[0] * shape[1]
-            planes.append(values[:count].reshape(shape))
-            values = values[count:]
-        yield tuple(planes)
+    mark = len(b"FRAME\n")
+    step = mark + width * height + 2 * ((width + 1) // 2) * ((height + 1) // 2)
+    raw = b"".join(rest[start + mark : start + step] for start in range(0, len(rest), step))
+    yield from unpack(raw, width, height, "yuv420p")
 
 
 def _convolutions(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
