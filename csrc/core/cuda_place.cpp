@@ -20,12 +20,4 @@ clv_device_stats stats_of(const cuda::Counters &counters) {
             counters.bytes_to_device, counters.synchronisations, counters.device_bytes};
 }
 
-std::string work_text(const cuda::Counters &counters) {
-    const clv_device_stats stats = stats_of(counters);
-    return "copies to the host " + std::to_string(stats.copies_to_host) + " (" +
-           std::to_string(stats.bytes_to_host) + " bytes), to the device " +
-           std::to_string(stats.copies_to_device) + " (" + std::to_string(stats.bytes_to_device) +
-           " bytes), synchronisations " + std::to_string(stats.synchronisations);
-}
-
 } // namespace clv

@@ -2,8 +2,6 @@
 // A device of the C ABI as backends see it, and its counters as hosts do.
 #pragma once
 
-#include <string>
-
 #include "clarivid/clarivid.h"
 #include "cuda/place.h"
 
@@ -16,8 +14,5 @@ cuda::Place cuda_place(const clv_cuda_device &device);
 void clear_work(cuda::Counters &counters);
 
 clv_device_stats stats_of(const cuda::Counters &counters);
-
-/// "copies to the host 0 (0 bytes), to the device 0 (0 bytes), synchronisations 0", for the log.
-std::string work_text(const cuda::Counters &counters);
 
 } // namespace clv

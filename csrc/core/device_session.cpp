@@ -36,9 +36,8 @@ EngineOptions engine_options(const SessionPlan &plan) {
 class DeviceSession final : public SessionBody {
 public:
     explicit DeviceSession(const SessionPlan &plan)
-        : context_(plan.context), name_(plan.bundle->name), format_(plan.format),
-          in_flight_(plan.params.in_flight), place_(cuda_place(*plan.params.cuda)),
-          services_(load_cuda_services()) {
+        : context_(plan.context), format_(plan.format), in_flight_(plan.params.in_flight),
+          place_(cuda_place(*plan.params.cuda)), services_(load_cuda_services()) {
         const std::string device = services_->check(place_);
         const pixels::Dither dither =
             plan.params.dither == CLV_DITHER_ORDERED ? pixels::Dither::ordered : pixels::Dither::round;
@@ -55,8 +54,6 @@ public:
 
     ~DeviceSession() override {
         try {
-            context_.log(CLV_LOG_VERBOSE, "model " + name_ + ": pictures in CUDA memory " +
-                                              std::to_string(pictures_) + ", " + work_text(*place_.counters));
             services_->synchronise(place_); // what is enqueued uses the model
         } catch (const std::exception &error) {
             context_.log(CLV_LOG_WARNING,
@@ -78,7 +75,6 @@ public:
             throw Error(CLV_ERR_INFERENCE, error.what());
         }
         waiting_.push_back(opaque);
-        pictures_++;
         return CLV_OK;
     }
 
@@ -114,7 +110,6 @@ private:
     }
 
     clv_context &context_;
-    const std::string name_;
     const clv_format format_;
     const int in_flight_;
     const cuda::Place place_;
@@ -122,7 +117,6 @@ private:
     DeviceEngine engine_; // after the services: destroyed before them
     clv_format output_format_ = {};
     bool copies_ = false; ///< strength 0
-    uint64_t pictures_ = 0;
     std::deque<void *> waiting_;
 };
 

@@ -136,8 +136,6 @@ clv_inpainter::~clv_inpainter() {
     if (!device_)
         return;
     try {
-        context_.log(CLV_LOG_VERBOSE, "inpainting: pictures in CUDA memory " + std::to_string(pictures_) +
-                                          ", " + device_->text());
         device_->synchronise(); // what is enqueued uses what goes now
     } catch (const std::exception &error) {
         context_.log(CLV_LOG_WARNING, std::string("the device failed at the end: ") + error.what());
@@ -214,7 +212,6 @@ int clv_inpainter::receive(bool flush, void **opaque) {
     if (status != CLV_OK && status != CLV_ERR_INFERENCE)
         return status;
     waiting_.pop_front();
-    pictures_++;
     if (opaque)
         *opaque = oldest.opaque;
     if (status != CLV_OK)

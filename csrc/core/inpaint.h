@@ -47,7 +47,6 @@ private:
     clv_context &context_;
     const clv_format format_;
     clv::mesh::InpainterOptions options_;
-    uint64_t pictures_ = 0;     ///< received
     std::vector<uint8_t> mask_; ///< what the segmenter made of the last picture, and the host's mask
     std::deque<Waiting> waiting_;
     // Destroyed from the last to the first: the memory uses all others.

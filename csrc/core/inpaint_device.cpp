@@ -70,8 +70,4 @@ clv_device_stats InpaintDevice::stats() const {
     return stats_of(*place_.counters);
 }
 
-std::string InpaintDevice::text() const {
-    return work_text(*place_.counters);
-}
-
 } // namespace clv

@@ -44,8 +44,6 @@ public:
     /// What was done so far counts no more.
     void clear_stats();
     clv_device_stats stats() const;
-    /// For the log.
-    std::string text() const;
 
 private:
     const clv_format format_;
