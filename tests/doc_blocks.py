@@ -29,7 +29,7 @@ NOT_RUN = re.compile(r'<!-- not run(?:, "([^"]+)")?: (.+?) -->', re.DOTALL)
 RUN_WITH = re.compile(r"<!-- run with:(.+?)-->", re.DOTALL)
 TITLE = re.compile(r'title="([^"]+)"')
 # Programs of others, whose options are theirs; only in lines that are not run.
-OTHERS = {"apt-get", "cmake", "ctest", "docker", "git", "jq", "python3", "sha256sum", "sudo", "tail"}
+OTHERS = {"apt-get", "cmake", "ctest", "export", "git", "jq", "sha256sum", "tail"}
 
 
 @dataclass
