@@ -190,8 +190,10 @@ def identity(chain: Chain, mask: Path | None, how: Encoding) -> str:
     """What of a run decides its results, besides the source: a digest of chain, models, mask and encoding."""
     nets = {}
     for one in chain.filters:
+        known = FILTERS[one.kind].options if one.kind in FILTERS else ()
+        defaults = {option.name: option.default for option in known}
         for key in ("model", "segment"):
-            name = one.options.get(key) or (FILTERS[one.kind][key].default if one.kind in FILTERS else None)
+            name = one.options.get(key) or defaults.get(key)
             if isinstance(name, str):
                 nets[name] = _model(name)
     told = {
