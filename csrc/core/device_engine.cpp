@@ -102,14 +102,13 @@ public:
         std::optional<TilePlan> plan = asked;
         std::string why = "as asked";
         if (limit) {
-            why = "chosen because no engine takes a tensor of " + request_.input.text() +
-                  ", the largest takes " + limit->text();
-            plan = rules_when(why)->within(*limit);
+            why = "no engine takes a tensor of " + request_.input.text() + ", the largest takes " +
+                  limit->text();
+            plan = rules_for(CLV_ERR_UNSUPPORTED, why).within(*limit);
             if (!plan)
-                throw Error(CLV_ERR_UNSUPPORTED, "no engine of model " + bundle_.name +
-                                                     " takes a tensor of " + request_.input.text() +
-                                                     ", and " + limit->text() +
-                                                     " is too small for tiles: " + build_command());
+                throw Error(CLV_ERR_UNSUPPORTED, why + ", which is too small for tiles of model " +
+                                                     bundle_.name + ": " + build_command());
+            why = "chosen because " + why;
         }
         while (true) {
             try {
@@ -118,10 +117,10 @@ public:
             } catch (const Error &error) {
                 if (error.status() != CLV_ERR_NO_MEMORY || wish_.kind != TileWish::Kind::automatic)
                     throw;
-                why = std::string("chosen because ") + error.what();
-                plan = rules_when(why)->halved(plan ? plan->tile : request_.input);
+                plan = rules_for(CLV_ERR_NO_MEMORY, error.what()).halved(plan ? plan->tile : request_.input);
                 if (!plan || !engine.backend->suits_tensors(of(*plan), spec_.place))
                     throw;
+                why = std::string("chosen because ") + error.what();
             }
         }
         if (plan && plan->count() > 1)
@@ -134,17 +133,9 @@ private:
                std::to_string(spec_.format.width) + "x" + std::to_string(spec_.format.height) + "'";
     }
 
-    /// For tiles that are made because of `why`: they must be exact.
-    std::unique_ptr<TileRules> rules_when(const std::string &why) const {
-        const std::string begin = "tiles are needed (" + why + ")";
-        std::unique_ptr<TileRules> rules;
-        try {
-            rules = std::make_unique<TileRules>(bundle_, request_.input, wish_);
-        } catch (const Error &error) {
-            throw Error(error.status(), begin + ", and " + error.what());
-        }
-        rules->require_exact(begin, build_command() + ", take smaller pictures");
-        return rules;
+    TileRules rules_for(clv_status status, const std::string &why) const {
+        return exact_tile_rules(bundle_, request_.input, wish_, status, why,
+                                status == CLV_ERR_NO_MEMORY ? "take smaller pictures" : build_command());
     }
 
     CompileRequest of(const TilePlan &plan) const {

@@ -110,7 +110,7 @@ public:
         for (const OnnxNode &node : graph_.nodes)
             visit(node);
         if (graph_.outputs.empty() || !grids_.contains(graph_.outputs[0])) {
-            unknown("the graph, whose output comes from no part of the picture");
+            unknown("its output, to which nothing leads from the picture,");
             return field_;
         }
         constexpr double kTiny = 1e-6;

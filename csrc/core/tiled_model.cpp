@@ -222,14 +222,8 @@ std::unique_ptr<CompiledModel> compile_within_memory(Backend &backend, const Bun
     constexpr const char *kInstead = "take smaller pictures, a machine with more memory, fewer pictures at "
                                      "once (async), or tile=none to try "
                                      "all the same";
-    std::optional<TileRules> rules;
-    try {
-        rules.emplace(bundle, input, wish);
-    } catch (const Error &error) {
-        throw Error(error.status(), why + ", and " + error.what());
-    }
-    rules->require_exact(why, kInstead);
-    while (const auto plan = rules->halved(request.input)) {
+    const TileRules rules = exact_tile_rules(bundle, input, wish, CLV_ERR_NO_MEMORY, why, kInstead);
+    while (const auto plan = rules.halved(request.input)) {
         request.input = plan->tile;
         std::string ignored;
         model = try_compile(backend, request, ignored);
@@ -238,11 +232,11 @@ std::unique_ptr<CompiledModel> compile_within_memory(Backend &backend, const Bun
         auto tiled = tiled_model(std::move(model), *plan, request.in_flight, bundle.name);
         // Whole tensors stay; only what the runtime holds shrinks.
         if (tiled->activation_bytes() + tensor_bytes(input, *tiled, request.in_flight) <= usable) {
-            how = rules->text(*plan) + ", chosen because " + why;
+            how = rules.text(*plan) + ", chosen because " + why;
             return tiled;
         }
     }
-    throw Error(CLV_ERR_NO_MEMORY, why + ", and even the smallest tiles take too much: " + kInstead);
+    throw Error(CLV_ERR_NO_MEMORY, why + "; even the smallest tiles take too much: " + kInstead);
 }
 
 } // namespace

@@ -99,18 +99,27 @@ std::optional<TilePlan> TileRules::halved(const TensorShape &tile) const {
     return within(half);
 }
 
-void TileRules::require_exact(const std::string &why, const std::string &instead) const {
-    if (!whole_.empty())
-        throw Error(CLV_ERR_UNSUPPORTED, why + ", and model " + model_ +
-                                             " looks at the whole picture at once (" + whole_ +
-                                             "), so that tiles of it would have seams: " + instead +
-                                             ", or give tile=WIDTHxHEIGHT to have tiles all the same");
-}
-
 std::string TileRules::text(const TilePlan &plan) const {
     return std::to_string(plan.count()) + " tiles of " + std::to_string(plan.tile.width * samples_) + "x" +
            std::to_string(plan.tile.height * samples_) + " samples that overlap by " +
            std::to_string(plan.overlap * samples_);
+}
+
+TileRules exact_tile_rules(const Bundle &bundle, const TensorShape &input, const TileWish &wish,
+                           clv_status status, const std::string &why, const std::string &instead) {
+    const auto made = [&] {
+        try {
+            return TileRules(bundle, input, wish);
+        } catch (const Error &error) {
+            throw Error(status, why + "; tiles cannot be made: " + error.what() + ", or " + instead);
+        }
+    };
+    TileRules rules = made();
+    if (!rules.whole().empty())
+        throw Error(status, why + "; tiles would have seams: model " + bundle.name +
+                                " looks at the whole picture at once (" + rules.whole() + "); " + instead +
+                                ", or give tile=WIDTHxHEIGHT to have tiles all the same");
+    return rules;
 }
 
 } // namespace clv

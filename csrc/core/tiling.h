@@ -28,12 +28,10 @@ public:
     std::optional<TilePlan> within(const TensorShape &most) const;
     /// Tiles of half the size of `tile`, its longer side halved; nothing when that is too small.
     std::optional<TilePlan> halved(const TensorShape &tile) const;
-    /// Throws Error(CLV_ERR_UNSUPPORTED) when tiles would have seams: `why` they are needed is the beginning
-    /// of the sentence, `instead` what can be done, such as "use smaller pictures".
-    void require_exact(const std::string &why, const std::string &instead) const;
     /// "6 tiles of 512x512 samples that overlap by 14", for the log.
     std::string text(const TilePlan &plan) const;
-    int64_t overlap() const { return overlap_; }
+    /// The layer that looks at the whole picture at once, so that tiles have seams; "" when there is none.
+    const std::string &whole() const { return whole_; }
 
 private:
     TensorShape fitting(const TensorShape &most) const;
@@ -50,5 +48,11 @@ private:
     int64_t least_height_ = 1;
     std::string whole_; ///< the layer that looks at the whole picture
 };
+
+/// For tiles that nobody asked for: they must be exact. Throws Error(`status`) when they would not be, or
+/// when their overlap is not known: `why` they are needed is the beginning of the sentence, `instead` what
+/// else can be done, such as "take smaller pictures".
+TileRules exact_tile_rules(const Bundle &bundle, const TensorShape &input, const TileWish &wish,
+                           clv_status status, const std::string &why, const std::string &instead);
 
 } // namespace clv

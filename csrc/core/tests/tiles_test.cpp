@@ -291,7 +291,7 @@ void auto_refuses_nets_that_look_at_the_whole_picture(const Folder &folder) {
                          1, {{"clarivid.scale", "2"}}));
     Host host;
     const Run run(host, path, yuv420p(300, 200), dummy("auto", -1, 1, "scratch=4000000"));
-    EXPECT(run.status == CLV_ERR_UNSUPPORTED);
+    EXPECT(run.status == CLV_ERR_NO_MEMORY);
     EXPECT_SAYS(host.error(), "looks at the whole picture at once (GlobalMaxPool (gate))");
     EXPECT_SAYS(host.error(), "tile=WIDTHxHEIGHT");
     Host asked;
