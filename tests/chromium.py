@@ -8,10 +8,12 @@ ends with a NUL. No package is needed, and no port.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -46,7 +48,7 @@ class Browser:
     def __init__(self, width: int = 1280, height: int = 900) -> None:
         self.problems: list[str] = []
         self.requests: list[str] = []
-        self._folder = tempfile.TemporaryDirectory(prefix="chromium-")
+        self._folder = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
         to_browser, self._into = os.pipe()
         self._out, from_browser = os.pipe()
         options = [
@@ -70,6 +72,7 @@ class Browser:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             pass_fds=(to_browser, from_browser),
+            start_new_session=True,
         )
         os.close(to_browser)
         os.close(from_browser)
@@ -87,14 +90,13 @@ class Browser:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        os.close(self._into)
+        os.close(self._into)  # at the end of its pipe the browser ends
         os.close(self._out)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(10)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # whatever it started
+        self._process.wait()
         self._folder.cleanup()
 
     def open(self, path: Path, ready: str) -> None:

@@ -21,6 +21,9 @@ Without a STEP all of them run, in this order:
   native     the C++ library and the Python module, through scikit-build-core and CMake
   ffmpeg     FFmpeg with clarivid's filters
 
+Only when it is named (`make test` does):
+  browser    a Chromium, in which the tests open our HTML pages
+
 Environment:
   CLARIVID_CACHE    where logs and builds go (else $XDG_CACHE_HOME/clarivid, else ~/.cache/clarivid)
   PYTHON            the Python that makes .venv (else the first of python3, python3.13, ... that is new enough)
@@ -52,6 +55,7 @@ declare -A title=(
     [packages]='Python packages'
     [native]='C++ library and Python module'
     [ffmpeg]='FFmpeg with our filters'
+    [browser]='Chromium for the tests of pages'
 )
 
 debian_packages=(
@@ -81,7 +85,11 @@ debian_done() {
 debian_run() {
     local missing
     mapfile -t missing < <(debian_missing)
-    local command=(apt-get install -y --no-install-recommends "${missing[@]}")
+    apt_install "${missing[@]}"
+}
+
+apt_install() {
+    local command=(apt-get install -y --no-install-recommends "$@")
     if ((EUID != 0)); then
         echo "These Debian packages are missing, and only root can install them. Run this, then try again:"
         echo "  sudo ${command[*]}"
@@ -167,6 +175,18 @@ ffmpeg_run() {
     "$python" -m clarivid ffmpeg build
 }
 
+browser_done() {
+    local program
+    for program in "${CHROMIUM:-}" chromium chromium-headless-shell chromium-shell google-chrome; do
+        [[ -n $program ]] && command -v "$program" >/dev/null && return
+    done
+    return 1
+}
+
+browser_run() {
+    apt_install chromium-headless-shell # 64 MB and what it links with; no window, no sound
+}
+
 # --- Running them. ---
 
 job= # process group of the step that runs
@@ -221,7 +241,7 @@ main() {
     for step in "${steps[@]}"; do
         case $step in
         -h | --help) usage && exit ;;
-        debian | venv | packages | native | ffmpeg) ;;
+        debian | venv | packages | native | ffmpeg | browser) ;;
         *)
             printf 'setup: there is no step "%s"; tools/setup.sh --help lists them.\n' "$step" >&2
             exit 2
