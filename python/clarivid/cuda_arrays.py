@@ -172,12 +172,19 @@ class Marks:
         self._device, self._stream = device, stream
         self._kept: list[tuple[Any, Any]] = []
 
-    def keep(self, what: Any) -> None:
-        """Keeps ``what`` until the work so far is done, looked at with the next call or :meth:`sweep`."""
+    def keep(self, views: Sequence[Any]) -> None:
+        """Keeps arrays of others until the work so far is done, which the next call or :meth:`sweep` sees.
+
+        Arrays of ours see to it themselves when they are freed.
+        """
         self.sweep()
-        event = self._device.event()
-        event.record(self._stream.handle)
-        self._kept.append((event, what))
+        foreign = [
+            view for view in views if isinstance(view, View) and not isinstance(view.owner, DeviceArray)
+        ]
+        if foreign:
+            event = self._device.event()
+            event.record(self._stream.handle)
+            self._kept.append((event, foreign))
 
     def sweep(self) -> None:
         """Lets go of what is done."""

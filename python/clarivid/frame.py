@@ -45,6 +45,8 @@ PIXEL_FORMATS = {
     "yuv420p10le": PixelFormat(3, 10, "uint16", 3, False),
     "p010le": PixelFormat(4, 10, "uint16", 2, True),
 }
+#: The same samples in another order.
+TWINS = {"yuv420p": "nv12", "nv12": "yuv420p", "yuv420p10le": "p010le", "p010le": "yuv420p10le"}
 RANGES = {"unspecified": 0, "limited": 1, "full": 2}
 #: Words of matrices: code point of ITU-T H.273, and the library's number; None: nets on RGB know it not.
 MATRICES: dict[str, tuple[int, int | None]] = {
@@ -370,6 +372,18 @@ def _positive(name: str, value: Any) -> Fraction:
     return fraction
 
 
+def other_order(planes: tuple[NDArray[Any], ...], bit_depth: int) -> tuple[NDArray[Any], ...]:
+    """Planes as those of the pixel format's twin: three as two, or two as three; p010 has its bits on top."""
+    shift = 6 if bit_depth == 10 else 0
+    if len(planes) == 3:
+        y, u, v = planes
+        pairs = np.empty((u.shape[0], 2 * u.shape[1]), u.dtype)
+        pairs[:, ::2], pairs[:, 1::2] = u, v
+        return y << shift, pairs << shift
+    y, pairs = planes
+    return y >> shift, pairs[:, ::2] >> shift, pairs[:, 1::2] >> shift
+
+
 def same_samples(one: Frame, other: Frame) -> bool:
     """Whether two frames in host memory have the same size, format and samples."""
     if (one.pixel_format, one.width, one.height) != (other.pixel_format, other.width, other.height):
@@ -377,4 +391,14 @@ def same_samples(one: Frame, other: Frame) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(one.numpy(), other.numpy(), strict=True))
 
 
-__all__ = ["MATRICES", "PIXEL_FORMATS", "RANGES", "SITINGS", "Frame", "PixelFormat", "same_samples"]
+__all__ = [
+    "MATRICES",
+    "PIXEL_FORMATS",
+    "RANGES",
+    "SITINGS",
+    "TWINS",
+    "Frame",
+    "PixelFormat",
+    "other_order",
+    "same_samples",
+]

@@ -433,7 +433,7 @@ class Inpainter:
         core.submit(sources, hole, [plane.view() for plane in result])
         wait(place.device, place.order.stream, on.stream.handle)  # it has read what may go now
         if not place.order.asked:
-            on.marks.keep((sources, hole))
+            on.marks.keep([*sources, hole])
         self._waiting.append(_Waiting(result_frame(picture, result, *size), place))
 
     def _receive(self, flush: bool) -> Any:

@@ -297,7 +297,7 @@ class PictureFilter:
             on.core.process(sources, targets)
             wait(place.device, place.order.stream, on.stream.handle)
             if not place.order.asked:  # whoever frees these arrays may not know that stream
-                on.marks.keep((sources, targets))
+                on.marks.keep([*sources, *targets])
         return result_frame(frame, planes, width, height)
 
     def _host_session(self, key: Key, frame: Frame | None = None) -> _core.Session:
