@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from clarivid import chains, clips, quality
+from clarivid import CancelledError, Chain, chains, clips, ff, quality
 from clarivid.errors import InputError, ToolError
 from conftest import Run
 
@@ -110,6 +112,224 @@ def test_bad_files_are_sentences(film: Path, tmp_path: Path) -> None:
         chains.run("null", film, tmp_path / "no" / "o.mp4")
     with pytest.raises(InputError, match=r"is an input"):
         chains.run("null", film, film, overwrite=True)
+
+
+def test_encoders_options_are_keyword_arguments(film: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o.mkv"
+    done = Chain(ff.null()).run(film, out, video_codec="libx264", crf=40, preset="ultrafast", audio="flac")
+    assert done.frames == FRAMES
+    assert done.notes == ()
+    assert "Audio: flac" in streams(out)
+    small = Chain(ff.null()).run(film, out, crf=51, audio="none", overwrite=True)
+    assert small.frames == FRAMES
+    assert "Audio" not in streams(out)
+    with pytest.raises(ToolError, match=r"the encoder libx264 has no option 'crff'"):
+        Chain(ff.null()).run(film, out, crff=3, overwrite=True)
+    with pytest.raises(ToolError, match=r"no encoder 'libx265x' \(did you mean 'libx265'\?\)"):
+        Chain(ff.null()).run(film, out, video_codec="libx265x", overwrite=True)
+    for bad, sentence in [
+        ({"video_codec": "copy"}, "has to be encoded"),
+        ({"audio": "-i"}, "no name of an encoder"),
+        ({"crf": [1]}, "neither text nor a number"),
+        ({"hwaccel": "vaapi"}, "it is cuda"),
+        ({"damaged": "accpt"}, r"did you mean 'accept'"),
+    ]:
+        with pytest.raises(InputError, match=sentence):
+            Chain(ff.null()).run(film, out, overwrite=True, **bad)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("lowrnk_pre", r"this ffmpeg has no filter 'lowrnk_pre' \(did you mean 'lowrank_pre'\?\)"),
+        ("scale=witdh=2", r"the filter scale has no option 'witdh' \(did you mean 'width'\?\)"),
+        ("null,hwdownload,hue", r"null gives frames that hwdownload does not take: .* GPU memory"),
+        ("format=gray,format=gray,hwdownload", r"format gives frames that hwdownload does not take"),
+        ("trim=start=100", r"no frame came out of the chain"),
+    ],
+)
+def test_a_chain_that_does_not_fit_is_a_sentence(
+    film: Path, tmp_path: Path, text: str, sentence: str
+) -> None:
+    with pytest.raises(ToolError, match=sentence) as caught:
+        chains.run(text, film, tmp_path / "o.mp4")
+    assert "\n" not in str(caught.value).partition("; ffmpeg ended with")[0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_conversions_that_ffmpeg_makes_by_itself_are_told(film: Path, tmp_path: Path) -> None:
+    done = chains.run("format=yuv444p,lowrank_pre=backend=cpu", film, tmp_path / "o.mp4")
+    assert "ffmpeg converted frames from yuv444p to yuv420p" in done.notes
+
+
+def test_a_mask_and_a_filter_that_takes_it_belong_together(film: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"is in the chain 'null' 0 times"):
+        chains.run("null", film, tmp_path / "o.mp4", mask=film)
+    with pytest.raises(InputError, match=r"has rect, boxes or segment"):
+        chains.run("mesh_inpaint=rect=1|2|3|4", film, tmp_path / "o.mp4", mask=film)
+    with pytest.raises(InputError, match=r"needs to know what is to vanish: give a mask"):
+        chains.run("mesh_inpaint", film, tmp_path / "o.mp4")
+
+
+def encode(out: Path, *words: str) -> Path:
+    subprocess.run([clips.encoder(), "-v", "error", "-y", *words, str(out)], check=True)
+    return out
+
+
+def test_files_without_a_picture_are_sentences(film: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out" / "o.mp4"
+    out.parent.mkdir()
+    (tmp_path / "text.mp4").write_text("I am no film")
+    with pytest.raises(InputError, match=r"text.mp4 is no video that ffmpeg reads.*: "):
+        chains.run("null", tmp_path / "text.mp4", out)
+    sound = encode(tmp_path / "sound.m4a", "-i", str(film), "-vn", "-c", "copy")
+    with pytest.raises(InputError, match=r"sound.m4a has no video stream; it has audio \(aac\)"):
+        chains.run("null", sound, out)
+    with pytest.raises(InputError, match=r"is a folder"):
+        chains.run("null", tmp_path, out)
+    (tmp_path / "f.mp4").mkdir()
+    with pytest.raises(InputError, match=r"is a folder: name a file"):
+        chains.run("null", film, tmp_path / "f.mp4")
+    with pytest.raises(ToolError, match=r"(?s)\.mp4 does not hold adpcm_ms as it is.*--audio aac"):
+        chains.run("null", encode(tmp_path / "odd.mkv", "-i", str(film), "-c:a", "adpcm_ms"), out)
+    assert not list(out.parent.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("suffix", "words"),
+    [
+        (".mkv", []),
+        (".mp4", ["-movflags", "+faststart"]),
+        (".ts", []),
+        (".avi", ["-bf", "0"]),
+        (".mp4", []),  # what says where things are lies at the end
+    ],
+)
+def test_a_film_that_ends_in_the_middle_gives_nothing_unless_told_to(
+    film: Path, tmp_path: Path, suffix: str, words: list[str]
+) -> None:
+    whole = encode(tmp_path / f"whole{suffix}", "-i", str(film), "-c:a", "copy", *words)
+    cut = tmp_path / f"cut{suffix}"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
+    out = tmp_path / "out" / "o.mkv"
+    out.parent.mkdir()
+    with pytest.raises(InputError, match=r"cut.* (ends in the middle|is cut off)"):
+        chains.run("null", cut, out)
+    assert not list(out.parent.iterdir())
+    if words or suffix != ".mp4":
+        done = chains.run("null", cut, out, damaged="accept")
+        assert 0 < done.frames < FRAMES
+        assert any("ends in the middle" in note for note in done.notes)
+        assert quality.frame_count(out) == done.frames
+    assert chains.run("null", whole, out, overwrite=True).frames == FRAMES
+
+
+def test_a_disk_that_is_full_or_may_not_be_written_is_a_sentence(film: Path, tmp_path: Path) -> None:
+    """In a mount namespace of its own, where a small tmpfs can be mounted without being root."""
+    if subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine makes no mount namespaces (unshare -rm)")
+    run = f"{sys.executable} -m clarivid run noise=alls=60:allf=t {film} {tmp_path}/o.mp4"
+    for options, sentence in [
+        ("size=64k", "no space is left for"),
+        ("size=64k,ro", "nothing can be written into the folder"),
+    ]:
+        mount = f"mount -t tmpfs -o {options} none {tmp_path}"
+        script = f"{mount} && {{ {run}; code=$?; ls -A {tmp_path}; exit $code; }}"
+        done = subprocess.run(
+            ["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1, done.stderr
+        assert f"clarivid: error: {sentence}" in done.stderr
+        assert not done.stdout, "something is left"
+
+
+def test_what_goes_with_the_picture_is_kept_or_told(film: Path, tmp_path: Path) -> None:
+    (tmp_path / "s.srt").write_text("1\n00:00:00,100 --> 00:00:00,900\nHello\n")
+    (tmp_path / "meta").write_text(
+        ";FFMETADATA1\ntitle=A film\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=500\ntitle=One\n"
+    )
+    words = [
+        "-i",
+        str(film),
+        "-i",
+        str(tmp_path / "s.srt"),
+        "-i",
+        str(tmp_path / "meta"),
+        "-map",
+        "0",
+        "-map",
+        "1",
+    ]
+    words += ["-map_metadata", "2", "-metadata:s:v:0", "language=deu", "-c", "copy"]
+    rich = encode(tmp_path / "rich.mkv", *words, "-aspect", "16:9", "-metadata:s:a:0", "language=fra")
+    done = chains.run("null", rich, tmp_path / "o.mkv")
+    said = streams(tmp_path / "o.mkv")
+    for part in (
+        "title           : A film",
+        "Chapter #0:0",
+        "(deu): Video",
+        "(fra): Audio",
+        "Subtitle: subrip",
+    ):
+        assert part in said
+    assert "DAR 16:9" in said
+    assert done.notes == ()
+    done = chains.run("null", rich, tmp_path / "o.mp4")
+    assert done.notes == ("stream 2, subtitle (subrip), is not written to .mp4",)
+    assert "DAR 16:9" in streams(tmp_path / "o.mp4")
+
+
+def test_a_picture_that_is_turned_stays_upright(film: Path, tmp_path: Path) -> None:
+    words = ["-display_rotation:v:0", "90", "-i", str(film), "-c", "copy"]
+    turned = encode(tmp_path / "turned.mp4", *words)
+    chains.run("null", turned, tmp_path / "o.mp4")
+    said = streams(tmp_path / "o.mp4")
+    assert "96x128" in said
+    assert "rotation" not in said
+
+
+def test_cuda_is_decoded_filtered_and_encoded_in_one_memory(
+    film: Path, tmp_path: Path, clarivid: Run
+) -> None:
+    done = clarivid(
+        "run", "dnn_sr=model=game_x2", str(film), str(tmp_path / "o.mp4"), "--hwaccel", "cuda", "--dry-run"
+    )
+    assert done.returncode == 0, done.stderr
+    assert f" -hwaccel cuda -hwaccel_output_format cuda -i file:{film} " in done.stdout
+    assert "'[0:V:0]dnn_sr=model=game_x2[out]'" in done.stdout
+    assert " -c:v h264_nvenc -c:a copy " in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_looks_like_something_else_is_a_file(film: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "-y: %d [a];'b.mp4"
+    odd.write_bytes(film.read_bytes())
+    assert chains.run("null", odd, tmp_path / "pipe:1.mp4").frames == FRAMES
+    assert quality.frame_count(tmp_path / "pipe:1.mp4") == FRAMES
+
+
+def test_a_run_that_is_cancelled_leaves_nothing(film: Path, tmp_path: Path) -> None:
+    cancel = threading.Event()
+    threading.Timer(0.6, cancel.set).start()
+    with pytest.raises(CancelledError):
+        Chain(ff.realtime(speed=0.02)).run(film, tmp_path / "o.mp4", cancel=cancel)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_result_can_be_had_as_json(film: Path, tmp_path: Path, clarivid: Run) -> None:
+    path = tmp_path / "chain.yaml"
+    Chain(ff.scale(64, 48)).save(path)
+    done = clarivid("run", str(path), str(film), str(tmp_path / "o.mp4"), "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["out"], told["frames"], told["notes"]) == (str(tmp_path / "o.mp4"), FRAMES, [])
+    path.write_text("version: 1\nchain:\n  - fliter: null\n")
+    done = clarivid("run", str(path), str(film), str(tmp_path / "p.mp4"))
+    assert done.returncode == 1
+    assert (
+        f"clarivid: error: {path}, line 3: a filter has no key 'fliter' (did you mean 'filter'?)"
+        in done.stderr
+    )
 
 
 @pytest.mark.usefixtures("interruptible")

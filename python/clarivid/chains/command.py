@@ -44,7 +44,7 @@ class Encoding:
             close = near(str(self.damaged), DAMAGED)
             raise InputError(f"damaged={self.damaged!r} is unknown: it is {' or '.join(DAMAGED)}{close}")
         for name, value in (("video_codec", self.codec), ("audio", self.audio)):
-            if not re.fullmatch(r"[A-Za-z0-9_-]+", value):
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", value):
                 raise InputError(f"{name}={value!r} is no name of an encoder")
         if self.codec == "copy":
             raise InputError("video_codec='copy' cannot be: what a filter made has to be encoded")
@@ -66,7 +66,7 @@ class Encoding:
             return ["-c:v", self.codec, *(str(word) for word in options)]
         words = ["-c:v", self.codec]
         for key, value in options.items():
-            if not isinstance(key, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", key):
+            if not isinstance(key, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", key):
                 raise InputError(f"{key!r} is no name of an encoder's option")
             if isinstance(value, bool):
                 value = int(value)

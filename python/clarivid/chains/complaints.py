@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -38,7 +39,8 @@ def failure(ended: Ended, chain: Chain, source: Input, out: Path, program: Path,
     """The error of a run that ended with a code that is not 0."""
     log = ended.log
     at = f" (about {ended.progress.seconds:.1f} s in)" if ended.progress.seconds else ""
-    tail = f"ffmpeg ended with code {ended.code} on {source.path}; it said:\n  {_quote(log)}"
+    end = f"ended with code {ended.code}" if ended.code >= 0 else f"was ended by {_signal(-ended.code)}"
+    tail = f"ffmpeg {end} on {source.path}; it said:\n  {_quote(log)}"
     if log.find("No space left on device|Disk quota exceeded"):
         free = shutil.disk_usage(out.parent).free >> 20
         return ToolError(f"no space is left for {out}: {free} MiB are free in {out.parent}; {tail}")
@@ -65,6 +67,14 @@ def failure(ended: Ended, chain: Chain, source: Input, out: Path, program: Path,
             f"(--damaged accept) what can be read is; {tail}"
         )
     return ToolError(tail)
+
+
+def _signal(number: int) -> str:
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    return f"{name} (out of memory?)" if name == "SIGKILL" else name
 
 
 def shortness(ended: Ended, source: Input, filters: tuple[str, ...]) -> str | None:
