@@ -97,10 +97,13 @@ def test_missing_stale_and_present_engines_are_told_with_what_mends_them(
     gpu = Identity(90, "clarivid emulator", 8, 2048, 0, 32 << 20)
     digest = sha256_of(find_model("game_x2").folder / "model_fp16.onnx")
     cache = EngineCache(tmp_path / "engines", shared=[])
-    for version, state in (("10.13.0.1", "stale"), ("10.14.1.48", "present")):
+    for version, state in (("10.13.0.1", "stale"), ("10.14.1.48", "unproved")):
         key = Key("game_x2", digest, "fp16", Profile(shape, shape, shape), "tensorrt", version, gpu)
-        cache.get(key, lambda: b"engine", {})
+        entry = cache.get(key, lambda: b"engine", {})[0]
         assert row()["state"] == state
+    assert row()["remedy"] == "clarivid parity game_x2 --backend tensorrt"
+    cache.set_parity(entry, {"passed": True})
+    assert row()["state"] == "present"
     text = clarivid("doctor", **environment).stdout
     assert "clarivid emulator (sm_90): game_x2: present: fp16 960x540" in text
     assert "run by: TensorRT 10.14.1.48" in text

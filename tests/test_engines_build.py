@@ -49,7 +49,9 @@ def test_status_tells_present_stale_and_missing(cache: EngineCache) -> None:
     put(cache, replace(KEY, model="lowrank_v1", onnx_sha256=onnx, runtime_version="10.13"))
     put(cache, replace(KEY, model="lowrank_v1", onnx_sha256=onnx, device=l4, runtime_version="10.13"))
     assert state(l4) == ("stale", "TensorRT 10.13 built it, 10.14.1 is installed")
-    put(cache, replace(KEY, model="lowrank_v1", onnx_sha256=onnx))
+    entry = put(cache, replace(KEY, model="lowrank_v1", onnx_sha256=onnx))
+    assert state(t4)[0] == "unproved"
+    cache.set_parity(entry, {"passed": True})
     assert state(t4)[0] == "present"
     assert state(replace(t4, memory_mib=16000))[0] == "missing"  # another SKU of the same capability
     a10 = Identity(86, "NVIDIA A10", 72, 22515, 384, 6 << 20)
@@ -72,12 +74,12 @@ def test_status_knows_compatible_engines_and_derived_forms(cache: EngineCache) -
     put(cache, wide)
     assert state("10.14.1") == "missing"
     put(cache, replace(wide, arguments={"hardware_compatible": True}))
-    assert (state("10.14.1"), state("10.15.0")) == ("present", "stale")
+    assert (state("10.14.1"), state("10.15.0")) == ("unproved", "stale")
     put(cache, replace(wide, arguments={"hardware_compatible": True, "version_compatible": True}))
-    assert [state(version) for version in ("10.15.0", "10.13.9", "11.0.0")] == ["present", "stale", "stale"]
+    assert [state(version) for version in ("10.15.0", "10.13.9", "11.0.0")] == ["unproved", "stale", "stale"]
     # Made of the bundle's file: that it is of these bytes cannot be told.
     put(cache, replace(KEY, model="lowrank_v1", precision="int8", device=l4, onnx_sha256="5" * 64))
-    assert state("10.14.1") == "present"
+    assert state("10.14.1") == "unproved"
 
 
 # --------------------------------------------------------------------------------------------------- targets

@@ -116,7 +116,8 @@ else:
         if (arguments or {}).get("hardware_compatible"):
             target = Identity(86)
         key = Key(model, digest, "fp16", profile, "tensorrt", "10.14.1.48", target, arguments or {})
-        return cache.get(key, lambda: json.dumps(engine).encode(), {})[0].path
+        entry, _ = cache.get(key, lambda: json.dumps(engine).encode(), {})
+        return cache.set_parity(entry, {"passed": True}).path
 
     class Session:
         """A session on a stream; ``lines`` are (level, text)."""
@@ -313,7 +314,7 @@ else:
         engine = {**json.loads(sidecar.with_suffix(".engine").read_bytes()), "largest": (1, 6, 25, 32)}
         key = Key.from_dict(record["key"])
         sidecar.unlink()
-        cache.get(key, lambda: json.dumps(engine).encode(), {})
+        cache.set_parity(cache.get(key, lambda: json.dumps(engine).encode(), {})[0], {"passed": True})
         sentence = refusal(device)
         assert "does not take a tensor of 1x6x25x33 (the shape satisfies no optimization profile)" in sentence
 
@@ -389,5 +390,7 @@ else:
 
     def test_without_a_fitting_engine_the_field_is_named(device: Device, cache: EngineCache) -> None:
         put(cache)
-        sentence = refusal(device, size=(68, 50))
-        assert "its profile takes tensors of 33x25, not 34x25" in sentence
+        assert "its profile takes tensors of 33x25, not 32x25" in refusal(device, size=(64, 50))
+        larger = refusal(device, size=(68, 50))  # which could be cut, were the net another
+        assert "no engine takes a tensor of 1x6x25x34, the largest takes 1x6x25x33" in larger
+        assert "clarivid engines build game_x2 --for this --shapes 68x50" in larger

@@ -42,6 +42,7 @@ from clarivid import _core, ffmpeg
 from clarivid.cuda import Device, DevicePicture
 from clarivid.errors import Error, last_line
 from clarivid.models import Model, find_model
+from clarivid.picture_filter import PRECISIONS
 
 EMULATED = bool(os.environ.get("CLARIVID_GPU_EMULATED"))
 SIZES = {"720p": (1280, 720), "1080p": (1920, 1080), "2160p": (3840, 2160)}
@@ -144,7 +145,8 @@ def time_core(
     model = _core.Model(str(find_model(name).folder))
     look = _core.Format(*size, code, range=1, memory=1)
     where = _core.CudaDevice(device.context, stream.handle)
-    session = _core.Session(model, look, backend=backend, cuda=where)
+    # By name: auto takes engines that passed `clarivid parity` only.
+    session = _core.Session(model, look, backend=backend, precision=PRECISIONS["fp16"], cuda=where)
     out = (session.output.width, session.output.height)
     each = picture_bytes(*size, item) + picture_bytes(*out, item)
     count = 2 if EMULATED else min(64, max(8, math.ceil(3 * device.attribute(38) / each)))

@@ -200,6 +200,9 @@ def build_command(
         )
     _console().print(table)
     click.echo(f"in {cache.folder}")
+    if runtime.name == "tensorrt":
+        for name in sorted({row["model"] for row in rows if not (row["parity"] or {}).get("passed")}):
+            click.echo(f"for precision=auto to take them: clarivid parity {name} --backend tensorrt")
     return 1 if problems else 0
 
 

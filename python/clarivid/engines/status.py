@@ -20,9 +20,9 @@ TASKS = ("sr", "lowrank")  # whose nets run through engines: those of dnn_sr and
 class Status:
     """Of one model on one GPU.
 
-    Of engines that filters run, those of TensorRT. ``state`` is "present", "stale" (engines are there, for
-    other bytes or another release) or "missing"; ``text`` says what there is, ``remedy`` is the command that
-    mends it.
+    Of engines that filters run, those of TensorRT. ``state`` is "present", "unproved" (engines are there,
+    none of which passed its parity check), "stale" (for other bytes or another release) or "missing";
+    ``text`` says what there is, ``remedy`` is the command that mends it.
     """
 
     gpu: str
@@ -68,22 +68,28 @@ def _row(
     remedy = f"clarivid engines build {model.name} --for this --runtime tensorrt"
     if "tensorrt" not in builders:
         remedy = f"{INSTALL['tensorrt']}, then {remedy}"
-    own = [entry.key for entry in entries if entry.key.model == model.name and entry.key.fits(gpu)]
-    usable = [key for key in own if key.runtime == "tensorrt"]
+    own = [entry for entry in entries if entry.key.model == model.name and entry.key.fits(gpu)]
+    usable = [entry for entry in own if entry.key.runtime == "tensorrt"]
     if not usable:
         text = f"{len(own)} of tensorrt-rtx, which no filter runs yet" if own else "no engine"
         return Status(gpu.text(), model.name, "missing", text, remedy)
     files = [model.folder / name for name in FILES.values() if (model.folder / name).is_file()]
     current = {sha256_of(path) for path in files}
     good = [
-        key
-        for key in usable
-        if _is_of(key, current) and key.runs_with(runtimes.get("tensorrt", key.runtime_version))
+        entry
+        for entry in usable
+        if _is_of(entry.key, current)
+        and entry.key.runs_with(runtimes.get("tensorrt", entry.key.runtime_version))
     ]
     if good:
-        text = "; ".join(f"{key.precision} {key.profile.text()}" for key in good)
-        return Status(gpu.text(), model.name, "present", text, "")
-    other = usable[0]
+        text = "; ".join(f"{entry.key.precision} {entry.key.profile.text()}" for entry in good)
+        if any(entry.parity and entry.parity.get("passed") for entry in good):
+            return Status(gpu.text(), model.name, "present", text, "")
+        text += "; none passed its parity check, and precision=auto takes none"
+        return Status(
+            gpu.text(), model.name, "unproved", text, f"clarivid parity {model.name} --backend tensorrt"
+        )
+    other = usable[0].key
     why = (
         "the model has changed since"
         if not _is_of(other, current)
