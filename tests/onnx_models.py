@@ -42,8 +42,16 @@ def _save(
     return path
 
 
-def nearest_net(path: Path, channels: int, scale: int, *, half: bool = False, gain: float = 1.0) -> Path:
-    """Layouts y (1 channel) and rgb (3 channels): nearest upscale times ``gain``, without metadata."""
+def nearest_net(
+    path: Path,
+    channels: int,
+    scale: int,
+    *,
+    half: bool = False,
+    gain: float = 1.0,
+    metadata: dict[str, str] | None = None,
+) -> Path:
+    """Layouts y (1 channel) and rgb (3 channels): nearest upscale times ``gain``."""
     dtype = np.float16 if half else np.float32
     weight = np.zeros((channels * scale * scale, channels, 1, 1), dtype)
     for c in range(channels):
@@ -53,7 +61,7 @@ def nearest_net(path: Path, channels: int, scale: int, *, half: bool = False, ga
         helper.make_node("DepthToSpace", ["features"], ["output"], blocksize=scale, mode="CRD"),
     ]
     element = TensorProto.FLOAT16 if half else TensorProto.FLOAT
-    return _save(path, nodes, {"weight": weight}, (channels, channels), {}, element)
+    return _save(path, nodes, {"weight": weight}, (channels, channels), metadata or {}, element)
 
 
 def random_s2d_net(path: Path, *, seed: int = 0, width: int = 16) -> Path:
@@ -84,6 +92,47 @@ def random_s2d_net(path: Path, *, seed: int = 0, width: int = 16) -> Path:
         "clarivid.normalisation": "ycbcr_unit_centred",
     }
     return _save(path, nodes, constants, (6, 24), metadata)
+
+
+def random_net(path: Path, channels: int, scale: int, *, tail: str = "") -> Path:
+    """Layouts y and rgb: nearest upscale plus a random residual of three layers that sees 4 samples around.
+
+    ``tail`` "pool" weights channels by the mean of the whole picture; "strided" does all of it on a grid of
+    every second sample, so that sizes must be even; "flat" hides the last layer behind two Reshapes.
+    """
+    random = np.random.default_rng(11)
+    strided = tail == "strided"
+    out = channels * scale * scale * (4 if strided else 1)
+    constants = {
+        "w1": random.normal(0, 0.3, (12, channels, 3, 3)).astype(np.float32),
+        "w2": random.normal(0, 0.15, (12, 12, 3, 3)).astype(np.float32),
+        "w3": random.normal(0, 0.1, (out, 12, 3, 3)).astype(np.float32),
+        "scales": np.array([1, 1, scale, scale], np.float32),
+        "flat": np.array([0, -1], np.int64),
+    }
+    gate = [
+        helper.make_node("GlobalAveragePool", ["d"], ["pooled"], name="gate"),
+        helper.make_node("Mul", ["d", "pooled"], ["weighted"]),
+    ]
+    flat = [
+        helper.make_node("Shape", ["c"], ["shape"]),
+        helper.make_node("Reshape", ["c", "flat"], ["line"], name="flatten"),
+        helper.make_node("Reshape", ["line", "shape"], ["c2"]),
+    ]
+    first: dict[str, Any] = {"strides": [2, 2]} if strided else {}
+    nodes = [
+        helper.make_node("Conv", ["input", "w1"], ["a"], pads=[1, 1, 1, 1], **first),
+        helper.make_node("LeakyRelu", ["a"], ["b"], alpha=0.1),
+        helper.make_node("Conv", ["b", "w2"], ["c"], pads=[2, 2, 2, 2], dilations=[2, 2]),
+        *(flat if tail == "flat" else []),
+        helper.make_node("LeakyRelu", ["c2" if tail == "flat" else "c"], ["d"], alpha=0.1),
+        *(gate if tail == "pool" else []),
+        helper.make_node("Conv", ["weighted" if tail == "pool" else "d", "w3"], ["e"], pads=[1, 1, 1, 1]),
+        helper.make_node("DepthToSpace", ["e"], ["residual"], blocksize=scale * (2 if strided else 1)),
+        helper.make_node("Resize", ["input", "", "scales"], ["upscaled"], mode="nearest"),
+        helper.make_node("Add", ["residual", "upscaled"], ["output"]),
+    ]
+    return _save(path, nodes, constants, (channels, channels), {"clarivid.scale": str(scale)})
 
 
 SHIFT = 0.22  # strength times this the dummy backend takes from each normalised value

@@ -61,7 +61,7 @@ def emulator(root: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("part", ["sessions", "arrays", "inpainters"])
+@pytest.mark.parametrize("part", ["sessions", "layouts", "arrays", "inpainters"])
 def test_what_a_gpu_is_tested_for_holds_on_the_emulator(root: Path, emulator: Path, part: str) -> None:
     done = run(
         *("-m", "pytest", "-q", "-p", "no:cacheprovider", str(root / "tests" / "gpu" / f"test_{part}.py")),
