@@ -23,6 +23,7 @@ from pathlib import Path
 import click
 
 from clarivid import cli
+from clarivid.options import FILTERS
 
 FENCE = re.compile(r"^( *)(`{3,})(\w*)(.*)$")
 NOT_RUN = re.compile(r'<!-- not run(?:, "([^"]+)")?: (.+?) -->', re.DOTALL)
@@ -128,7 +129,7 @@ def check_command(words: list[str], root: Path) -> None:
             assert re.search(rf"^{extra} = \[", project, flags=re.MULTILINE), f"there is no extra {extra}"
     elif program in ("ffmpeg", "$F") or program.startswith("$("):
         for filters in re.findall(r"\b((?:dnn_sr|lowrank_pre|mesh_inpaint)=[^,\s\"]+)", " ".join(words)):
-            check_filter(filters, root)
+            check_filter(filters)
     elif "/" in program:
         for word in words:
             if "/" in word and re.match(r"(tools|benchmarks|examples|tests)/", word):
@@ -157,14 +158,11 @@ def check_clarivid(arguments: list[str]) -> None:
         parameter.type_cast_value(context, value)
 
 
-def check_filter(text: str, root: Path) -> None:
+def check_filter(text: str) -> None:
     """The options that a filter is given are its own."""
     name, _, options = text.partition("=")
-    source = (root / "filters" / f"vf_{name}.c").read_text(encoding="utf-8")
-    source += "".join(path.read_text(encoding="utf-8") for path in sorted((root / "filters").glob("*.h")))
-    known = set(re.findall(r'\{ *"(\w+)"', source)) | {"enable"}
     for option in re.findall(r"(?:^|:)(\w+)=", options):
-        assert option in known, f"{name} has no option {option}"
+        assert option in FILTERS[name].names(), f"{name} has no option {option}"
 
 
 def check_python(text: str) -> None:

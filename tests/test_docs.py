@@ -13,11 +13,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
 import filter_tools
 from clarivid import cli
+from clarivid.options import FILTERS
 from conftest import ROOT
 from doc_blocks import Block, blocks, check_command, check_python, commands, split
 from onnx_models import nearest_net
@@ -175,6 +177,34 @@ def test_no_code_hides_in_indentation() -> None:
             )
             assert not hidden, f"{page.name}:{number} is code without a fence"
             before = line
+
+
+def test_the_readmes_table_has_exactly_the_options_of_the_two_filters() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    options = [option.name for name in ("dnn_sr", "lowrank_pre") for option in FILTERS[name].options]
+    table = re.findall(r"^\| `(\w+)` \|", readme.partition("| option |")[2].partition("\n\n")[0], flags=re.M)
+    assert table == list(dict.fromkeys(options))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_and_targets_that_a_page_names_are_there(page: Path) -> None:
+    """In prose, too: what stands in backticks."""
+    text = page.read_text(encoding="utf-8")
+    for name, sub in set(re.findall(r"`clarivid ([a-z]+)(?: ([a-z]+))?\b[^`\n]*`", text)):
+        command = cli.cli.get_command(click.Context(cli.cli), name)
+        assert command is not None, f"{page.name} names clarivid {name}"
+        if isinstance(command, click.Group) and sub:
+            assert sub in command.list_commands(click.Context(command)), f"{page.name} names {name} {sub}"
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"`make ([a-z-]+)\b[^`]*`", text):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), f"{page.name} names make {target}"
+
+
+def test_files_that_the_readme_links_to_are_there() -> None:
+    """Links of the pages are checked by mkdocs, which takes a warning for an error."""
+    for page in PAGES[:2]:
+        for target in re.findall(r"\]\(([^)#:]+)[)#]", page.read_text(encoding="utf-8")):
+            assert (ROOT / target).exists(), f"{page.name} links to {target}"
 
 
 def test_exit_codes_are_those_of_the_help_and_of_the_program() -> None:
