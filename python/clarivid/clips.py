@@ -287,7 +287,7 @@ def encoder() -> str:
     try:
         import imageio_ffmpeg
     except ModuleNotFoundError:
-        raise ToolError("the package imageio-ffmpeg is missing: pip install imageio-ffmpeg") from None
+        raise ToolError("the package imageio-ffmpeg is missing: pip install 'clarivid[compare]'") from None
     path: str = imageio_ffmpeg.get_ffmpeg_exe()
     return path
 

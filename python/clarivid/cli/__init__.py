@@ -63,10 +63,10 @@ CLARIVID_MODEL_PATH adds folders with models.
 
 # Imported by commands that a base installation has no packages for -> what pip installs.
 EXTRAS = {
-    "PIL": "train",
+    "PIL": "compare",
     "bjontegaard": "train",
     "cv2": "train",
-    "imageio_ffmpeg": "train",
+    "imageio_ffmpeg": "compare",
     "onnx": "train",
     "safetensors": "train",
     "torch": "train",

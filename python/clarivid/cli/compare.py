@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import signal
 from pathlib import Path
@@ -111,6 +112,8 @@ def command(
 
     if out is None and sheet is None and not as_json:
         out = Path("compare.html")
+    if out is not None or sheet is not None:
+        importlib.import_module("PIL.Image")  # missing, that is said now and not after the scores
     outputs = [path for path in (out, sheet) if path is not None]
     comparing.check_outputs(outputs, [path for path in (a, b, ref) if path is not None], overwrite)
     # Ended by a scheduler, our ffmpegs are ended, as after Ctrl-C.
