@@ -154,7 +154,7 @@ class ChainFrames(Iterator[Frame]):
                 raise
             except (av.FFmpegError, OSError, ValueError) as error:
                 self._finish(reason(error))
-                raise StopIteration from None
+                raise StopIteration from None  # closed by another thread
             except BaseException:
                 self._end()
                 raise
@@ -180,6 +180,8 @@ class ChainFrames(Iterator[Frame]):
 
     def _finish(self, unread: str) -> None:
         """After the last frame: what ffmpeg says of itself. Raises when it failed."""
+        if not self._end.alive:
+            return
         try:
             code = self._process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:  # it writes what is no NUT

@@ -139,6 +139,9 @@ CUresult CUDAAPI cuDeviceGetAttribute(int *out, CUdevice_attribute which, CUdevi
     CLV_NEED(is_device(device), CUDA_ERROR_INVALID_DEVICE);
     const DeviceProperties &p = settings().device;
     switch (which) {
+    case CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED: // cuMemAllocAsync
+        *out = 1;
+        break;
     case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR:
         *out = p.major;
         break;
