@@ -40,7 +40,13 @@ def test_the_demo_leaves_a_playable_video_a_picture_and_the_scores(tmp_path: Pat
     scores = demo.run(out, Console(file=text))
     demo.show(scores, Console(file=text, width=120))
 
-    assert {path.name for path in out.iterdir()} == {"demo.mp4", "demo.png", "scores.json"}
+    assert {path.name for path in out.iterdir()} == {
+        "demo.mp4",
+        "demo.png",
+        "compare.html",
+        "scores.json",
+    }
+    assert "dnn_sr game_x2</strong>" in (out / "compare.html").read_text("utf-8")
     assert json.loads((out / "scores.json").read_text()) == scores
     assert set(scores) == {"dnn_sr", "lanczos"}
     for row in scores.values():

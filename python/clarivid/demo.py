@@ -5,6 +5,7 @@ Leaves in ``out/demo/`` (or the folder given as the first argument):
 
 demo.mp4      what ``-vf dnn_sr=model=game_x2`` gives, H.264
 demo.png      crops side by side: source, Lanczos, dnn_sr
+compare.html  both in full, to look at in a browser: a divider to drag, crops, scores and bits
 scores.json   both ways' scores against the source, and their frames per second from start to end
 """
 
@@ -23,7 +24,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from clarivid import clips, ffmpeg, quality
+from clarivid import clips, compare, ffmpeg, quality
+from clarivid.compare import page
 from clarivid.errors import Error, ToolError
 from clarivid.ffmpeg.run import LANCZOS_X2, filter_clip
 from clarivid.pages import Picture, sheet
@@ -65,6 +67,13 @@ def run(out: Path, console: Console) -> dict[str, dict[str, float]]:
         names = {"source": reference, "Lanczos": results["lanczos"], f"dnn_sr {MODEL}": results["dnn_sr"]}
         frames = {name: read_frame(path, clip.frames // 2) for name, path in names.items()}
         contact_sheet(frames).save(out / "demo.png")
+        status.update("writing compare.html")
+        # Lanczos as it would be delivered, so that bits are those of like and like.
+        rival = Path(work) / "lanczos.mp4"
+        filter_clip(low, LANCZOS_X2, rival, output=DELIVERY, ffmpeg=program)
+        labels = ("Lanczos", f"dnn_sr {MODEL}")
+        found = compare.compare(rival, out / "demo.mp4", reference, labels=labels)
+        page.write(found, found.pictures(), out / "compare.html")
     (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n", "utf-8")
     return scores
 
@@ -113,7 +122,7 @@ def main(arguments: list[str] | None = None) -> None:
     except Error as error:
         raise SystemExit(f"demo: error: {error}") from None
     show(scores, console)
-    for name in ("demo.mp4", "demo.png", "scores.json"):
+    for name in ("demo.mp4", "demo.png", "compare.html", "scores.json"):
         console.print(f"{out / name}")
 
 
