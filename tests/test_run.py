@@ -192,6 +192,9 @@ def test_files_without_a_picture_are_sentences(film: Path, tmp_path: Path) -> No
         chains.run("null", film, tmp_path / "f.mp4")
     with pytest.raises(ToolError, match=r"(?s)\.mp4 does not hold adpcm_ms as it is.*--audio aac"):
         chains.run("null", encode(tmp_path / "odd.mkv", "-i", str(film), "-c:a", "adpcm_ms"), out)
+    old = encode(tmp_path / "old.avi", "-i", str(film), "-an", "-c:v", "msmpeg4v2")
+    with pytest.raises(ToolError, match=r"no decoder for msmpeg4v2, .*ffmpeg build --full"):
+        chains.run("null", old, out)
     assert not list(out.parent.iterdir())
 
 

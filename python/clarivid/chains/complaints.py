@@ -46,6 +46,11 @@ def failure(ended: Ended, chain: Chain, source: Input, out: Path, program: Path,
         return ToolError(f"no space is left for {out}: {free} MiB are free in {out.parent}; {tail}")
     if lead := _about_chain(log, chain, program):
         return ToolError(f"{lead}; {tail}")
+    if found := log.find(r"no decoder found for: (\S+)"):
+        return ToolError(
+            f"this ffmpeg has no decoder for {found[1]}, which {source.path} is in: 'clarivid ffmpeg build "
+            f"--full' makes one that has all; {tail}"
+        )
     if found := log.find(r"Unknown encoder '([^']*)'"):
         return ToolError(
             f"this ffmpeg has no encoder '{found[1]}'{near(found[1], _encoders(program))}; {tail}"

@@ -66,15 +66,16 @@ def probe(path: Path, ffprobe: Path) -> Input:
         raise ToolError(f"{ffprobe} cannot be started: {error.strerror}") from error
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        reason = (
-            ": ".join(dict.fromkeys(line.partition("] ")[2] or line for line in lines[:-1]))
-            or "no reason given"
-        )
+        # The last line is "<file>: Invalid data found when processing input"; those before it know more.
+        told = [line.partition("] ")[2] or line for line in lines[:-1]] or [
+            line.rpartition(": ")[2] for line in lines
+        ]
+        reason = ": ".join(dict.fromkeys(told)) or "it gave no reason"
         if done.stderr.rstrip().endswith("Permission denied"):
             raise InputError(f"{path} may not be read (permission denied)")
         raise InputError(f"{path} is no video that ffmpeg reads, or is cut off at its beginning: {reason}")
-    told = json.loads(done.stdout)
-    listed = told.get("streams", [])
+    found = json.loads(done.stdout)
+    listed = found.get("streams", [])
     streams = tuple(_stream(stream) for stream in listed)
     pictures = [stream for stream in streams if stream.kind == "video" and not stream.cover]
     if not pictures:
@@ -89,7 +90,7 @@ def probe(path: Path, ffprobe: Path) -> Input:
         pictures[0],
         int(picture.get("width", 0)),
         int(picture.get("height", 0)),
-        _seconds(told.get("format", {}).get("duration")),
+        _seconds(found.get("format", {}).get("duration")),
         _seconds(picture.get("duration")) or _clock(tags.get("duration", "")),
         float(turned[0]) if turned else 0.0,
         tuple((key, tags[key]) for key in ("language", "title") if key in tags),
