@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from clarivid import _core
+from clarivid import _core, arrays
 from clarivid.cuda import Device
 from clarivid.errors import InputError, ModelError
 from clarivid.frame import Frame
@@ -88,6 +88,8 @@ def read_picture(planes: Sequence[Plane], bit_depth: int) -> tuple[list[Plane], 
 
 
 def _plane(plane: Plane, index: int, dtype: np.dtype[Any]) -> Plane:
+    if not isinstance(plane, np.ndarray) and arrays.look(plane, f"plane {index}").device is not None:
+        raise InputError(f"plane {index} is in CUDA memory: make a clarivid.Frame of the planes")
     array = np.asarray(plane)
     if array.dtype != dtype:
         raise InputError(f"plane {index} is of type {array.dtype}, not {dtype}")

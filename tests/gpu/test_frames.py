@@ -399,8 +399,20 @@ def test_the_inpainter_takes_frames_and_masks_on_the_device(device: Device) -> N
     assert all(same_samples(one.to_host(), frame) for one in done)
 
 
+def test_the_inpainter_sees_what_was_enqueued_before(device: Device) -> None:
+    picture, frame = source(device)
+    picture.fill(0)
+    writer = device.stream()
+    staging = upload_late(picture, list(frame.planes), writer)
+    result = Inpainter(model="none")(on_device(picture), None, stream=writer)
+    assert same_samples(result.to_host(), frame)
+    assert staging.memory.address
+
+
 def test_planes_in_two_places_are_refused(device: Device) -> None:
     picture, frame = source(device)
+    with pytest.raises(InputError, match=r"plane 0 is in CUDA memory: make a clarivid\.Frame"):
+        LowrankPre()(picture.planes)  # type: ignore[call-overload]
     with pytest.raises(InputError, match="the planes lie apart, on GPU 0, host memory"):
         Frame((picture.planes[0], frame.planes[1]), "nv12", *SIZE)
 
