@@ -22,6 +22,10 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+import filter_tools
+from clarivid.paths import cache_dir
+from doc_blocks import blocks
+
 elffile = pytest.importorskip("elftools.elf.elffile")
 
 # Of the system, in every manylinux image, and OpenVINO's own, which its wheel brings.
@@ -54,21 +58,33 @@ def contents(wheel: Path) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def base_closure() -> Iterator[metadata.Distribution]:
-    """The packages that `pip install clarivid` without extras brings."""
+def closure(site: Path, extra: str) -> Iterator[metadata.Distribution]:
+    """The packages that `pip install clarivid`, with an extra or without, brings."""
     waiting, seen = ["clarivid"], set()
     while waiting:
         name = waiting.pop()
         if name in seen:
             continue
         seen.add(name)
-        distribution = metadata.distribution(name)
-        if name != "clarivid":
+        if name == "clarivid":  # as the wheel says it
+            (found,) = site.glob("clarivid-*.dist-info")
+            distribution: metadata.Distribution = metadata.Distribution.at(found)
+        else:
+            distribution = metadata.distribution(name)
             yield distribution
         for text in distribution.requires or []:
             requirement = Requirement(text)
-            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            wanted = extra if name == "clarivid" else ""
+            if requirement.marker is None or requirement.marker.evaluate({"extra": wanted}):
                 waiting.append(requirement.name)
+
+
+def bring(site: Path, extra: str = "") -> None:
+    """Link what clarivid requires into an environment."""
+    for distribution in closure(site, extra):
+        for top in {file.parts[0] for file in distribution.files or [] if file.parts[0] != ".."}:
+            if not (site / top).exists() and not top.endswith(".pth") and top != "__pycache__":
+                (site / top).symlink_to(Path(str(distribution.locate_file(top))))
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +100,7 @@ def elsewhere(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (site,) = (folder / "venv" / "lib").glob("python*/site-packages")
-    for distribution in base_closure():
-        for top in {file.parts[0] for file in distribution.files or [] if file.parts[0] != ".."}:
-            if not (site / top).exists() and not top.endswith(".pth") and top != "__pycache__":
-                (site / top).symlink_to(Path(str(distribution.locate_file(top))))
+    bring(site)
     return python
 
 
@@ -225,10 +238,10 @@ def test_ffmpeg_can_be_built_from_it_alone(elsewhere: Path, tmp_path: Path, root
     assert "clarivid ffmpeg build" in path.stderr
     code = (
         "from pathlib import Path\n"
-        "from clarivid.ffmpeg import builder, library\n"
+        "from clarivid.ffmpeg import library\n"
         "lib = library.Library.find()\n"
-        "files = [lib.header, *lib.files, *library.shared_files('filters', '*.[ch]'), builder._patch(), "
-        "*library.model_folders()]\n"
+        "files = [lib.header, *lib.files, *library.shared_files('filters', '*.[ch]'), "
+        "*library.shared_files('patches'), *library.model_folders()]\n"
         "lib.write_prefix(Path('prefix'))\n"
         "print(*files, sep='\\n')\n"
     )
@@ -238,6 +251,7 @@ def test_ffmpeg_can_be_built_from_it_alone(elsewhere: Path, tmp_path: Path, root
     assert all(file.is_relative_to(elsewhere.parent.parent) for file in found)
     names = {file.name for file in found}
     assert {file.name for file in (root / "filters").glob("*.[ch]")} <= names
+    assert {file.name for file in (root / "patches").iterdir()} <= names
     # What FFmpeg's linker asks for is there although a wheel holds no links.
     assert (tmp_path / "prefix" / "lib" / "libclarivid.so").resolve().is_file()
     program = tmp_path / "program.c"
@@ -251,6 +265,40 @@ def test_ffmpeg_can_be_built_from_it_alone(elsewhere: Path, tmp_path: Path, root
         check=True,
     )  # fmt: skip
     assert subprocess.run([str(tmp_path / "program")], check=False).returncode == 0
+
+
+def test_the_quick_start_runs_as_written(elsewhere: Path, tmp_path: Path, root: Path) -> None:
+    """In the empty environment, with the ffmpeg that is there: the wheel holds what that was built from."""
+    (site,) = (elsewhere.parent.parent / "lib").glob("python*/site-packages")
+    bring(site, "compare")
+    built = filter_tools.built()
+    (tmp_path / "page").mkdir()
+    made = filter_tools.run(
+        *("-f", "lavfi", "-i", "testsrc2=s=192x112:r=30:d=0.34", "-f", "lavfi", "-i", "sine=d=0.34"),
+        *("-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac", tmp_path / "page" / "in.mp4"),
+    )
+    assert made.returncode == 0
+    ran = 0
+    for block in blocks(root / "docs" / "quickstart.md"):
+        if block.skip:
+            continue
+        program = {"bash": ["bash", "-eu", "-c"], "python": [str(elsewhere), "-c"]}[block.language]
+        text = block.text
+        for name in re.findall(r"\bclarivid run .* (\w+\.mp4)\b|-c:a copy (\w+\.mp4)", text):
+            (tmp_path / "page" / "".join(name)).unlink(missing_ok=True)
+        done = subprocess.run(
+            [*program, text],
+            cwd=tmp_path / "page",
+            env={"CLARIVID_CACHE": str(cache_dir()), "HOME": str(tmp_path),
+                 "PATH": f"{elsewhere.parent}:/usr/bin:/bin"},
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{text}\n{done.stdout}{done.stderr}"
+        ran += 1
+    assert ran >= 5
+    assert (tmp_path / "page" / "compare.html").stat().st_size > 100_000
+    path = call(elsewhere, "-m", "clarivid", "ffmpeg", "path", cache=cache_dir())
+    assert Path(path.stdout.strip()) == built.ffmpeg
 
 
 def test_what_an_extra_brings_is_named_when_it_is_missing(elsewhere: Path, tmp_path: Path) -> None:
