@@ -43,6 +43,28 @@ std::string other_releases() {
     return text;
 }
 
+/// Refuses what this build cannot call.
+void check_release(const std::string &name, int version) {
+    const std::string major = std::to_string(kMajor);
+    if (version == 0)
+        throw Error(CLV_ERR_BACKEND, name +
+                                         " is no TensorRT (it has no getInferLibVersion): point "
+                                         "CLARIVID_NVINFER at libnvinfer.so." +
+                                         major);
+    if (name.find("tensorrt_rtx") != std::string::npos || version / 10000 < 2)
+        throw Error(CLV_ERR_BACKEND,
+                    name + " is TensorRT for RTX " + dotted(version) +
+                        ", another library with engines of its own; this build of clarivid runs TensorRT " +
+                        major + ": install that, or use backend=cuda for clarivid's own nets");
+    if (version / 10000 != kMajor)
+        throw Error(CLV_ERR_BACKEND, name + " is TensorRT " + dotted(version) +
+                                         ", this build of clarivid runs TensorRT " + major +
+                                         ": install that, or point CLARIVID_NVINFER at it");
+    if (version < kOldest)
+        throw Error(CLV_ERR_BACKEND, name + " is TensorRT " + dotted(version) + ", clarivid needs " +
+                                         dotted(kOldest) + " or a later " + major + ": install that");
+}
+
 Library load() {
     const std::string major = std::to_string(kMajor);
     std::vector<std::string> names;
@@ -61,25 +83,8 @@ Library load() {
         Library found;
         found.path = name;
         const int version = found.number = number(handle, "getInferLibVersion");
-        if (version == 0)
-            throw Error(CLV_ERR_BACKEND, name +
-                                             " is no TensorRT (it has no getInferLibVersion): point "
-                                             "CLARIVID_NVINFER at libnvinfer.so." +
-                                             major);
+        check_release(name, version);
         found.version = dotted(version);
-        if (name.find("tensorrt_rtx") != std::string::npos || version / 10000 < 2)
-            throw Error(
-                CLV_ERR_BACKEND,
-                name + " is TensorRT for RTX " + found.version +
-                    ", another library with engines of its own; this build of clarivid runs TensorRT " +
-                    major + ": install that, or use backend=cuda for clarivid's own nets");
-        if (version / 10000 != kMajor)
-            throw Error(CLV_ERR_BACKEND, name + " is TensorRT " + found.version +
-                                             ", this build of clarivid runs TensorRT " + major +
-                                             ": install that, or point CLARIVID_NVINFER at it");
-        if (version < kOldest)
-            throw Error(CLV_ERR_BACKEND, name + " is TensorRT " + found.version + ", clarivid needs " +
-                                             dotted(kOldest) + " or a later " + major + ": install that");
         if (const int build = number(handle, "getInferLibBuildVersion"))
             found.version += "." + std::to_string(build);
         found.lean = name.find("nvinfer_lean") != std::string::npos;

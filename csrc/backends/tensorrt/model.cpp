@@ -21,6 +21,7 @@
 #include "backends/tensorrt/logger.h"
 #include "backends/tensorrt/scratch.h"
 #include "cuda/driver.h"
+#include "pixels/half.h"
 
 namespace clv::tensorrt {
 namespace {
@@ -97,7 +98,7 @@ class Strength {
 public:
     Strength() = default;
     Strength(const cuda::Place &place, float value, bool half, bool on_host) {
-        const auto rounded = static_cast<_Float16>(value);
+        const uint16_t rounded = pixels::f16_from_f32(value);
         const void *bytes = half ? static_cast<const void *>(&rounded) : &value;
         const size_t count = half ? sizeof rounded : sizeof value;
         std::memcpy(host_.data(), bytes, count);

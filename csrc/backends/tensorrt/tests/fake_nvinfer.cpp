@@ -15,6 +15,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -22,6 +23,7 @@
 
 #include <cuda.h>
 
+#include "pixels/half.h"
 #include "stubs.h"
 
 using nvinfer1::DataType;
@@ -107,16 +109,16 @@ struct Work {
 
     float read(const std::byte *at) const {
         if (half) {
-            _Float16 value{};
+            uint16_t value = 0;
             std::memcpy(&value, at, sizeof value);
-            return static_cast<float>(value);
+            return clv::pixels::f32_from_f16(value);
         }
         float value = 0;
         std::memcpy(&value, at, sizeof value);
         return value;
     }
     void write(std::byte *at, float value) const {
-        const auto rounded = static_cast<_Float16>(value);
+        const uint16_t rounded = clv::pixels::f16_from_f32(value);
         if (half)
             std::memcpy(at, &rounded, sizeof rounded);
         else
@@ -271,7 +273,7 @@ public:
     createExecutionContext(nvinfer1::ExecutionContextAllocationStrategy strategy) noexcept override {
         if (strategy != nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED)
             misuse("createExecutionContext() with memory for the profile's largest picture");
-        return new Context(json_, log_, self_);
+        return new (std::nothrow) Context(json_, log_, self_);
     }
     int32_t getNbIOTensors() const noexcept override { return static_cast<int32_t>(names_.size()); }
     const char *getIOTensorName(int32_t index) const noexcept override {
@@ -331,7 +333,7 @@ public:
         CUdeviceptr weights = 0;
         if (CU(cuMemAlloc)(&weights, json["weights"]) != CUDA_SUCCESS)
             return refuse("out of memory for weights");
-        return new Engine(std::move(json), log_, self_, weights);
+        return new (std::nothrow) Engine(std::move(json), log_, self_, weights);
     }
 
 private:
@@ -368,7 +370,8 @@ EXPORT void *createInferRuntime_INTERNAL(void *logger, int32_t version) noexcept
     static void *first = logger;
     if (first != logger)
         misuse("a second logger: TensorRT keeps the first");
-    return static_cast<nvinfer1::IRuntime *>(new Runtime(*static_cast<nvinfer1::ILogger *>(logger)));
+    return static_cast<nvinfer1::IRuntime *>(new (std::nothrow)
+                                                 Runtime(*static_cast<nvinfer1::ILogger *>(logger)));
 }
 /// For tests: objects that were not destroyed, and calls so far.
 EXPORT int clarivid_fake_count(const char *what);
