@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 import clarivid as package
 from clarivid import cli
 from clarivid.errors import Error, ModelError
+from filter_tools import built
 
 
 def walk(command: click.Command, name: str = "") -> Iterator[tuple[str, click.Command]]:
@@ -43,6 +45,58 @@ def test_help_of_every_command_explains_and_gives_an_example(name: str) -> None:
     for parameter in command.params:
         if isinstance(parameter, click.Option):
             assert parameter.help, f"clarivid {name} {parameter.opts[-1]} says not what it does"
+
+
+@pytest.mark.parametrize("name", ALL, ids=lambda name: name or "clarivid")
+def test_every_command_has_a_summary_of_one_line(name: str) -> None:
+    summary = ALL[name].get_short_help_str(limit=1000)
+    assert 10 < len(summary) <= 110, f"clarivid {name}: {summary}"
+    assert (ALL[name].help or "").split("\n\n")[0].rstrip().endswith("."), f"clarivid {name}: {summary}"
+
+
+# For scripts: every command that answers a question. Those that make a file say where it is.
+ASKED = [
+    *("bench inpaint", "compare", "data sources", "doctor", "ffmpeg path", "parity", "rd", "run", "score"),
+    "temporal",
+    *(f"engines {name}" for name in ("build", "list", "prune", "verify")),
+    *(f"models {name}" for name in ("list", "show", "verify")),
+]
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_what_a_script_asks_has_json(name: str) -> None:
+    assert "--json" in {option for parameter in ALL[name].params for option in parameter.opts}
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["models list", "models show game_x2", "models verify game_x2", "engines list", "engines verify",
+     "engines prune --dry-run", "doctor", "run dnn_sr=model=game_x2 in.mp4 out.mp4 --dry-run"],
+)  # fmt: skip
+def test_json_is_json_and_alone_on_stdout(clarivid: Any, words: str, tmp_path: Path) -> None:
+    if words.startswith("run"):
+        built()
+        subprocess.run(
+            [str(built().ffmpeg), "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=64x48:d=0.1", "in.mp4"],
+            cwd=tmp_path,
+            check=True,
+        )
+        words = words.replace("in.mp4", str(tmp_path / "in.mp4")).replace(
+            "out.mp4", str(tmp_path / "out.mp4")
+        )
+        done = clarivid(*words.split(), "--json")
+    else:
+        done = clarivid(*words.split(), "--json", CLARIVID_CACHE=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) is not None
+
+
+def test_where_ffmpeg_is_as_json(clarivid: Any) -> None:
+    found = json.loads(clarivid("ffmpeg", "path", "--json").stdout)
+    assert Path(found["ffmpeg"]) == built().ffmpeg
+    assert found["version"] == built().version
+    missing = clarivid("ffmpeg", "path", "--json", CLARIVID_CACHE="/nonexistent")
+    assert (missing.returncode, missing.stdout) == (1, "")
 
 
 def test_help_lists_exactly_the_commands_that_are_there(clarivid: Any) -> None:
