@@ -343,6 +343,27 @@ else:
         )
         assert f"of {total} are free: take smaller tiles (tile=" in sentence
 
+    def test_what_does_not_fit_whole_is_done_in_tiles(device: Device, cache: EngineCache) -> None:
+        total = device.memory_info()[1]
+        put(cache, "lowrank_v1", least=(1, 6, 8, 8), activations=total // VALUES)
+        session = Session(device, "lowrank_v1")
+        for seed in range(3):
+            session.run(seed)
+            session.check(seed, 0.5)
+        assert "tiles of" in session.said(INFO)
+        assert "bytes of device memory for the activations" in session.said(INFO)
+        session.close()
+        assert "bytes of device memory" in refusal(device, model="lowrank_v1", tile="none")
+
+    def test_what_is_larger_than_every_profile_is_done_in_tiles(device: Device, cache: EngineCache) -> None:
+        put(cache, "lowrank_v1", least=(1, 6, 8, 8), largest=(1, 6, 20, 28))
+        session = Session(device, "lowrank_v1")
+        for seed in range(3):
+            session.run(seed)
+            session.check(seed, 0.5)
+        assert "no engine takes a tensor of 1x6x25x33, the largest takes 1x6x20x28" in session.said(INFO)
+        session.close()
+
     def test_no_room_leaves_the_others_at_work(device: Device, cache: EngineCache) -> None:
         put(cache, "lowrank_v1")
         put(cache, activations=device.memory_info()[1] // VALUES)
