@@ -4,6 +4,7 @@
 #include <exception>
 #include <map>
 #include <mutex>
+#include <new>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -35,6 +36,15 @@ std::string reason(const std::string &message) {
         last = line;
     }
     return summary == std::string::npos ? last : joined;
+}
+
+/// CLV_ERR_NO_MEMORY when that is what `error` is about: OpenVINO has no type of its own for it.
+clv_status status_of(const std::exception &error, clv_status otherwise) {
+    const std::string message = error.what();
+    const bool memory = dynamic_cast<const std::bad_alloc *>(&error) ||
+                        message.find("Failed to allocate") != std::string::npos ||
+                        message.find("bad_alloc") != std::string::npos;
+    return memory ? CLV_ERR_NO_MEMORY : otherwise;
 }
 
 /// Puts a constant in the place of the input "strength", which is then folded into the layer before it.
@@ -156,8 +166,9 @@ public:
         try {
             compiled_ = core.compile_model(model, device, properties(device));
         } catch (const std::exception &error) {
-            throw Error(CLV_ERR_UNSUPPORTED, "OpenVINO cannot compile " + what + " for " + input_.text() +
-                                                 " on " + device + ": " + reason(error.what()));
+            throw Error(status_of(error, CLV_ERR_UNSUPPORTED), "OpenVINO cannot compile " + what + " for " +
+                                                                   input_.text() + " on " + device + ": " +
+                                                                   reason(error.what()));
         }
         const auto shape = compiled_.output().get_shape();
         output_ = {static_cast<int64_t>(shape[1]), static_cast<int64_t>(shape[2]),

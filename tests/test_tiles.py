@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Pictures in tiles: the same codes as whole ones, on every layout, and sentences where that cannot be."""
+
+from __future__ import annotations
+
+import logging
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import filter_tools as tools
+from clarivid import BackendError, InputError, LowrankPre, SuperResolution
+from clarivid.models import find_model
+from onnx_models import random_net, random_s2d_net
+
+Array = NDArray[Any]
+WIDTH, HEIGHT = 133, 101  # odd, several tiles in both directions
+
+
+def picture(width: int = WIDTH, height: int = HEIGHT, seed: int = 5) -> list[Array]:
+    """Random planes, yuv420p."""
+    random = np.random.default_rng(seed)
+    chroma = ((height + 1) // 2, (width + 1) // 2)
+    return [random.integers(16, 235, shape).astype(np.uint8) for shape in ((height, width), chroma, chroma)]
+
+
+def net(layout: str, folder: Path) -> Path:
+    """A small random net; those of y and rgb see 4 samples to each side, that of s2d 4."""
+    path = folder / f"{layout}.onnx"
+    if layout == "yuv420_s2d":
+        return random_s2d_net(path)
+    return random_net(path, {"y": 1, "rgb": 3}[layout], 2)
+
+
+def upscaled(path: Path | str, planes: list[Array] | None = None, **options: Any) -> tuple[Array, ...]:
+    """What OpenVINO's f32 makes of a picture."""
+    arguments = {"backend": "openvino", "precision": "fp32", "threads": 2, **options}
+    return SuperResolution(str(path), **arguments)(planes or picture())
+
+
+def worst(got: tuple[Array, ...], wanted: tuple[Array, ...]) -> int:
+    """The largest difference in codes over all planes."""
+    pairs = zip(got, wanted, strict=True)
+    return max(int(np.abs(a.astype(int) - b.astype(int)).max()) for a, b in pairs)
+
+
+@pytest.mark.parametrize("layout", ["y", "rgb", "yuv420_s2d"])
+@pytest.mark.parametrize("tile", ["48x40", "30x300", "64x27"])
+def test_tiled_pictures_are_untiled_ones(layout: str, tile: str, tmp_path: Path) -> None:
+    path = net(layout, tmp_path)
+    assert worst(upscaled(path, tile=tile), upscaled(path, tile="none")) == 0
+
+
+@pytest.mark.parametrize("layout", ["y", "rgb", "yuv420_s2d"])
+def test_too_small_an_overlap_is_seen_and_said(
+    layout: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without this the test above would pass for tiles that are not needed."""
+    path = net(layout, tmp_path)
+    with caplog.at_level(logging.WARNING):
+        got = upscaled(path, tile="48x40", overlap=1)
+    assert worst(got, upscaled(path, tile="none")) > 1
+    assert "overlap=1 is less than the 4 samples that model" in caplog.text
+    caplog.clear()
+    assert worst(upscaled(path, tile="48x40", overlap=4), upscaled(path, tile="none")) == 0
+    assert not caplog.text
+
+
+def test_tiles_lie_on_the_grid_of_strided_layers(tmp_path: Path) -> None:
+    path = random_net(tmp_path / "strided.onnx", 1, 2, tail="strided")
+    planes = picture(134, 102)
+    whole = upscaled(path, planes, tile="none")
+    for tile in ("49x41", "50x60"):
+        assert worst(upscaled(path, planes, tile=tile), whole) == 0
+
+
+@pytest.mark.parametrize("name", ["game_x2", "lowrank_v1"])
+def test_the_graph_tells_what_the_card_tells(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bundle, and its ONNX without a card."""
+    bare = tmp_path / "bare.onnx"
+    bare.write_bytes(find_model(name).onnx.read_bytes())
+    kind = SuperResolution if name == "game_x2" else LowrankPre
+    overlaps = []
+    for model in (name, str(bare)):
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            kind(model, backend="openvino", precision="fp32", threads=2, tile="64x64")(picture())
+        overlaps += re.findall(r"tiles of \d+x\d+ samples that overlap by (\d+)", caplog.text)
+        assert ("looks at the whole picture at once (ReduceMean" in caplog.text) == (name == "game_x2")
+    assert overlaps == (["12", "12"] if name == "game_x2" else ["6", "6"])
+
+
+def test_lowrank_pre_in_tiles_is_lowrank_pre() -> None:
+    for backend in ("openvino", "cpu"):
+        made = [
+            LowrankPre(backend=backend, precision="fp32", threads=2, tile=tile)(picture())
+            for tile in ("none", "48x40")
+        ]
+        assert worst(made[1], made[0]) == 0, backend
+
+
+MEMORY = """
+import resource, sys
+import numpy as np
+from clarivid import SuperResolution
+import logging
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+path, tile, room = sys.argv[1], sys.argv[2], int(sys.argv[3])
+random = np.random.default_rng(5)
+planes = [random.integers(16, 235, s).astype(np.uint8) for s in ((1200, 1600), (600, 800), (600, 800))]
+options = dict(backend="openvino", precision="fp32", threads=1)
+SuperResolution(path, **options)([planes[0][:64, :64], planes[1][:32, :32], planes[2][:32, :32]])
+now = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+if room:
+    resource.setrlimit(resource.RLIMIT_AS, (now + (room << 20),) * 2)
+out = SuperResolution(path, tile=tile, **options)(planes)
+np.save(sys.argv[4], out[0])
+"""
+
+
+def limited(path: Path, tile: str, room: int, out: Path) -> str:
+    """A large picture in a process that may take ``room`` MiB more than it has (0: any); what it logged."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, str(path), tile, str(room), str(out)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_auto_takes_tiles_when_memory_is_limited(tmp_path: Path) -> None:
+    """With ulimit -v: two tensors of 12 channels and 1600x1200 positions are 184 MB, a picture's own 38."""
+    path = random_net(tmp_path / "net.onnx", 1, 2)
+    assert "tiles of" not in limited(path, "auto", 0, tmp_path / "whole.npy")
+    tiles = r"\d+ tiles of \d+x\d+ samples that overlap by 4, chosen because "
+    for room, why in (
+        (160, "OpenVINO cannot compile .*Failed to allocate"),
+        (225, "whole pictures need about"),
+    ):
+        said = limited(path, "auto", room, tmp_path / "tiled.npy")
+        assert re.search(tiles + why, said), said
+        np.testing.assert_array_equal(np.load(tmp_path / "tiled.npy"), np.load(tmp_path / "whole.npy"))
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ({"tile": "512"}, "tile=512 is not auto, none or WIDTHxHEIGHT"),
+        ({"tile": "64x-4"}, "tile=64x-4 is not"),
+        ({"tile": "64x64", "overlap": -5}, "overlap=-5 is not in 0..32768"),
+        ({"tile": "8x64"}, "tile=8x64 is too small for model y: with an overlap of 4 samples"),
+        (
+            {"tile": "64x64", "overlap": 40},
+            "tile=64x64 is too small for model y: with an overlap of 40 samples",
+        ),
+    ],
+)
+def test_bad_options_name_the_value(options: dict[str, Any], part: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=re.escape(part)):
+        upscaled(net("y", tmp_path), **options)
+
+
+def test_a_net_that_cannot_be_followed_asks_for_overlap(tmp_path: Path) -> None:
+    path = random_net(tmp_path / "flat.onnx", 1, 2, tail="flat")
+    with pytest.raises(BackendError, match=r"Reshape \(flatten\) cannot be followed.*give overlap=SAMPLES"):
+        upscaled(path, tile="48x40")
+    assert worst(upscaled(path, tile="48x40", overlap=4), upscaled(path, tile="none")) == 0
+
+
+def test_a_net_that_looks_at_the_whole_picture_warns(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = random_net(tmp_path / "pool.onnx", 1, 2, tail="pool")
+    with caplog.at_level(logging.WARNING):
+        upscaled(path, tile="48x40")
+    assert "looks at the whole picture at once (GlobalAveragePool (gate))" in caplog.text
+
+
+# ---- the filter
+
+
+def filtered(path: Path, options: str) -> tools.Done:
+    """Three frames through dnn_sr."""
+    return tools.run(
+        "-f", "lavfi", "-i", f"testsrc2=s={WIDTH + 1}x{HEIGHT + 1}:r=10:d=0.3", "-vf",
+        f"format=yuv420p,dnn_sr=model={path}:precision=fp32:threads=2:{options}", "-f", "rawvideo", "-",
+    )  # fmt: skip
+
+
+def test_the_filter_in_tiles_gives_the_same_frames_however_many_are_in_flight(tmp_path: Path) -> None:
+    path = net("yuv420_s2d", tmp_path)
+    whole = filtered(path, "tile=none")
+    assert len(whole.stdout) == 3 * tools.frame_bytes(2 * (WIDTH + 1), 2 * (HEIGHT + 1), "yuv420p")
+    for options in ("tile=48x40", "tile=48x40:async=3", "tile=60x48:overlap=6:async=2"):
+        tiled = filtered(path, options)
+        assert tiled.stdout == whole.stdout
+        assert "tiles of" in tools.said(tiled)
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ("tile=big", "tile=big is not auto, none or WIDTHxHEIGHT in samples of the input"),
+        ("tile=6x6", "tile=6x6 is too small for model random_x2"),
+    ],
+)
+def test_the_filter_refuses_bad_tiles(options: str, part: str, tmp_path: Path) -> None:
+    path = net("yuv420_s2d", tmp_path)
+    done = tools.run("-f", "lavfi", "-i", "testsrc2=s=64x64:d=0.1", "-vf", f"dnn_sr=model={path}:{options}",
+                     "-f", "null", "-", check=False)  # fmt: skip
+    assert done.returncode != 0
+    assert part in tools.errors(done)[0]
