@@ -32,9 +32,9 @@ SIXTEEN_BIT = {"yuv420p10le", "p010le"}
 def built() -> ffmpeg.Built:
     """The ffmpeg of the filters and the library as they are now; built when it is not there."""
     try:
-        return ffmpeg.find()
+        return ffmpeg.find(series=os.environ.get("CLARIVID_TEST_SERIES"))
     except ToolError:
-        return ffmpeg.build()
+        return ffmpeg.build(series=os.environ.get("CLARIVID_TEST_SERIES"))
 
 
 def run(*arguments: str | Path, stdin: bytes = b"", check: bool = True, **environment: str) -> Done:

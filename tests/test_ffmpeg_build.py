@@ -132,12 +132,12 @@ def test_an_edited_model_compiles_nothing(stub: Path, tmp_path: Path) -> None:
 
 
 def test_trimmed_and_full_builds_live_side_by_side(stub: Path) -> None:
-    full = ffmpeg.build(source_path=stub, full=True)
+    full = ffmpeg.build(source_path=stub, kind="full")
     assert ffmpeg.find() == full  # the only one
     trimmed = ffmpeg.build(source_path=stub)
     assert ffmpeg.find() == trimmed
-    assert ffmpeg.find(full=True) == full
-    assert (full.full, trimmed.full) == (True, False)
+    assert ffmpeg.find(kind="full") == full
+    assert (full.kind, trimmed.kind) == ("full", "transcode")
 
 
 def test_a_build_needs_nothing_outside_the_cache(stub: Path) -> None:
@@ -321,7 +321,7 @@ def test_a_bare_build_needs_no_external_library_no_assembler_and_no_pkg_config(
     assert {"--disable-x86asm", "--enable-ffnvcodec", "--enable-libclarivid"} <= set(arguments)
     assert not [word for word in arguments if re.search(r"--enable-(libx26|libzimg|zlib)", word)]
     with pytest.raises(ToolError, match="run 'clarivid ffmpeg build --full --bare'"):
-        ffmpeg.find(full=True, bare=True)
+        ffmpeg.find(kind="full", bare=True)
 
 
 def headers_folder(folder: Path, version: str = "12.1.14.0", without: str = "") -> Path:
@@ -365,9 +365,9 @@ def test_codec_headers_that_are_none_are_refused(
 
 
 def test_no_build_is_nonfree_by_default() -> None:
-    for full in (False, True):
+    for kind in ("transcode", "full", "checks"):
         for bare in (False, True):
-            flags = configure_flags(full, bare)
+            flags = configure_flags(kind, bare)
             assert "--enable-gpl" in flags
             assert not [flag for flag in flags if "nonfree" in flag]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from clarivid.ffmpeg.flags import Kind
 from clarivid.ffmpeg.series import DEFAULT, SERIES
 
 
@@ -40,7 +41,18 @@ Examples:
     type=click.Choice(list(SERIES)),
     help=f"Release series of FFmpeg.  [default: that of --source, else {DEFAULT}]",
 )
-@click.option("--full", is_flag=True, help="All of FFmpeg's own components, not only what a transcode needs.")
+@click.option(
+    "--full",
+    "kind",
+    flag_value="full",
+    help="All of FFmpeg's own components, not only what a transcode needs.",
+)
+@click.option(
+    "--checks",
+    "kind",
+    flag_value="checks",
+    help="Only what checks of the filters need: H.264, raw video and FFmpeg's filters.",
+)
 @click.option(
     "--source",
     "source_path",
@@ -67,7 +79,7 @@ Examples:
 @click.option("--jobs", type=click.IntRange(1), help="Compilers at once.  [default: as many as processors]")
 def build(
     series: str | None,
-    full: bool,
+    kind: Kind | None,
     source_path: Path | None,
     codec_headers: Path | None,
     bare: bool,
@@ -83,7 +95,7 @@ def build(
     reporter = _Reporter()
     built = ffmpeg.build(
         series=series,
-        full=full,
+        kind=kind or "transcode",
         bare=bare,
         source_path=source_path,
         headers_path=codec_headers,
@@ -107,19 +119,20 @@ Examples:
 @click.option(
     "--series", type=click.Choice(list(SERIES)), help=f"Which release.  [default: {DEFAULT}, else any]"
 )
-@click.option("--full", is_flag=True, help="The build with all components.")
+@click.option("--full", "kind", flag_value="full", help="The build with all components.")
+@click.option("--checks", "kind", flag_value="checks", help="The build for checks.")
 @click.option("--bare", is_flag=True, help="The build without external libraries.")
 @click.option("--probe", is_flag=True, help="Print the path of ffprobe instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: both paths, FFmpeg's version, the kind.")
-def path(series: str | None, full: bool, bare: bool, probe: bool, as_json: bool) -> None:
+def path(series: str | None, kind: Kind | None, bare: bool, probe: bool, as_json: bool) -> None:
     """Print the path of the built ffmpeg, for use in a command line."""
     from clarivid import ffmpeg
 
-    built = ffmpeg.find(series=series, full=True if full else None, bare=True if bare else None)
+    built = ffmpeg.find(series=series, kind=kind, bare=True if bare else None)
     if as_json:
         row = {"ffmpeg": str(built.ffmpeg), "ffprobe": str(built.ffprobe), "folder": str(built.root)}
         click.echo(
-            json.dumps({**row, "version": built.version, "full": built.full, "bare": built.bare}, indent=2)
+            json.dumps({**row, "version": built.version, "kind": built.kind, "bare": built.bare}, indent=2)
         )
         return
     click.echo(built.ffprobe if probe else built.ffmpeg)

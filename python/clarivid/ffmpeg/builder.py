@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from clarivid.errors import InputError, ToolError
 from clarivid.ffmpeg import codec_headers, library, source
@@ -38,6 +39,7 @@ from clarivid.ffmpeg.flags import (
     OUR_FILTERS,
     PKG_CONFIG_MODULES,
     TOOLS,
+    Kind,
     configure_flags,
 )
 from clarivid.ffmpeg.series import DEFAULT, SERIES, Series, get
@@ -60,14 +62,14 @@ def _no_progress(step: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Built:
-    """One build: ``root`` its folder, ``version`` FFmpeg's, ``full`` whether it has all components.
+    """One build: ``root`` its folder, ``version`` FFmpeg's, ``kind`` what it has of FFmpeg's components.
 
     ``bare`` is whether it was built without external libraries and assembler.
     """
 
     root: Path
     version: str
-    full: bool
+    kind: Kind
     bare: bool = False
 
     @property
@@ -84,7 +86,7 @@ class Built:
 def build(
     *,
     series: str | None = None,
-    full: bool = False,
+    kind: Kind = "transcode",
     bare: bool = False,
     source_path: Path | None = None,
     headers_path: Path | None = None,
@@ -96,7 +98,7 @@ def build(
     """Build FFmpeg with clarivid's filters, or return the build that is there already.
 
     :param series: one of :data:`clarivid.ffmpeg.series.SERIES`; None for that of ``source_path``, or 7.1.
-    :param full: all of FFmpeg's own components; else what a transcode needs (:mod:`clarivid.ffmpeg.flags`).
+    :param kind: which of FFmpeg's own components (:data:`clarivid.ffmpeg.flags.Kind`).
     :param bare: without libx264, libx265, zimg, zlib and an assembler: needs gcc, make and patch only.
     :param source_path: a source folder or tarball; None fetches it from the Debian archive.
     :param arguments: more options for FFmpeg's ``configure``, after ours.
@@ -117,7 +119,7 @@ def build(
         if headers_path is None
         else codec_headers.open_headers(headers_path, src.series)
     )
-    flags = [*configure_flags(full, bare), *arguments]
+    flags = [*configure_flags(kind, bare), *arguments]
     inputs = {
         "source": f"{src.digest} {headers.digest}",
         "patch": library.digest([_patch(src.series)]),
@@ -140,7 +142,7 @@ def build(
             library.copy_if_changed(library.shared_files("filters", "*.[ch]"), tree / "libavfilter")
             _configure(tree, bare, flags, runner)
             _make(tree, jobs, runner)
-            record = {"version": src.version, "full": full, "bare": bare, "inputs": inputs}
+            record = {"version": src.version, "kind": kind, "bare": bare, "inputs": inputs}
             _install(tree, home / key, lib, record)
             built = _read(home / key)
             assert built is not None
@@ -161,11 +163,11 @@ def _open(series: str | None, path: Path | None, say: Callable[[str], None]) -> 
     return src
 
 
-def find(*, series: str | None = None, full: bool | None = None, bare: bool | None = None) -> Built:
+def find(*, series: str | None = None, kind: Kind | None = None, bare: bool | None = None) -> Built:
     """The build of what the filters, the library and the models are now.
 
     :param series: which of FFmpeg's; None for 7.1 and, if it was not built, any other.
-    :param full: which kind; None for the trimmed one and, if there is none, the full one.
+    :param kind: None for that for transcodes, else the full one, else one for checks.
     :param bare: likewise; None for the one with external libraries and, if there is none, the one without.
 
     Raises :class:`ToolError` when it was not built, or when something has changed since.
@@ -186,22 +188,24 @@ def find(*, series: str | None = None, full: bool | None = None, bare: bool | No
     kinds = itertools.product(
         map(get, names),
         (False, True) if bare is None else (bare,),
-        (False, True) if full is None else (full,),
+        get_args(Kind) if kind is None else (kind,),
     )
-    for wanted, is_bare, is_full in kinds:
+    for wanted, is_bare, has in kinds:
         if not library.has_shared_file("patches", wanted.patch):
             continue
         patch = library.digest([_patch(wanted)])
-        flags = " ".join(configure_flags(is_full, is_bare))
+        flags = " ".join(configure_flags(has, is_bare))
         fitting = [(folder, inputs["flags"]) for folder, inputs in current if inputs["patch"] == patch]
         # One that was built with more options of configure's stands in where there is no other.
-        for folder, has in sorted(fitting, key=lambda item: item[1] != flags):
-            built = _read(folder) if has == flags or has.startswith(flags + " ") else None
+        for folder, given in sorted(fitting, key=lambda item: item[1] != flags):
+            built = _read(folder) if given == flags or given.startswith(flags + " ") else None
             if built is not None:
                 os.utime(folder)
                 return built
     command = "clarivid ffmpeg build"
-    command += "".join([f" --series {series}" * bool(series), " --full" * bool(full), " --bare" * bool(bare)])
+    command += f" --series {series}" if series else ""
+    command += f" --{kind}" if kind in ("full", "checks") else ""
+    command += " --bare" if bare else ""
     if folders:
         raise ToolError(
             f"FFmpeg was built before the filters, the library or the models last changed; run '{command}', "
@@ -343,7 +347,7 @@ def _read(root: Path) -> Built | None:
         record = json.loads((root / "build.json").read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    built = Built(root, record["version"], record["full"], record.get("bare", False))
+    built = Built(root, record["version"], record.get("kind", "transcode"), record.get("bare", False))
     return built if built.ffmpeg.is_file() else None
 
 

@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What our FFmpeg is configured with: one table a kind of component.
 
-The trimmed build holds what a transcode of coded video, our tests and our demo need, and compiles in about
+The usual build holds what a transcode of coded video, our tests and our demo need, and compiles in about
 two minutes. The full build holds everything FFmpeg has of its own. Both decode, filter and encode on NVIDIA's
 GPUs where the driver is there. Neither is nonfree.
 """
 
 from __future__ import annotations
+
+from typing import Literal
+
+Kind = Literal["transcode", "full", "checks"]
+"""Which of FFmpeg's own components a build has: what a transcode needs, all, or what our tests of another
+series need."""
 
 DEBIAN_PACKAGES: tuple[str, ...] = (
     "gcc",
@@ -85,6 +91,17 @@ _COMPONENTS: dict[str, str] = {
     ),
 }
 
+# Instead of those above in a build for checks: H.264 and raw video, with all of the filters.
+_CHECKS: dict[str, str] = {
+    "decoder": "ffv1 h264 pcm_s16le png rawvideo wrapped_avframe",
+    "hwaccel": "h264_nvdec",
+    "encoder": "ffv1 libx264 pcm_s16le png rawvideo wrapped_avframe h264_nvenc",
+    "parser": "h264 png",
+    "demuxer": "h264 image2 image2pipe image_png_pipe matroska mov nut rawvideo yuv4mpegpipe",
+    "muxer": "framecrc framehash framemd5 h264 image2 matroska md5 mov mp4 null nut rawvideo yuv4mpegpipe",
+    "bsf": "extract_extradata h264_metadata h264_mp4toannexb noise null setts",
+}
+
 # libclarivid.so lies in ../lib as seen from the program, wherever the folder is. The linker has to see
 # $ORIGIN: configure's eval takes one level of quoting off, make turns $$ into $, make's shell takes off the
 # last one.
@@ -94,27 +111,27 @@ OUR_FILTERS: tuple[str, ...] = ("dnn_sr", "lowrank_pre", "mesh_inpaint")
 """The filters that filters/ adds."""
 
 
-def configure_flags(full: bool, bare: bool = False) -> list[str]:
+def configure_flags(kind: Kind, bare: bool = False) -> list[str]:
     """The options of FFmpeg's configure, but for the paths.
 
     Args:
-        full: every component that FFmpeg has of its own; else those of the table above only.
+        kind: which components.
         bare: no external library but ours, and no assembler: for machines that have none.
 
     Returns:
         The options, in a fixed order: they are part of the build's key.
     """
     flags = ["--disable-autodetect", "--disable-doc", "--disable-debug", "--disable-ffplay"]
-    if not full:
+    if kind != "full":
         flags += ["--disable-everything", "--disable-network"]
-        for kind, names in _COMPONENTS.items():
-            flags.append(f"--enable-{kind}=" + ",".join(names.split()))
+        for component, names in {**_COMPONENTS, **(_CHECKS if kind == "checks" else {})}.items():
+            flags.append(f"--enable-{component}=" + ",".join(names.split()))
         flags.append("--enable-filter=" + ",".join(OUR_FILTERS))
     flags += ["--enable-gpl"]
     if bare:
         flags += ["--disable-x86asm"]
     else:
-        flags += ["--enable-libx264", "--enable-libx265", "--enable-libzimg", "--enable-zlib"]
+        flags += [f"--enable-{name}" for name in ("libx264", "libx265", "libzimg", "zlib")]
     flags += ["--enable-ffnvcodec", "--enable-cuda", "--enable-cuvid", "--enable-nvdec", "--enable-nvenc"]
     flags += ["--enable-libclarivid", f"--extra-ldexeflags={_RUNPATH}"]
     return flags
