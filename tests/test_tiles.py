@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 import filter_tools as tools
 from clarivid import BackendError, InputError, LowrankPre, SuperResolution
 from clarivid.models import find_model
+from filter_cuda_tools import counters, on_device, on_gpu, run, uploaded
 from onnx_models import random_net, random_s2d_net
 
 Array = NDArray[Any]
@@ -221,3 +222,32 @@ def test_the_filter_refuses_bad_tiles(options: str, part: str, tmp_path: Path) -
                      "-f", "null", "-", check=False)  # fmt: skip
     assert done.returncode != 0
     assert part in tools.errors(done)[0]
+
+
+# ---- frames on a GPU: on the emulator where there is none
+
+
+@on_device
+@pytest.mark.parametrize("layout", ["y", "rgb", "yuv420_s2d"])
+def test_frames_on_a_gpu_in_tiles_are_whole_ones(layout: str, tmp_path: Path) -> None:
+    """The backend dummy's kernel, which copies the nearest sample, and conversions on the device."""
+    path = net(layout, tmp_path)
+    source = "testsrc2=s=66x50:r=10:d=0.2,setparams=range=tv"
+    whole = on_gpu(source, f"dnn_sr=model={path}:backend=dummy:tile=none", "nv12")
+    for options in ("tile=30x26", "tile=auto:device=largest=24"):
+        tiled = on_gpu(source, f"dnn_sr=model={path}:backend=dummy:{options}", "nv12")
+        assert tiled.stdout == whole.stdout
+        assert re.search(r"\d+ tiles of \d+x\d+ samples that overlap by 4", tools.said(tiled))
+        assert [line["synchronisations"] for line in counters(tiled)] == [0]
+        assert [line["copies_to_host"] for line in counters(tiled)] == [0]
+
+
+@on_device
+def test_our_own_kernels_refuse_tiles() -> None:
+    chain = uploaded("dnn_sr=model=game_x2:backend=cuda:tile=32x32", "nv12")
+    done = run("-f", "lavfi", "-i", "testsrc2=s=66x50:d=0.1", "-vf", chain, "-f", "null", "-", check=False)
+    assert done.returncode != 0
+    assert (
+        "tile=32x32 is for nets that take tensors: backend=cuda works on whole pictures"
+        in tools.errors(done)[0]
+    )

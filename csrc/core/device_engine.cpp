@@ -88,6 +88,12 @@ Choice choose_backend(DeviceEngine &engine, const std::string &wanted, const Bun
     return {}; // compile_pictures() says why it cannot
 }
 
+[[noreturn]] void refuse_tiles(const std::string &backend, const TileWish &wish) {
+    throw Error(CLV_ERR_INVALID_ARGUMENT,
+                "tile=" + size_text(wish.width, wish.height) + " is for nets that take tensors: backend=" +
+                    backend + " works on whole pictures and keeps little memory; leave tile out");
+}
+
 /// A net on tensors, for whole pictures or in tiles; smaller ones when the device's memory asks for them and
 /// the host leaves it to us.
 class TensorPictures {
@@ -174,18 +180,17 @@ DeviceEngine make_device_engine(const Bundle &bundle, const PictureSpec &spec, c
     const bool asked = options.tiles.kind == TileWish::Kind::fixed;
     std::optional<TilePlan> plan;
     CompileRequest part = request;
+    const std::string wanted = options.backend.empty() ? "auto" : options.backend;
     if (asked) {
+        if (wanted != "auto" && load_backend(wanted)->suits_pictures(request, spec))
+            refuse_tiles(wanted, options.tiles);
         plan = TileRules(bundle, request.input, options.tiles).fixed(request.log);
         part.input = plan->tile;
     }
     DeviceEngine engine;
-    const Choice choice = choose_backend(engine, options.backend.empty() ? "auto" : options.backend, bundle,
-                                         part, spec, options.tiles);
+    const Choice choice = choose_backend(engine, wanted, bundle, part, spec, options.tiles);
     if (asked && !choice.tensors && engine.backend->suits_pictures(request, spec))
-        throw Error(CLV_ERR_INVALID_ARGUMENT,
-                    "tile=" + size_text(options.tiles.width, options.tiles.height) +
-                        " is for nets that take tensors: backend=" + engine.backend_name +
-                        " works on whole pictures and keeps little memory; leave tile out");
+        refuse_tiles(engine.backend_name, options.tiles);
     if (!options.device.empty() && engine.backend_name == "cuda")
         throw Error(CLV_ERR_INVALID_ARGUMENT,
                     "device=" + options.device +

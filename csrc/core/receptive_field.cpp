@@ -15,11 +15,14 @@
 namespace clv {
 namespace {
 
+constexpr int64_t kLargestJump = 1 << 16; // beyond all pictures
+
 struct Axis {
     int64_t jump = 1; ///< jump / per positions of the input, in lowest terms
     int64_t per = 1;
     double left = 0;
     double right = 0;
+    int64_t alignment = 1; ///< of all jumps on the way
 
     double step() const { return static_cast<double>(jump) / static_cast<double>(per); }
     void scale(int64_t by, int64_t over) {
@@ -28,6 +31,7 @@ struct Axis {
         const int64_t common = std::gcd(jump, per);
         jump /= common;
         per /= common;
+        alignment = std::lcm(alignment, std::min(jump, kLargestJump));
     }
     void reach(double to_left, double to_right) {
         left += to_left;
@@ -114,10 +118,12 @@ public:
             return field_;
         }
         constexpr double kTiny = 1e-6;
-        for (const Axis &axis : grids_[graph_.outputs[0]])
+        for (const Axis &axis : grids_[graph_.outputs[0]]) {
+            field_.alignment = std::lcm(field_.alignment, axis.alignment);
             field_.radius =
                 std::max({field_.radius, static_cast<int64_t>(std::floor(axis.left + kTiny)),
                           static_cast<int64_t>(std::floor(axis.right + 1 - axis.step() + kTiny))});
+        }
         return field_;
     }
 
@@ -167,6 +173,7 @@ private:
                     unknown(node.label() + ", which joins features of different sizes");
                 to[i].left = std::max(to[i].left, other.left);
                 to[i].right = std::max(to[i].right, other.right);
+                to[i].alignment = std::lcm(to[i].alignment, other.alignment);
             }
         }
         return any ? &to : nullptr;
@@ -199,8 +206,6 @@ private:
             unknown(node.label());
         for (const auto &output : node.outputs)
             grids_[output] = grid;
-        for (const Axis &axis : grid)
-            field_.alignment = std::lcm(field_.alignment, std::min<int64_t>(axis.jump, 1 << 16));
     }
 
     static bool is_channel(int64_t axis) { return axis == 1 || axis == -3; }

@@ -143,6 +143,9 @@ void layers_that_look_at_the_whole_picture_are_named(const Folder &) {
                       body(1, body(1, "a") + body(1, "g") + body(2, "output") + body(4, "Mul"));
     EXPECT(field_of(gate).whole == "GlobalAveragePool (gate)");
     EXPECT(field_of(gate).radius == 1 && field_of(gate).unknown.empty());
+    const auto strided = conv("input", "a", 3, 4) + node("GlobalAveragePool", "a", "g") +
+                         body(1, body(1, "input") + body(1, "g") + body(2, "output") + body(4, "Mul"));
+    EXPECT(field_of(strided).alignment == 1 && field_of(strided).radius == 0); // it reaches no position
     const auto mean = [](const std::vector<int> &axes) {
         return node("ReduceMean", "input", "g", attribute("axes", axes)) +
                body(1, body(1, "input") + body(1, "g") + body(2, "output") + body(4, "Mul"));
