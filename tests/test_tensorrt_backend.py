@@ -33,7 +33,8 @@ def cache(tmp_path: Path) -> EngineCache:
     return EngineCache(tmp_path / "engines", shared=[])
 
 
-def put(cache: EngineCache, key: Key = KEY, parity: bool | None = None) -> Path:
+def put(cache: EngineCache, key: Key = KEY, parity: bool | None = True) -> Path:
+    """An engine, with the result of its parity check (None: it was not made)."""
     entry, _ = cache.get(key, lambda: key.digest.encode(), {})
     if parity is not None:
         entry = cache.set_parity(entry, {"passed": parity})
@@ -154,12 +155,18 @@ def test_engines_of_tensorrt_for_rtx_are_named_as_such(cache: EngineCache) -> No
 def test_auto_takes_only_what_passed_its_parity_check(cache: EngineCache) -> None:
     put(cache, parity=False)
     status, sentence = find(cache)
-    assert (status, "parity" in sentence) == (NOT_FOUND, True)
+    assert (status, "failed its parity check" in sentence) == (NOT_FOUND, True)
     assert find(cache, precision=FP16)[0] == FP16  # asked for by name
-    unproved = put(cache, replace(KEY, precision="int8", onnx_sha256="d" * 64))
-    assert find(cache)[0] == NOT_FOUND
+    for precision, number in (("fp32", FP32), ("int8", INT8)):
+        key = replace(KEY, precision=precision, onnx_sha256={"fp32": "b", "int8": "d"}[precision] * 64)
+        unproved = put(cache, key, parity=None)
+        status, sentence = find(cache)
+        assert status == NOT_FOUND
+        assert "was never compared with the reference" in sentence
+        assert "run 'clarivid parity net --backend tensorrt'" in sentence
+        assert find(cache, precision=number) == (number, str(unproved))
     unproved.with_suffix(".json").unlink()
-    put(cache, replace(KEY, precision="int8", onnx_sha256="d" * 64), parity=True)
+    put(cache, key, parity=True)
     assert find(cache)[0] == INT8
 
 
@@ -287,3 +294,43 @@ def test_other_libraries_are_refused_by_name() -> None:
     ok, text = probe(LD_LIBRARY_PATH=str(EMULATOR), CLARIVID_NVINFER=str(rtx))
     assert not ok
     assert "is TensorRT for RTX 1.7.1, another library" in text
+
+
+SESSION = """
+import sys
+from clarivid import _core
+from clarivid.cuda import Device
+from clarivid.engines import EngineCache, Key, Profile
+from clarivid.engines.targets import this_machine
+from clarivid.errors import Error
+from clarivid.models import find_model
+from clarivid.paths import sha256_of
+
+shape, bundle, device = (1, 6, 25, 33), find_model("game_x2"), Device()
+digest = sha256_of(bundle.folder / "model_fp16.onnx")
+key = Key("game_x2", digest, "fp16", Profile(shape, shape, shape), "tensorrt", sys.argv[1], this_machine()[0],
+          {"version_compatible": True})
+EngineCache(shared=[]).get(key, lambda: b"ftrt" + bytes(1000), {})
+try:
+    _core.Session(_core.Model(str(bundle.folder)), _core.Format(66, 50, 2, range=1, memory=1), precision=2,
+                  cuda=_core.CudaDevice(device.context, 0), backend="tensorrt")
+except Error as error:
+    print(error)
+"""
+
+
+def test_a_driver_that_the_real_tensorrt_cannot_use_is_a_sentence_and_no_crash(tmp_path: Path) -> None:
+    """The real library on the emulator, which is no driver to it: what it gives then is no null pointer."""
+    driver = {"LD_LIBRARY_PATH": str(EMULATOR), "CLARIVID_NVINFER": str(next(lean()))}
+    version = probe(**driver)[1].split()[1]
+    done = subprocess.run(
+        [sys.executable, "-c", SESSION, version],
+        env={**os.environ, **driver, "CLARIVID_CACHE": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.startswith(f"TensorRT {version} does not start (")
+    assert "CUDA" in done.stdout

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
+#include <string_view>
 #include <system_error>
 
 #include "core/files.h"
@@ -25,6 +26,8 @@ using Shape = std::array<int64_t, 4>;
 constexpr int kSchema = 1;
 constexpr size_t kPrefix = 16; ///< digits of the key's digest in a file's name
 constexpr size_t kMaxTold = 3; ///< engines that nearly fit, in an error
+constexpr std::string_view kUnproved =
+    "it was never compared with the reference, and precision=auto takes only what passed";
 
 /// A sidecar that was read and does not contradict itself.
 struct Sidecar {
@@ -187,10 +190,9 @@ std::vector<std::string> obstacles(const Sidecar &sidecar, const Wanted &wanted)
         found.push_back("precision is " + sidecar.precision);
     else if (wanted.precision == CLV_PRECISION_AUTO && sidecar.parity_failed)
         found.emplace_back("it failed its parity check, and precision=auto takes none that did");
-    else if (wanted.precision == CLV_PRECISION_AUTO && !sidecar.parity_passed &&
-             *precision == CLV_PRECISION_INT8)
-        found.emplace_back(
-            "its int8 was never compared with the reference, and precision=auto asks for that");
+    else if (wanted.precision == CLV_PRECISION_AUTO && !sidecar.parity_passed)
+        found.push_back(std::string(kUnproved) + "; precision=" + sidecar.precision +
+                        " takes it all the same");
     return found;
 }
 
@@ -209,6 +211,7 @@ int rank(const Sidecar &sidecar) {
 struct Search {
     std::vector<Sidecar> fitting; ///< the best first; earlier folders before later ones
     std::vector<std::string> told;
+    bool unproved = false;          ///< there is one that lacks nothing but its parity check
     std::vector<TensorShape> parts; ///< of the input that others take, for which all of it is too large
 };
 
@@ -244,6 +247,8 @@ Search search(const Wanted &wanted, const std::vector<fs::path> &folders) {
                 part.input = part_of(wanted.input, sidecar);
                 if (obstacles(sidecar, part).empty())
                     result.parts.push_back(part.input);
+                if (problems.size() == 1 && problems[0].starts_with(kUnproved))
+                    result.unproved = true;
                 std::string phrase = sidecar.engine.filename().string() + ": " + problems[0];
                 for (size_t i = 1; i < problems.size(); i++)
                     phrase += "; " + problems[i];
@@ -294,8 +299,12 @@ EngineFile find_engine(const Wanted &wanted, const std::vector<fs::path> &folder
         if (found.told.size() > kMaxTold)
             sentence += "; and " + std::to_string(found.told.size() - kMaxTold) + " more";
         sentence += found.told.empty() ? "" : ")";
-        throw Error(CLV_ERR_NOT_FOUND, sentence + ": run 'clarivid engines build " + wanted.model +
-                                           " --for this', or use backend=cuda for clarivid's own nets");
+        // What is there and lacks the check only need not be built again.
+        const std::string remedy = found.unproved
+                                       ? "run 'clarivid parity " + wanted.model + " --backend tensorrt'"
+                                       : "run 'clarivid engines build " + wanted.model + " --for this'";
+        throw Error(CLV_ERR_NOT_FOUND,
+                    sentence + ": " + remedy + ", or use backend=cuda for clarivid's own nets");
     }
     const Sidecar &best = found.fitting.front();
     refuse_writable_by_all(best.engine);
