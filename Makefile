@@ -44,9 +44,10 @@ wheel: ## The Python package as a wheel for Linux; out/dist/ (docs/packaging.md)
 	@tools/setup.sh debian venv packages native
 	@$(BIN)/python tools/wheel.py
 
-examples: setup ## Make people and a tower vanish from real clips; out/examples/
+examples: setup ## Make people and a tower vanish, double a film and compare; out/examples/
 	@$(BIN)/python examples/remove_pedestrian.py
 	@$(BIN)/python examples/remove_moving_camera.py
+	@$(BIN)/python examples/chain.py
 
 bench-inpaint: setup ## mesh_inpaint against truth and rivals, then speed; out/bench-inpaint/
 	@$(BIN)/clarivid bench inpaint
