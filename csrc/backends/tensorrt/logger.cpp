@@ -65,7 +65,7 @@ void Sink::take(Severity severity, const char *message) noexcept {
         clv_log_level level = level_of(severity);
         {
             const std::lock_guard lock(mutex_);
-            if (severity <= Severity::kERROR)
+            if (severity <= Severity::kERROR && error_.empty())
                 error_ = message;
             if (quiet_)
                 level = std::max(level, CLV_LOG_VERBOSE);

@@ -22,7 +22,7 @@ public:
     void take(nvinfer1::ILogger::Severity severity, const char *message) noexcept;
     /// Of ours, without "TensorRT: " before it.
     void say(clv_log_level level, const std::string &message) noexcept;
-    /// " (what went wrong last)", or ""; forgets it.
+    /// " (what went wrong first)", or ""; forgets it.
     std::string reason();
     /// What is tried only, and may fail: errors are no errors of the session's.
     void quiet(bool on);

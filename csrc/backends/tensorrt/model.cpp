@@ -202,10 +202,14 @@ private:
         if (const Memory memory = memory_now(); memory.free < file.bytes.size())
             throw no_memory("its weights", file.bytes.size(), memory);
         // A library older than the headers is asked for no more than it has (library.h).
-        runtime_.reset(static_cast<nvinfer1::IRuntime *>(
-            trt.create_runtime(&logger(), std::min<int>(trt.number, NV_TENSORRT_VERSION))));
-        if (!runtime_)
-            throw Error(CLV_ERR_BACKEND, "TensorRT " + trt.version + " does not start" + sink_->reason());
+        void *made = trt.create_runtime(&logger(), std::min<int>(trt.number, NV_TENSORRT_VERSION));
+        // Where CUDA does not start for it, such as on a driver that is too old, the pointer is neither null
+        // nor one to anything (10.16): what it said counts.
+        const std::string why = sink_->reason();
+        if (!made || !why.empty())
+            throw Error(CLV_ERR_BACKEND, "TensorRT " + trt.version + " does not start" + why +
+                                             ": is the driver new enough for it?");
+        runtime_.reset(static_cast<nvinfer1::IRuntime *>(made));
         // A version-compatible engine brings code for the host; its digest has been checked.
         runtime_->setEngineHostCodeAllowed(file.version_compatible);
         engine_.reset(runtime_->deserializeCudaEngine(file.bytes.data(), file.bytes.size()));
