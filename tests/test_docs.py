@@ -216,8 +216,8 @@ def test_exit_codes_are_those_of_the_help_and_of_the_program() -> None:
     assert {cli.EXIT_ERROR, cli.EXIT_INTERRUPTED} == {1, 130}  # test_cli.py runs into each of them
 
 
-def test_environment_variables_are_those_that_the_program_reads() -> None:
-    """The operators' page has every variable that a user may set, and none that nobody reads."""
+def _sources() -> str:
+    """What a user runs: the package, the library and the filters."""
     sources = [
         path
         for folder, ends in (("python", (".py",)), ("csrc", (".cpp", ".h")), ("filters", (".c",)))
@@ -225,6 +225,12 @@ def test_environment_variables_are_those_that_the_program_reads() -> None:
         if path.suffix in ends and "tests" not in path.parts and "emulator" not in path.parts
     ]
     text = "".join(path.read_text(encoding="utf-8") for path in sources)
+    return re.sub(r'"\s*\n\s*f?"', "", text)  # sentences go over several lines
+
+
+def test_environment_variables_are_those_that_the_program_reads() -> None:
+    """The operators' page has every variable that a user may set, and none that nobody reads."""
+    text = _sources()
     read = set(
         re.findall(r'(?:environ(?:\.get)?\W+|getenv\W+|environment\W+|_folders\W+)"(CLARIVID_[A-Z_]+)"', text)
     )
@@ -232,6 +238,16 @@ def test_environment_variables_are_those_that_the_program_reads() -> None:
     documented = set(re.findall(r"^\| `(CLARIVID_\w+)`", page, flags=re.MULTILINE))
     assert documented >= read, f"undocumented: {read - documented}"
     assert all(f'"{name}"' in text for name in documented), "documented, and read by nobody"
+
+
+def test_sentences_that_troubleshooting_explains_are_said_by_the_program() -> None:
+    text = _sources()
+    page = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8").partition("## Troubleshooting")[2]
+    sentences = re.findall(r"^\| `([^`]+)` \|", page, flags=re.MULTILINE)
+    assert len(sentences) >= 8
+    for sentence in sentences:
+        for part in sentence.split("…"):
+            assert part.strip(' "') in text, f"nobody says '{sentence}'"
 
 
 class Links(HTMLParser):
