@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import io
 import json
 import re
@@ -18,6 +19,7 @@ from PIL import Image
 from chromium import INSTALL, Browser, program
 from clarivid.compare import Comparison, compare, embed, page
 from clarivid.compare.pictures import Shown
+from clarivid.pages import charts, write_whole
 from compare_tools import make
 from test_rd_report import Page
 
@@ -260,6 +262,30 @@ def test_one_picture_each_makes_a_page_too(browser: Browser, shown: list[Shown],
     browser.click("#stage", dx=100)
     assert _divider(browser) > 55
     assert browser.problems == []
+
+
+def test_a_full_disk_leaves_the_old_page_and_no_draft(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "page.html"
+    target.write_text("old", "utf-8")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(target))
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(target, b"new")
+    assert [path.read_text("utf-8") for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_long_film_keeps_its_peaks_in_the_chart() -> None:
+    points = [(float(n), 50.0, "") for n in range(100_000)]
+    points[70_001] = (70_001.0, 3.0, "")
+    text = charts.timeline([charts.Series(1, points)], "VMAF", "", 2)
+    assert len(text) < 40_000
+    heights = [float(v) for v in re.findall(r"[ML][\d.]+,([\d.]+)", text.partition('class="s1"')[2])]
+    assert max(heights) - min(heights) > 100
 
 
 def test_without_a_browser_a_test_fails_in_ci_and_says_what_installs_one(

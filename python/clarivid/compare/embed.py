@@ -16,8 +16,8 @@ from clarivid.pages import Picture, data_uri, webp
 
 BUDGET = 10_000_000  # bytes of pictures; base64 makes a third more of them
 _QUALITIES = (95, 92, 88, 84, 80, 74, 66, 58, 48)
-_PARTS = 0.25  # of the budget, roughly, for lossless places and maps: what the frames do not get
-_HEAT_QUALITY = 80
+_HEAT_QUALITIES = (80, 60, 40, 20)
+_HEAT_SHARE, _LEAST_SHARE = 0.2, 0.4  # of the budget: what maps of differences may take, what frames get
 
 
 @dataclass(frozen=True)
@@ -36,44 +36,65 @@ def embed(shown: Sequence[Shown], labels: Sequence[str], judged: Sequence[int]) 
     ``h<n>-<m>`` the map of differences of the m-th judged file against the last file (against the first when
     there are two).
     """
-    frames, quality = _whole([one.pictures[label] for one in shown for label in labels])
+    against = labels[2] if len(labels) == 3 else labels[0]
+    drawn = [
+        heat(difference_of(one.pictures[labels[k]], one.pictures[against])) for one in shown for k in judged
+    ]
+    maps, _ = _fitting(drawn, _HEAT_QUALITIES, BUDGET * _HEAT_SHARE)
+    left = BUDGET - sum(map(len, maps))
+    pictures = [one.pictures[label] for one in shown for label in labels]
+    # Lossless pictures of video take about 10 bits a sample of luma; those that cannot fit are not tried.
+    frames: list[bytes] = []
+    quality: int | None = None
+    parts: dict[str, bytes] = {}
+    if pictures[0].size * len(pictures) / 20 <= left:
+        frames, _ = _fitting(pictures, [None], left, must=False)
+    if not frames:
+        parts = {
+            f"p{n}-{p}-{k}": webp(place.of(one.pictures[label]))
+            for n, one in enumerate(shown)
+            for k, label in enumerate(labels)
+            for p, place in enumerate(one.places)
+        }
+        room = max(left - sum(map(len, parts.values())), BUDGET * _LEAST_SHARE)
+        frames, quality = _fitting(pictures, _QUALITIES, room)
     elements = []
     for n, one in enumerate(shown):
         name = f"frame {one.chosen.pair}"
         for k, label in enumerate(labels):
             elements.append(_element(f"f{n}-{k}", frames[n * len(labels) + k], f"{label}, {name}"))
-            for p, place in enumerate(one.places if quality is not None else ()):
-                part = webp(place.of(one.pictures[label]))
-                elements.append(_element(f"p{n}-{p}-{k}", part, f"{label}, {name}, place {p + 1}"))
-        against = labels[2] if len(labels) == 3 else labels[0]
+            for p in range(len(one.places) if parts else 0):
+                part = f"p{n}-{p}-{k}"
+                elements.append(_element(part, parts[part], f"{label}, {name}, place {p + 1}"))
         for m, k in enumerate(judged):
-            change = difference_of(one.pictures[labels[k]], one.pictures[against])
-            drawn = webp(heat(change), _HEAT_QUALITY)
-            elements.append(_element(f"h{n}-{m}", drawn, f"{labels[k]} less {against}, {name}"))
+            text = f"{labels[k]} less {against}, {name}"
+            elements.append(_element(f"h{n}-{m}", maps[n * len(judged) + m], text))
     thumbnails = [data_uri(webp(_small(one.pictures[labels[1]]), 75)) for one in shown]
     return Embedded("".join(elements), thumbnails, quality)
 
 
-def _whole(pictures: Sequence[Picture]) -> tuple[list[bytes], int | None]:
-    """Encoded, and the quality. The first and the last picture tell what all of them would take."""
-    room = BUDGET * (1 - _PARTS)
+def _fitting(
+    pictures: Sequence[Picture], qualities: Sequence[int | None], room: float, must: bool = True
+) -> tuple[list[bytes], int | None]:
+    """Encoded at the first quality that fits into ``room`` bytes, and that quality.
+
+    When none does: at the last one, or (without ``must``) nothing.
+
+    The first and the last picture tell what all of them would take. None is lossless.
+    """
     tried = [pictures[0], pictures[-1]] if len(pictures) > 1 else list(pictures)
 
     def encoded(some: Sequence[Picture], quality: int | None) -> list[bytes]:
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             return list(pool.map(lambda picture: webp(picture, quality), some))
 
-    # Lossless pictures of video take about 10 bits a sample of luma; those that cannot fit are not tried.
-    qualities: list[int | None] = [None, *_QUALITIES]
-    if pictures[0].size * len(pictures) / 20 > room:
-        qualities = list(_QUALITIES)
     for quality in qualities:
-        last = quality == _QUALITIES[-1]
+        last = must and quality == qualities[-1]
         if last or sum(map(len, encoded(tried, quality))) * len(pictures) / len(tried) <= room:
             coded = encoded(pictures, quality)
-            if last or sum(map(len, coded)) <= room * 1.1:
+            if last or sum(map(len, coded)) <= room:
                 return coded, quality
-    raise AssertionError("the last quality is taken whatever it gives")
+    return [], None
 
 
 def _small(picture: Picture, width: int = 240) -> Picture:
