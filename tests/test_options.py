@@ -83,6 +83,29 @@ def test_the_numbers_of_choices_are_those_of_the_library(table: FilterTable, roo
             assert re.search(rf"\b{choice.constant}\s*=\s*{number}\b", header), choice.constant
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/ffmpeg.md"])
+def test_tables_that_people_wrote_name_the_same_options_and_defaults(page: str, root: Path) -> None:
+    known: dict[str, set[str]] = {}
+    for table in FILTERS.values():
+        for option in table.options:
+            default = "" if option.default is None else str(option.default)
+            known.setdefault(option.name, set()).add(default.removesuffix(".0"))
+    rows = 0
+    column = 0
+    for line in (root / page).read_text("utf-8").splitlines():
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if cells[:1] == ["option"]:
+            column = cells.index("default")
+        elif not cells:
+            column = 0
+        elif column and (found := re.fullmatch(r"`(\w+)`", cells[0])):
+            rows += 1
+            assert found[1] in known, line
+            words = re.findall(r"`([^`]+)`", cells[column]) or re.findall(r"^[\d.]+$", cells[column])
+            assert not words or set(words) & known[found[1]], line
+    assert rows > 5
+
+
 def commands(group: click.Group) -> list[tuple[str, click.Command]]:
     found: list[tuple[str, click.Command]] = []
     context = click.Context(group)

@@ -73,7 +73,7 @@ def probe(path: Path, ffprobe: Path) -> Input:
         reason = ": ".join(dict.fromkeys(told)) or "it gave no reason"
         if done.stderr.rstrip().endswith("Permission denied"):
             raise InputError(f"{path} may not be read (permission denied)")
-        raise InputError(f"{path} is no video that ffmpeg reads, or is cut off at its beginning: {reason}")
+        raise InputError(f"{path} is no video that ffmpeg reads, or is cut off: {reason}")
     found = json.loads(done.stdout)
     listed = found.get("streams", [])
     streams = tuple(_stream(stream) for stream in listed)
@@ -93,7 +93,7 @@ def probe(path: Path, ffprobe: Path) -> Input:
         _seconds(found.get("format", {}).get("duration")),
         _seconds(picture.get("duration")) or _clock(tags.get("duration", "")),
         float(turned[0]) if turned else 0.0,
-        tuple((key, tags[key]) for key in ("language", "title") if key in tags),
+        tuple((key, tags[key]) for key in ("language", "title") if tags.get(key, "und") != "und"),
     )
 
 

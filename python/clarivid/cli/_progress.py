@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 def bar(what: str) -> Iterator[tuple[Progress, TaskID]]:
     """A bar with elapsed and remaining time; ``{task.fields[note]}`` may be updated at its end."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # a file may be called [b].mp4
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(),
