@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Writes classes with every method of TensorRT's inner interfaces, each of which ends the program.
 
-usage: stubs.py NvInferImpl.h OUT. The fake libnvinfer overrides what it has; which methods there are depends on
+usage: stubs.py NvInferImpl.h OUT. The fake libnvinfer overrides what it has; which methods there are is up to
 the release of the headers.
 """
 
@@ -12,7 +12,9 @@ import sys
 from pathlib import Path
 
 CLASSES = ("VRuntime", "VCudaEngine", "VExecutionContext")
-METHOD = re.compile(r"virtual\s+(?P<head>[^;{}]*?\))\s*(?P<tail>(?:const\s*)?(?:noexcept\s*)?)=\s*0\s*;", re.S)
+METHOD = re.compile(
+    r"virtual\s+(?P<head>[^;{}]*?\))\s*(?P<tail>(?:const\s*)?(?:noexcept\s*)?)=\s*0\s*;", re.S
+)
 
 
 def stubs(header: str) -> str:
