@@ -85,8 +85,13 @@ def test_no_copy_is_taken() -> None:
 
 
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "p010le"])
-def test_tensors_of_pytorch_give_the_same_samples(upscale: SuperResolution, pixel_format: str) -> None:
-    frame = frame_of(pixel_format, 34, 22)
+@pytest.mark.parametrize(
+    ("width", "height"), [(34, 22), (7, 2), (1, 5)]
+)  # PyTorch's strides of one row are 1
+def test_tensors_of_pytorch_give_the_same_samples(
+    upscale: SuperResolution, pixel_format: str, width: int, height: int
+) -> None:
+    frame = frame_of(pixel_format, width, height)
     tensors = [torch.from_numpy(plane) for plane in frame.numpy()]
     assert same_samples(upscale(Frame.from_planes(tensors)), upscale(frame))
 

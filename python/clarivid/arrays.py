@@ -62,6 +62,16 @@ class View:
     read_only: bool
     owner: Any = field(repr=False)
 
+    def __post_init__(self) -> None:
+        """Axes of one element may have any stride: here they have that of a contiguous array."""
+        if 1 in self.shape and 0 not in self.shape and self.type:
+            settled, step = list(self.strides), self.item_bytes
+            for axis in reversed(range(len(self.shape))):
+                if self.shape[axis] == 1:
+                    settled[axis] = step
+                step = abs(settled[axis]) * self.shape[axis]
+            object.__setattr__(self, "strides", tuple(settled))
+
     @property
     def item_bytes(self) -> int:
         """Bytes of a sample."""

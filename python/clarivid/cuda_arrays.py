@@ -339,6 +339,9 @@ class DeviceArray:
             versioned=max_version is not None and max_version[0] >= 1,
         )
 
+    def __array__(self, *_: Any, **__: Any) -> NDArray[Any]:
+        raise TypeError("a DeviceArray is in CUDA memory: copy it with to_host() before numpy reads it")
+
     def to_host(self) -> NDArray[Any]:
         """A copy in host memory; waits for :attr:`stream`."""
         return copy_to_host(self.view(), self._block.device, self.stream)

@@ -265,8 +265,7 @@ class Frame:
                 f"the frame is in the memory of GPU {self.device}: copy it with to_host() before "
                 "numpy reads it"
             )
-        rows = [view.numpy() for view in self._views]
-        return tuple(plane.reshape(plane.shape[0], -1) if plane.ndim == 3 else plane for plane in rows)
+        return tuple(_rows(view.numpy()) for view in self._views)
 
     def to_host(self, *, stream: Any = None) -> Frame:
         """The frame in host memory, copied there from CUDA memory in the order of ``stream``; else itself.
@@ -343,6 +342,16 @@ def _check_plane(
             raise InputError(f"{which} is upside down in CUDA memory: flip it there first")
         if (view.address | view.strides[0]) % view.item_bytes:
             raise InputError(f"{which} has 16-bit samples at an odd address or stride: align both to 2 bytes")
+
+
+def _rows(plane: NDArray[Any]) -> NDArray[Any]:
+    """Two dimensions; the distance of rows says how long one is, even if there is only one."""
+    if plane.ndim == 3:
+        plane = plane.reshape(plane.shape[0], -1)
+    if plane.shape[0] == 1:
+        strides = (plane.shape[1] * plane.itemsize, plane.itemsize)
+        plane = np.lib.stride_tricks.as_strided(plane, strides=strides, writeable=plane.flags.writeable)
+    return plane
 
 
 def _as_tuple(planes: Any) -> tuple[Any, ...]:

@@ -169,9 +169,7 @@ def open_video(path: Path) -> tuple[av.container.InputContainer, av.video.stream
     except PermissionError:
         raise InputError(f"{path} may not be read (permission denied)") from None
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise InputError(
-            f"{path} is no video that FFmpeg reads, or is cut off at its beginning: {reason(error)}"
-        ) from None
+        raise InputError(f"{path} is no video that FFmpeg reads, or is cut off: {reason(error)}") from None
     covers = av.stream.Disposition.attached_pic
     for stream in container.streams.video:
         if not stream.disposition & covers:

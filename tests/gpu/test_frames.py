@@ -438,8 +438,22 @@ def test_planes_on_the_device_that_do_not_fit_get_a_sentence(
         Frame((luma, CudaPlane(chroma, None, **changes)), "nv12", *SIZE)
 
 
+@pytest.mark.usefixtures("device")
+def test_a_single_row_may_have_any_stride() -> None:
+    """PyTorch says 1 for an axis of one element."""
+    planes = pack(noise(64, 2, 8), "nv12")
+    frame = Frame(tuple(planes), "nv12", 64, 2).to_device()
+    luma, chroma = frame.planes
+    odd = CudaPlane(chroma, chroma.stream, strides=(1, 1))
+    there = Frame((luma, odd), "nv12", 64, 2)
+    assert there._views[1].strides == (64, 1)
+    assert same_samples(there.to_host(), frame.to_host())
+
+
 def test_the_host_cannot_follow_device_memory(device: Device) -> None:
     frame = source(device)[1].to_device()
+    with pytest.raises(TypeError, match="copy it with to_host"):
+        np.asarray(frame.planes[0])
     for look in (frame.numpy, frame.to_rgb):
         with pytest.raises(InputError, match="copy it with to_host"):
             look()
