@@ -90,13 +90,16 @@ std::optional<TilePlan> TileRules::within(const TensorShape &most) const {
 }
 
 std::optional<TilePlan> TileRules::halved(const TensorShape &tile) const {
-    TensorShape half = tile;
-    (half.width >= half.height ? half.width : half.height) /= 2;
-    if (auto plan = within(half))
-        return plan;
-    half = tile; // the other side may have room left
-    (half.width >= half.height ? half.height : half.width) /= 2;
-    return within(half);
+    // Two tiles that overlap take the place of one.
+    const auto half = [this](int64_t length) { return divided_up(length, 2) + overlap_ + alignment_ - 1; };
+    TensorShape wide = tile, tall = tile;
+    wide.height = half(tile.height);
+    tall.width = half(tile.width);
+    const bool first_columns = tile.width >= tile.height; // the other side may have room left
+    for (const TensorShape &most : {first_columns ? tall : wide, first_columns ? wide : tall})
+        if (auto plan = within(most); plan && plan->tile.width * plan->tile.height < tile.width * tile.height)
+            return plan;
+    return std::nullopt;
 }
 
 std::string TileRules::text(const TilePlan &plan) const {

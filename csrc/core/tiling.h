@@ -26,7 +26,8 @@ public:
     TilePlan fixed(const Log &log) const;
     /// Tiles no larger than `most`; nothing when such tiles are too small.
     std::optional<TilePlan> within(const TensorShape &most) const;
-    /// Tiles of half the size of `tile`, its longer side halved; nothing when that is too small.
+    /// Two tiles where there is one of the size of `tile`, whose longer side is cut; nothing when they would
+    /// be too small.
     std::optional<TilePlan> halved(const TensorShape &tile) const;
     /// "6 tiles of 512x512 samples that overlap by 14", for the log.
     std::string text(const TilePlan &plan) const;

@@ -265,24 +265,24 @@ void a_failed_tile_is_a_failed_picture_and_the_session_goes_on(const Folder &fol
     }
 }
 
-/// A host of which a picture is far too large for any machine is one whose pictures are cut.
+/// Pictures that are far too large for any machine are cut.
 void auto_cuts_what_does_not_fit_into_memory_and_says_why(const Folder &folder) {
     const auto path = written(folder, "large.onnx", 1);
     Host host;
     const auto whole = result_of(host, path, 300, 200, dummy(nullptr, -1));
     EXPECT(host.logged.find("tiles of") == std::string::npos);
-    // 60,000 positions of 1 GiB: 60 TB. Of tiles as small as 8x8, 64 GB are left.
+    // 60,000 positions of 100 MB are 6 TB, and tiles as small as 3x3 less than a GB.
     Host small;
-    const auto params = dummy("auto", -1, 1, "scratch=4000000");
-    const auto cut = result_of(small, path, 300, 200, params); // 240 GB
+    const auto params = dummy("auto", -1, 1, "scratch=100000000");
+    const auto cut = result_of(small, path, 300, 200, params);
     EXPECT(cut == whole);
     EXPECT_SAYS(small.logged, "tiles of");
     EXPECT_SAYS(small.logged, "chosen because whole pictures need about");
     Host none;
-    const Run never(none, path, yuv420p(300, 200), dummy("none", -1, 1, "scratch=4000000"));
+    const Run never(none, path, yuv420p(300, 200), dummy("none", -1, 1, "scratch=100000000"));
     EXPECT(never.status == CLV_OK); // as the host wants it
-    Host hopeless;
-    const Run run(hopeless, path, yuv420p(300, 200), dummy("auto", -1, 1, "scratch=2000000000"));
+    Host hopeless;                  // with that overlap no tile is smaller than 41x41
+    const Run run(hopeless, path, yuv420p(300, 200), dummy("auto", 20, 1, "scratch=2000000000"));
     EXPECT(run.status == CLV_ERR_NO_MEMORY);
     EXPECT_SAYS(hopeless.error(), "even the smallest tiles take too much");
 }
@@ -293,7 +293,7 @@ void auto_refuses_nets_that_look_at_the_whole_picture(const Folder &folder) {
                              body(1, body(1, "a") + body(1, "g") + body(2, "output") + body(4, "Mul")),
                          1, {{"clarivid.scale", "2"}}));
     Host host;
-    const Run run(host, path, yuv420p(300, 200), dummy("auto", -1, 1, "scratch=4000000"));
+    const Run run(host, path, yuv420p(300, 200), dummy("auto", -1, 1, "scratch=100000000"));
     EXPECT(run.status == CLV_ERR_NO_MEMORY);
     EXPECT_SAYS(host.error(), "looks at the whole picture at once (GlobalMaxPool (gate))");
     EXPECT_SAYS(host.error(), "tile=WIDTHxHEIGHT");
