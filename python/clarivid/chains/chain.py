@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from clarivid.chains.escape import Words, read_graph
 from clarivid.chains.filter import Filter
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import threading
 
     from clarivid.chains.runner import Done, Progress
+    from clarivid.video_io import ChainFrames
 
 MASKED = "mesh_inpaint"  # the filter that a mask is the second input of
 _OWN_MASKS = ("rect", "boxes", "segment")  # its options with which it has no second input
@@ -220,12 +221,18 @@ class Chain:
             cancel=cancel,
         )
 
-    def frames(self, source: str | os.PathLike[str], **options: Any) -> Iterator[Any]:
+    def frames(
+        self,
+        source: str | os.PathLike[str],
+        *,
+        mask: str | os.PathLike[str] | None = None,
+        damaged: str = "error",
+        ffmpeg: str | os.PathLike[str] | None = None,
+    ) -> ChainFrames:
         """The frames of a file after the chain, one by one: see :func:`clarivid.video_io.chain_frames`."""
         from clarivid.video_io import chain_frames
 
-        frames: Iterator[Any] = chain_frames(self, source, **options)
-        return frames
+        return chain_frames(self, source, mask=mask, damaged=damaged, ffmpeg=ffmpeg)
 
 
 def _straightened(text: str, chains: list[list[Words]]) -> list[Words]:
