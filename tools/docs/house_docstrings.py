@@ -12,9 +12,16 @@ from typing import Any
 
 import griffe
 
-_FIELD = re.compile(r"^:(param|returns?|raises?)(?: +(\w+))?: *(.*)$")
+_FIELD = re.compile(r"^:(param|ivar|returns?|raises?)(?: +([\w, ]+?))?: *(.*)$")
 _ROLE = re.compile(r":(?:py:)?(?:class|func|meth|mod|data|attr|exc|obj):`~?\.?([^`]+)`")
-_SECTION = {"param": "Args", "return": "Returns", "returns": "Returns", "raise": "Raises", "raises": "Raises"}
+_SECTION = {
+    "param": "Args",
+    "ivar": "Attributes",
+    "return": "Returns",
+    "returns": "Returns",
+    "raise": "Raises",
+    "raises": "Raises",
+}
 
 
 def google(text: str) -> str:
