@@ -8,8 +8,8 @@
 // A capsule that nobody consumed calls the deleter itself. Since version 1.0 there is a second structure,
 // which begins with the version and has flags; its capsules are called "dltensor_versioned".
 #include <cstdint>
+#include <iterator>
 #include <memory>
-#include <numeric>
 
 #include "python/host.h"
 

@@ -22,9 +22,8 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
-from clarivid import _core, arrays, models
+from clarivid import _core, models
 from clarivid.cuda import Device
 from clarivid.errors import InputError, ModelError
 from clarivid.frame import Frame
@@ -38,6 +37,7 @@ from clarivid.frame_work import (
     result_frame,
     stated_twice,
 )
+from clarivid.inpaint_masks import Box, Mask, boxes_mask, device_mask, read_mask
 from clarivid.options import given
 from clarivid.picture_filter import (
     MATRICES,
@@ -52,11 +52,6 @@ from clarivid.picture_filter import (
 if TYPE_CHECKING:
     from clarivid.chains.filter import Filter
     from clarivid.frame_cuda import Place
-
-Box = tuple[int, int, int, int]  # x, y, width, height in luma samples; x and y may be negative
-Mask = (
-    NDArray[np.uint8] | NDArray[np.bool_] | arrays.SupportsDlpack | arrays.SupportsCudaArray | Sequence[Box]
-)
 
 SHOWS = {"result": 0, "mask": 1, "mesh": 2, "tracks": 3, "age": 4}
 #: What ``model="auto"`` looks for, in this order.
@@ -372,7 +367,7 @@ class Inpainter:
             else:
                 read, key = self._read(planes, bit_depth, full_range, "unspecified", "unspecified")
                 source = tuple(read)
-            hole = _read_mask(mask, source[0].shape)
+            hole = read_mask(mask, source[0].shape)
             result = [np.array(plane, order="C") for plane in source]
             if hole is not None:
                 fresh = self._fresh
@@ -400,7 +395,7 @@ class Inpainter:
         if not isinstance(picture, Frame):
             frames_only(stream, None)
             source, key = self._read(picture, *said)
-            hole = _read_mask(mask, source[0].shape)
+            hole = read_mask(mask, source[0].shape)
             planes = tuple(np.empty_like(plane, order="C") for plane in source)
             self._core_for(key).submit(source, hole, planes)
             self._waiting.append(_Waiting(planes))
@@ -411,7 +406,7 @@ class Inpainter:
         size = (picture.width, picture.height)
         if picture.device is None:
             result = host_result(picture.pixel_format, *size)
-            hole = _read_mask(mask, size[::-1])
+            hole = read_mask(mask, size[::-1])
             self._core_for(format_key(picture)).submit(picture.numpy(), hole, result)
             self._waiting.append(_Waiting(result_frame(picture, result, *size)))
         else:
@@ -423,7 +418,7 @@ class Inpainter:
 
         place = frame_cuda.place_of(picture, stream)
         size = (picture.width, picture.height)
-        hole = _device_mask(mask, place) or _read_mask(mask, size[::-1])
+        hole = device_mask(mask, place) or read_mask(mask, size[::-1])
         core = self._core_for(format_key(picture), place.device)
         on = self._on
         assert on is not None
@@ -488,25 +483,6 @@ class _Waiting:
     place: Place | None = None
 
 
-def _device_mask(mask: Any, place: Place) -> Any:
-    """A mask in CUDA memory, readable on the place's stream; None for other masks."""
-    if mask is None or isinstance(mask, np.ndarray | Sequence):
-        return None
-    view = arrays.look(mask, "the mask")
-    if view.device is None:
-        return None
-    from clarivid import frame_cuda
-
-    if view.type != "uint8" or len(view.shape) != 2 or 0 in view.shape:
-        raise InputError(
-            f"a mask in CUDA memory of type {view.type} and shape {view.shape} is none: give uint8 (128 and "
-            "above is the hole), two dimensions, rows and samples"
-        )
-    if view.device != place.device.index:
-        raise InputError(f"the mask is on GPU {view.device}, the frame on GPU {place.device.index}")
-    return frame_cuda.read([mask], place, "mask")[0]
-
-
 def _read_mesh(mesh: str | tuple[int, int]) -> tuple[int, int]:
     parts = mesh.split("x") if isinstance(mesh, str) else list(mesh)
     try:
@@ -514,66 +490,6 @@ def _read_mesh(mesh: str | tuple[int, int]) -> tuple[int, int]:
     except (TypeError, ValueError):
         raise InputError(f'mesh={mesh!r} is not "COLUMNSxROWS" or a pair of whole numbers') from None
     return columns, rows
-
-
-def boxes_mask(boxes: Iterable[Box], width: int, height: int) -> NDArray[np.uint8]:
-    """A mask of shape [height, width], 255 where a box is, else 0. Boxes are cut at the picture's border.
-
-    Args:
-        boxes: ``(x, y, width, height)`` in luma samples, whole numbers; the size at least 1.
-
-    Raises:
-        clarivid.InputError: a box is none, or is empty.
-    """
-    mask = np.zeros((height, width), np.uint8)
-    for number, box in enumerate(boxes, start=1):
-        if not _is_box(box):
-            raise InputError(f"box {number} is {box!r}: give (x, y, width, height), four whole numbers")
-        x, y, columns, rows = (int(value) for value in box)
-        if columns < 1 or rows < 1:
-            raise InputError(
-                f"box {number} ({x}, {y}, {columns}, {rows}) is empty: its size is at least 1 x 1"
-            )
-        mask[max(y, 0) : max(y + rows, 0), max(x, 0) : max(x + columns, 0)] = 255
-    return mask
-
-
-def _is_box(box: object) -> bool:
-    if not isinstance(box, Sequence | np.ndarray) or isinstance(box, str) or len(box) != 4:
-        return False
-    return all(isinstance(value, int | np.integer) and not isinstance(value, bool) for value in box)
-
-
-def _read_mask(mask: Mask | None, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    """The mask as the core takes it: uint8, samples of a row side by side."""
-    if mask is None:
-        return None
-    if hasattr(mask, "__dlpack_device__") and not isinstance(mask, np.ndarray):
-        view = arrays.look(mask, "the mask")
-        if view.device is not None:
-            raise InputError("the mask is in CUDA memory and the picture is not: copy the mask to the host")
-        mask = view.numpy()
-    if not isinstance(mask, np.ndarray):
-        if not isinstance(mask, Sequence) or isinstance(mask, str):
-            raise InputError(
-                f"a mask of type {type(mask).__name__} is none: give an array of uint8 or bool, or a list of "
-                "boxes (x, y, width, height)"
-            )
-        return boxes_mask(mask, shape[1], shape[0]) if len(mask) else None
-    if mask.ndim != 2 or not mask.size:
-        raise InputError(
-            f"a mask of shape {mask.shape} is none: give two dimensions, rows and samples, none of them 0"
-        )
-    if mask.dtype == np.bool_:
-        return np.asarray(np.where(mask, 255, 0), np.uint8)
-    if mask.dtype != np.uint8:
-        raise InputError(
-            f"a mask of type {mask.dtype} is none: give uint8 (128 and above is the hole) or bool; boxes as "
-            "a list of tuples"
-        )
-    contiguous = mask.strides[1] == 1 or mask.shape[1] == 1
-    rows_overlap = abs(mask.strides[0]) < mask.shape[1]
-    return np.asarray(mask if contiguous and not rows_overlap else np.ascontiguousarray(mask), np.uint8)
 
 
 def _default_model() -> str | os.PathLike[str]:
@@ -606,4 +522,4 @@ def _describe(key: Key) -> str:
     return f"{width}x{height} {names[pixel_format]} {'full' if pixel_range == 2 else 'limited'} range{where}"
 
 
-__all__ = ["DEFAULT_MODELS", "InpaintStats", "Inpainter", "boxes_mask"]
+__all__ = ["DEFAULT_MODELS", "Box", "Mask", "InpaintStats", "Inpainter", "boxes_mask"]
