@@ -271,7 +271,8 @@ def _newest(options: Sequence[str], name: str, suite: str, release: str) -> str:
         raise ToolError(
             f"Debian {suite} no longer carries {name} {release}: it has {', '.join(known) or 'none'}"
         )
-    return max(fitting, key=lambda v: [int(number) for number in re.findall(r"\d+", upstream[v])])
+    newest: str = max(fitting, key=lambda v: [int(number) for number in re.findall(r"\d+", upstream[v])])
+    return newest
 
 
 def _suite_options(kind: str, mirror: str, suite: str) -> list[str]:
