@@ -23,7 +23,7 @@ from clarivid.parity import ADVERSARIAL, Case, Difference, Report, Row, check
 from clarivid.parity.engine_check import cases_for, check_engines, fitting, only
 from clarivid.paths import sha256_of
 from conftest import Run
-from test_tensorrt_backend import EMULATOR
+from test_tensorrt_backend import EMULATOR, FIND
 
 SHAPE, LARGE = (1, 6, 32, 48), (1, 6, 540, 960)
 T4 = Identity(75, "Tesla T4", 40, 14914, 256, 4 << 20)
@@ -163,6 +163,36 @@ def test_without_a_gpu_engines_and_kernels_are_refused_with_a_reason(clarivid: R
         )
         assert done.returncode == 1
         assert done.stderr.startswith("clarivid: error: NVIDIA's driver was not found: /nonexistent")
+
+
+@pytest.mark.skipif(EMULATOR is None or not EMULATOR.is_dir(), reason="the emulator is not built")
+def test_an_engine_that_is_not_the_net_fails_through_the_backend_itself(
+    clarivid: Run, tmp_path: Path
+) -> None:
+    """The fake libnvinfer of the backend's tests enlarges without interpolation, which is no game_x2."""
+    assert FIND is not None
+    shape = (1, 6, 25, 33)
+    engine = {"fake": 1, "type": "f16", "scale": 2, "least": shape, "largest": shape, "weights": 4096}
+    key = replace(
+        key_for(find_model("game_x2")),
+        profile=Profile(shape, shape, shape),
+        device=Identity(90, "clarivid emulator", 8, 2048, 0, 32 << 20),
+    )
+    cache = EngineCache(tmp_path / "engines", shared=[])
+    entry, _ = cache.get(key, lambda: json.dumps({**engine, "activations": 64}).encode(), {})
+    done = clarivid(
+        *("parity", "game_x2", "--backend", "tensorrt", "--no-filter", "--no-real", "--json"),
+        LD_LIBRARY_PATH=str(EMULATOR),
+        CLARIVID_NVINFER=str(FIND.parent / "fake" / "libnvinfer.so.10"),
+        CLARIVID_CACHE=str(tmp_path),
+    )
+    assert done.returncode == 1, done.stderr
+    (result,) = json.loads(done.stdout)["engines"]
+    assert (result["passed"], result["recorded"], result["problem"]) == (False, True, "")
+    record = cache.find(entry.key).parity  # type: ignore[union-attr]
+    assert record == result["parity"]
+    assert record["psnr_db"] < 30
+    assert record["on"] == "clarivid emulator (sm_90)"
 
 
 # --------------------------------------------------------------------------------- cuda, on the emulator

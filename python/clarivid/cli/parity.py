@@ -265,7 +265,9 @@ def _print(report: Report) -> None:
             kind = "real" if any(row.case.source == "real" for row in report.rows) else "made"
             text += f"{verdict.psnr_db:.1f} dB at worst on {kind} pictures (at least {verdict.least_db:g})"
             if kind == "real" and verdict.synthetic_db is not None:
-                text += f", {verdict.synthetic_db:.1f} on made ones (at least {verdict.least_synthetic_db:g})"
+                least = verdict.least_synthetic_db
+                text += f", {verdict.synthetic_db:.1f} on made ones "
+                text += f"(at least {least:g})" if least else "(not judged)"
             text += f"; a sample's error up to {100 * verdict.worst:.1f} % of all codes"
             text += f" (at most {100 * verdict.most:.1f})" if verdict.most else ""
         out.print(text)
