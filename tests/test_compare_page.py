@@ -261,6 +261,9 @@ def test_one_picture_each_makes_a_page_too(browser: Browser, shown: list[Shown],
     browser.open(page.write(stills, stills.pictures(), tmp_path / "stills.html"), READY)
     browser.click("#stage", dx=100)
     assert _divider(browser) > 55
+    before = _pixels(browser)
+    browser.press("d")  # two files: the map of differences takes the place of the second
+    assert [a == b for a, b in zip(before, _pixels(browser), strict=True)] == [True, False]
     assert browser.problems == []
 
 

@@ -116,7 +116,7 @@ def read(path: Path, progress: Callable[[int], None] = lambda frames: None) -> M
     with tempfile.TemporaryDirectory(prefix="clarivid-compare-") as work:
         packets, thumbs = Path(work) / "packets", Path(work) / "thumbs"
         command = [encoder(), "-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+info", "-y"]
-        command += ["-i", str(path), "-map", VIDEO, "-c", "copy", "-f", "framecrc", str(packets)]
+        command += ["-i", str(path.resolve()), "-map", VIDEO, "-c", "copy", "-f", "framecrc", str(packets)]
         # enc_time_base: the file's own, else times would be rounded to the mean frame rate.
         command += ["-map", VIDEO, "-fps_mode", "passthrough", "-enc_time_base", "demux"]
         command += ["-f", "framecrc", "-", "-map", VIDEO, "-fps_mode", "passthrough"]

@@ -53,8 +53,8 @@
     markFrame();
     document.body.dataset.ready = String(n);
   }
-  const mapOf = (k) => maps[Math.max(data.maps.indexOf(k), 0)];
-  const source = (k) => state.heat && (data.maps.length === 1 || data.maps.includes(k)) ? mapOf(k) : layers[k];
+  const mapOf = (k) => maps[data.maps.indexOf(k)];
+  const source = (k) => state.heat && data.maps.includes(k) ? mapOf(k) : layers[k];
 
   function draw() {
     sides.forEach((side, i) => {

@@ -148,8 +148,9 @@ _HEAT_TABLE = _table()
 def _frames(media: Media, numbers: Sequence[int], canvas: Canvas) -> dict[int, Picture]:
     """Frames by their number, as R'G'B' of the canvas's size."""
     pick = "+".join(f"eq(n\\,{number})" for number in numbers)
-    command = [encoder(), "-nostdin", "-hide_banner", "-nostats", "-loglevel", "error", "-i", str(media.path)]
-    command += ["-map", VIDEO, "-vf", f"select={pick},{canvas.picture(media)}", "-fps_mode", "passthrough"]
+    command = [encoder(), "-nostdin", "-hide_banner", "-nostats", "-loglevel", "error"]
+    command += ["-i", str(media.path.resolve()), "-map", VIDEO, "-fps_mode", "passthrough"]
+    command += ["-vf", f"select={pick},{canvas.picture(media)}"]
     command += ["-frames:v", str(len(numbers)), "-f", "rawvideo", "-"]
     shape = (canvas.height, canvas.width, 3)
     found = {}

@@ -100,7 +100,14 @@ class _Frames:
     def __enter__(self) -> _Frames:
         last = int(self._indices[-1])
         command = [encoder(), "-nostdin", "-hide_banner", "-nostats", "-loglevel", "error"]
-        command += ["-i", str(self._media.path), "-map", VIDEO, "-vf", self._canvas.planes(self._media)]
+        command += [
+            "-i",
+            str(self._media.path.resolve()),
+            "-map",
+            VIDEO,
+            "-vf",
+            self._canvas.planes(self._media),
+        ]
         command += ["-fps_mode", "passthrough", "-frames:v", str(last + 1), "-f", "rawvideo", "-"]
         self._process, self._messages = self._stack.enter_context(started(command))
         return self
