@@ -282,6 +282,20 @@ def test_what_goes_with_the_picture_is_kept_or_told(film: Path, tmp_path: Path) 
     assert "DAR 16:9" in streams(tmp_path / "o.mp4")
 
 
+def test_streams_that_end_early_are_no_sign_of_damage(film: Path, tmp_path: Path) -> None:
+    words = ["-i", str(film), "-t", "0.2", "-i", str(film), "-map", "0:v", "-map", "1:a", "-c", "copy"]
+    quiet = encode(tmp_path / "quiet.mp4", *words)
+    seen: list[chains.Progress] = []
+    assert chains.run("null", quiet, tmp_path / "o.mp4", progress=seen.append).frames == FRAMES
+    assert seen[-1].seconds == pytest.approx(FRAMES / 25, abs=0.1)
+    (tmp_path / "font.ttf").write_bytes(b"no font")
+    words = ["-i", str(film), "-attach", str(tmp_path / "font.ttf"), "-metadata:s:t", "mimetype=font/ttf"]
+    font = encode(tmp_path / "font.mkv", *words, "-c", "copy")
+    assert chains.run("null", font, tmp_path / "o.mkv").frames == FRAMES
+    assert "font.ttf" in streams(tmp_path / "o.mkv")
+    assert chains.run("null", font, tmp_path / "raw.h264", audio="none").frames == FRAMES
+
+
 def test_a_picture_that_is_turned_stays_upright(film: Path, tmp_path: Path) -> None:
     words = ["-display_rotation:v:0", "90", "-i", str(film), "-c", "copy"]
     turned = encode(tmp_path / "turned.mp4", *words)

@@ -27,7 +27,8 @@ class Input:
     """A video file: ``picture`` is the stream that a chain works on.
 
     ``seconds`` is the file's length, ``picture_seconds`` that of the stream; 0 where it is not written down.
-    ``rotation`` in degrees is how players turn it; ``tags`` are language and title of the stream.
+    ``rotation`` in degrees is how players turn it; ``rate`` its frames a second, on average, 0 where that is
+    not known; ``tags`` are language and title of the stream.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class Input:
     seconds: float
     picture_seconds: float
     rotation: float
+    rate: float
     tags: tuple[tuple[str, str], ...]
 
     def others(self) -> list[Stream]:
@@ -93,6 +95,7 @@ def probe(path: Path, ffprobe: Path) -> Input:
         _seconds(found.get("format", {}).get("duration")),
         _seconds(picture.get("duration")) or _clock(tags.get("duration", "")),
         float(turned[0]) if turned else 0.0,
+        _ratio(str(picture.get("avg_frame_rate", ""))),
         tuple((key, tags[key]) for key in ("language", "title") if tags.get(key, "und") != "und"),
     )
 
@@ -112,6 +115,11 @@ def _seconds(text: object) -> float:
         return max(float(str(text)), 0.0)
     except ValueError:
         return 0.0
+
+
+def _ratio(text: str) -> float:
+    above, _, below = text.partition("/")
+    return _seconds(above) / _seconds(below) if _seconds(below) else 0.0
 
 
 def _clock(text: str) -> float:

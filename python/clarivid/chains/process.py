@@ -91,9 +91,15 @@ class Ended:
 
 
 def follow(
-    command: Sequence[str], total: float, progress: Callable[[Progress], None], cancel: threading.Event | None
+    command: Sequence[str],
+    total: float,
+    rate: float,
+    progress: Callable[[Progress], None],
+    cancel: threading.Event | None,
 ) -> Ended:
     """Run ffmpeg to its end. It is killed when this is interrupted, or when ``cancel`` is set.
+
+    ``total`` and ``rate`` are the source's seconds and frames a second; 0: not known.
 
     Raises :class:`CancelledError`, and :class:`ToolError` when it cannot be started.
     """
@@ -133,7 +139,7 @@ def follow(
                     key, _, value = line.strip().partition("=")
                     values[key] = value
                     if key == "progress":
-                        last = _read(values, total)
+                        last = _read(values, total, rate)
                         progress(last)
             process.wait()
         except BaseException:
@@ -160,14 +166,13 @@ def _pass(stream: IO[str], lines: queue.Queue[str | None]) -> None:
         lines.put(None)
 
 
-def _read(values: dict[str, str], total: float) -> Progress:
-    return Progress(
-        number(values.get("out_time_us")) / 1e6,
-        total,
-        int(number(values.get("frame"))),
-        number(values.get("fps")),
-        number((values.get("speed") or "").rstrip("x")),
-    )
+def _read(values: dict[str, str], total: float, rate: float) -> Progress:
+    frames, fps = int(number(values.get("frame"))), number(values.get("fps"))
+    # ffmpeg's time is that of the stream that is furthest behind: of the last subtitle, or none at all.
+    seconds, speed = number(values.get("out_time_us")) / 1e6, number((values.get("speed") or "").rstrip("x"))
+    if rate and frames / rate > seconds:
+        seconds, speed = frames / rate, fps / rate
+    return Progress(min(seconds, total) if total else seconds, total, frames, fps, speed)
 
 
 def number(text: str | None) -> float:

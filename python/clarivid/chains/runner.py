@@ -10,15 +10,15 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clarivid.chains.chain import Chain
 from clarivid.chains.command import Command, Encoding, build
 from clarivid.chains.complaints import conversions, failure, shortness
 from clarivid.chains.probe import Input, probe
+from clarivid.chains.process import Ended, follow
 from clarivid.chains.process import Progress as State
-from clarivid.chains.process import follow
 from clarivid.errors import InputError, ToolError
 
 Progress = Callable[[State], None]
@@ -98,12 +98,13 @@ def run(
     check_paths(source, mask, out, overwrite)
     found, command = plan(chain, source, out, mask, how, program, ffprobe)
     with _draft(out) as draft:
-        ended = follow(command.to(draft), found.seconds, progress or _ignore, cancel)
+        ended = follow(command.to(draft), found.seconds, found.rate, progress or _ignore, cancel)
         if ended.code:
             raise failure(ended, chain, found, out, program, how.codec)
         if not ended.progress.frames:
             raise ToolError(f"no frame came out of the chain '{chain}' for {source}: nothing was written")
         notes = [*command.notes, *conversions(ended.log)]
+        ended = _measured(ended, found, draft, ffprobe)
         if short := shortness(ended, found, tuple(one.kind for one in chain.filters)):
             if damaged == "error":
                 raise InputError(
@@ -111,10 +112,20 @@ def run(
                     "is, is"
                 )
             notes.append(short)
+        check_paths(source, mask, out, overwrite)  # once more: it has taken its time
         _finish(draft, out)
     for note in notes:
         _logger.info("%s: %s", out, note)
     return Done(ended.progress.frames, ended.seconds, tuple(notes))
+
+
+def _measured(ended: Ended, source: Input, draft: Path, ffprobe: Path) -> Ended:
+    """With the seconds that the result's pictures take: ffmpeg's own are those of its shortest stream."""
+    try:
+        seconds = probe(draft, ffprobe).picture_seconds
+    except InputError:  # a raw stream
+        seconds = 0.0
+    return replace(ended, progress=replace(ended.progress, seconds=seconds or source.picture_seconds))
 
 
 def plan(
