@@ -313,6 +313,13 @@ def test_a_chain_gives_the_pixels_that_ffmpeg_gives(clip: Path) -> None:
     assert first.siting == "left"
 
 
+def test_an_object_on_frames_gives_the_pixels_of_its_filter(clip: Path) -> None:
+    pre = clarivid.LowrankPre(precision="fp32", threads=1)
+    for ours, theirs in zip(read_frames(clip), Chain(pre).frames(clip), strict=True):
+        assert same_samples(pre(ours), theirs)
+        assert ours.time == theirs.time
+
+
 def test_stock_filters_change_size_format_and_colour(clip: Path) -> None:
     chain = (
         "scale=30:22,format=p010le,setsar=4/3,setparams=range=pc:colorspace=bt470bg,select='not(mod(n,5))'"
