@@ -116,7 +116,8 @@ def build(program: Path, chain: Chain, source: Input, mask: Path | None, out: Pa
     words += ["-map_metadata", "0", "-map_chapters", "0"]
     for key, value in source.tags:
         words += ["-metadata:s:v:0", f"{key}={value}"]
-    words += how.codec_arguments()
+    # No frame is doubled to keep a rate, which ffmpeg does for some containers.
+    words += ["-fps_mode", "vfr", *how.codec_arguments()]
     kinds = {stream.kind for stream in maps}
     if "audio" in kinds:
         words += ["-c:a", how.audio]
