@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 import filter_tools
+from chromium import Browser
 from clarivid import cli
 from clarivid.options import FILTERS
 from conftest import ROOT
@@ -295,6 +296,22 @@ def test_the_site_builds_without_a_network_and_fetches_nothing(site: Path) -> No
         )
         assert not away, f"{file.name} fetches {away}"
         assert "unpkg.com" not in file.read_text(encoding="utf-8")
+
+
+def test_the_search_works_from_disk_and_asks_nobody(site: Path) -> None:
+    with Browser() as browser:
+        browser.open(site / "reference" / "python.html", "document.readyState == 'complete'")
+        browser.click(".md-search__input")
+        browser.value(
+            "(() => { const query = document.querySelector('[data-md-component=search-query]');"
+            " query.value = 'lookahead';"
+            " for (const kind of ['input', 'keyup']) query.dispatchEvent(new Event(kind, {bubbles: true}));"
+            " return 1 })()"
+        )
+        found = "[...document.querySelectorAll('.md-search-result__link')]"
+        browser.wait(f"{found}.some(link => link.href.includes('inpaint'))")
+        assert browser.problems == []
+        assert [request for request in browser.requests if not request.startswith("file:")] == []
 
 
 def test_every_page_is_reachable_and_every_public_name_has_its_place(site: Path) -> None:

@@ -49,8 +49,15 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     return markdown.replace("](../README.md#lowrank_pre)", "](evaluation.md#rate-distortion)")
 
 
+def on_post_page(output: str, *, page: Any, **_: Any) -> str:
+    """What lets the search run from disk is our own, and lies beside the page."""
+    up = "../" * page.url.count("/")
+    return output.replace("https://unpkg.com/iframe-worker/shim", f"{up}javascripts/worker_from_disk.js")
+
+
 def on_post_build(*, config: Any) -> None:
     """Take out what the theme would fetch from elsewhere, for diagrams and for browsers that we have not."""
+    Path(config.site_dir, "404.html").unlink(missing_ok=True)  # for servers, with absolute paths
     for script in Path(config.site_dir, "assets", "javascripts").glob("*.js*"):
         if script.suffix == ".map":
             script.unlink()
