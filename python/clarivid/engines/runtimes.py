@@ -22,7 +22,7 @@ from clarivid.errors import BackendError, InputError, ModelError
 RUNTIMES = {"tensorrt": ("tensorrt",), "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings")}
 INSTALL = {
     "tensorrt": "install NVIDIA's TensorRT 10 or 11 with its Python package (NVIDIA's installation guide)",
-    "tensorrt-rtx": "pip install --no-deps tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings",
+    "tensorrt-rtx": "pip install 'clarivid[tensorrt]'",
 }
 Progress = Callable[[str, int, int], None]
 """Called with a phase, its steps done, and its steps."""
