@@ -16,6 +16,7 @@ import pytest
 
 from clarivid import CancelledError, Chain, chains, clips, ff, quality
 from clarivid.errors import InputError, ToolError
+from clarivid.ffmpeg import find
 from conftest import Run
 
 FRAMES = 30
@@ -294,6 +295,24 @@ def test_streams_that_end_early_are_no_sign_of_damage(film: Path, tmp_path: Path
     assert chains.run("null", font, tmp_path / "o.mkv").frames == FRAMES
     assert "font.ttf" in streams(tmp_path / "o.mkv")
     assert chains.run("null", font, tmp_path / "raw.h264", audio="none").frames == FRAMES
+
+
+def times(path: Path) -> list[str]:
+    command = [str(find().ffprobe), "-v", "error", "-select_streams", "v", "-show_entries", "packet=pts_time"]
+    done = subprocess.run([*command, "-of", "csv=p=0", str(path)], capture_output=True, text=True, check=True)
+    return sorted(done.stdout.split())
+
+
+def test_frames_keep_their_times(film: Path, tmp_path: Path) -> None:
+    uneven = "setpts='(N+0.3*mod(N,3))/25/TB',settb=1/90000"
+    source = encode(tmp_path / "vfr.mp4", "-i", str(film), "-an", "-vf", uneven, "-fps_mode", "passthrough")
+    assert len(times(source)) == FRAMES
+    for codec, suffix in (("libx264", ".mp4"), ("libx265", ".mp4"), ("ffv1", ".mkv")):
+        chains.run("null", source, tmp_path / f"{codec}{suffix}", video_codec=codec)
+        got = [float(time) for time in times(tmp_path / f"{codec}{suffix}")]
+        assert got == pytest.approx([float(time) for time in times(source)], abs=0.0006)
+    chains.run("null", source, tmp_path / "o.avi", video_codec="mpeg4")
+    assert quality.frame_count(tmp_path / "o.avi") == FRAMES
 
 
 def test_a_picture_that_is_turned_stays_upright(film: Path, tmp_path: Path) -> None:

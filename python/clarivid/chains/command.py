@@ -22,6 +22,8 @@ DAMAGED = ("error", "accept")
 
 _MOV = (".mp4", ".m4v", ".mov")
 _MATROSKA = (".mkv", ".mka", ".webm")
+# Encoders that were seen to take any time base; others are given that of a frame rate, as ffmpeg does it.
+_EXACT = ("libx264", "libx265", "ffv1")
 _TURNABLE = (*_MOV, ".mkv")  # containers that hold how a picture is turned
 
 
@@ -118,6 +120,8 @@ def build(program: Path, chain: Chain, source: Input, mask: Path | None, out: Pa
         words += ["-metadata:s:v:0", f"{key}={value}"]
     # No frame is doubled to keep a rate, which ffmpeg does for some containers.
     words += ["-fps_mode", "vfr", *how.codec_arguments()]
+    if how.codec in _EXACT:
+        words += ["-enc_time_base:v", "filter"]  # each frame's time as it is, not rounded to a frame rate
     kinds = {stream.kind for stream in maps}
     if "audio" in kinds:
         words += ["-c:a", how.audio]

@@ -67,7 +67,8 @@ def run(
     video streams, cover pictures, data) is told in ``notes``.
 
     Pictures that are marked to be turned are turned, as ffmpeg does it; with ``hwaccel`` they keep the mark
-    instead. The sample aspect ratio is kept.
+    instead. The sample aspect ratio is kept, and so are the frames' times: none is doubled, and with
+    ``libx264``, ``libx265`` and ``ffv1`` none is moved to the grid of a frame rate.
 
     Args:
         chain: a chain, or text as for ffmpeg's ``-vf``.
