@@ -37,7 +37,7 @@ test: setup ## All tests that need no GPU (ARGS="-k name" goes to pytest)
 
 docs: ## The documentation as a site, from docs/ and docstrings; out/site/
 	@tools/setup.sh debian venv packages native
-	@$(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "out/site/index.html"
 
 wheel: ## The Python package as a wheel for Linux; out/dist/ (docs/packaging.md)

@@ -25,6 +25,7 @@ from packaging.requirements import Requirement
 import filter_tools
 from clarivid.paths import cache_dir
 from doc_blocks import blocks
+from test_ffmpeg_patch import make_tree
 
 elffile = pytest.importorskip("elftools.elf.elffile")
 
@@ -265,6 +266,15 @@ def test_ffmpeg_can_be_built_from_it_alone(elsewhere: Path, tmp_path: Path, root
         check=True,
     )  # fmt: skip
     assert subprocess.run([str(tmp_path / "program")], check=False).returncode == 0
+
+
+def test_a_source_of_ffmpeg_is_patched_from_it_alone(elsewhere: Path, tmp_path: Path, root: Path) -> None:
+    tree = make_tree(tmp_path / "ffmpeg", "7.1")
+    done = call(elsewhere, "-m", "clarivid", "ffmpeg", "patch", str(tree), cache=tmp_path)
+    assert done.returncode == 0, done.stderr
+    ours, theirs = tree / "libavfilter" / "vf_dnn_sr.c", root / "filters" / "vf_dnn_sr.c"
+    assert ours.read_bytes() == theirs.read_bytes()
+    assert "libclarivid" in (tree / "configure").read_text(encoding="utf-8")
 
 
 def test_the_quick_start_runs_as_written(elsewhere: Path, tmp_path: Path, root: Path) -> None:
