@@ -18,6 +18,7 @@ from clarivid import CancelledError, Chain, chains, clips, ff, quality
 from clarivid.errors import InputError, ToolError
 from clarivid.ffmpeg import find
 from conftest import Run
+from filter_cuda_tools import device, on_device
 
 FRAMES = 30
 
@@ -155,6 +156,25 @@ def test_a_chain_that_does_not_fit_is_a_sentence(
     with pytest.raises(ToolError, match=sentence) as caught:
         chains.run(text, film, tmp_path / "o.mp4")
     assert "\n" not in str(caught.value).partition("; ffmpeg ended with")[0]
+    assert not list(tmp_path.iterdir())
+
+
+@on_device
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{up},lowrank_pre=backend=cuda,hue=s=0", "lowrank_pre gives frames that hue does not take"),
+        ("{up},lowrank_pre=backend=cuda", "lowrank_pre gives frames that the encoder does not take"),
+        ("hwdownload,lowrank_pre", "the decoder gives frames that hwdownload does not take"),
+    ],
+)
+def test_frames_on_a_gpu_and_a_filter_for_the_host_are_a_sentence(
+    film: Path, tmp_path: Path, text: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (device() or {}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ToolError, match=sentence):
+        chains.run(text.format(up="scale=64:48,format=nv12,hwupload_cuda"), film, tmp_path / "o.mp4")
     assert not list(tmp_path.iterdir())
 
 
