@@ -17,16 +17,6 @@ from clarivid import LowrankPre, SuperResolution
 
 FORMATS = ["yuv420p", "nv12", "yuv420p10le", "p010le"]
 CLASSES = {"dnn_sr": SuperResolution, "lowrank_pre": LowrankPre}
-OPTIONS = {
-    "dnn_sr": {"async", "dither"},
-    "lowrank_pre": {"async", "dither", "strength"},
-    "mesh_inpaint": {"rect", "boxes", "segment", "mesh", "lookahead", "dilate", "feather", "show"},
-}
-VALUES = {
-    "dnn_sr": {"none", "ordered"},
-    "lowrank_pre": {"none", "ordered"},
-    "mesh_inpaint": {"result", "mask", "mesh", "tracks", "age"},
-}
 
 
 @pytest.fixture(scope="module", params=tools.KINDS, ids=lambda kind: kind.name)
@@ -45,17 +35,6 @@ def net(kind: tools.Kind, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def dummy(kind: tools.Kind, net: Path) -> str:
     return kind.chain(f"model={net}:backend=dummy")
-
-
-def test_help_names_every_option_with_its_meaning(kind: tools.Kind) -> None:
-    text = tools.run("-h", f"filter={kind.name}").stdout.decode()
-    own = text.partition("framesync AVOptions:")[0]
-    options = {m[1]: m[2] for m in re.finditer(r"^ {3}(\w+) +<\w+> +\S+ (.+)$", own, re.MULTILINE)}
-    common = {"model", "backend", "device", "precision", "threads"}
-    assert set(options) == common | OPTIONS[kind.name]
-    assert all(len(meaning) > 20 for meaning in options.values()), options
-    for value in {"auto", "fp32", "bf16", "fp16", "int8"} | VALUES[kind.name]:
-        assert re.search(rf"^ {{5}}{value} +\d .{{10}} \S+", own, re.MULTILINE), value
 
 
 @pytest.mark.parametrize("pix_fmt", FORMATS)
