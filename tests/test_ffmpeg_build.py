@@ -233,12 +233,17 @@ def test_a_tarball_is_a_source_too(stub: Path, tmp_path: Path) -> None:
 
 
 def test_what_an_earlier_build_left_in_a_source_folder_is_not_taken(stub: Path) -> None:
+    (stub / "libavformat").mkdir()
+    (stub / "libavformat" / "packet_list.c").write_text("a source of FFmpeg's, of 9.0")
     before = source.open_source(stub).digest
     (stub / "libavfilter" / "vf_dnn_sr.o").write_text("object")
+    (stub / "libavfilter" / "filter_list.c").write_text("made by configure")
     (stub / "config.h").write_text("of another build")
     assert source.open_source(stub).digest == before
     ffmpeg.build(source_path=stub)
     assert not (tree() / "config.h").exists()
+    assert not (tree() / "libavfilter" / "filter_list.c").exists()
+    assert (tree() / "libavformat" / "packet_list.c").exists()
     assert not (tree() / "libavfilter" / "vf_dnn_sr.o").exists()
 
 

@@ -24,7 +24,10 @@ from clarivid.paths import sha256_of
 _LEFTOVERS = shutil.ignore_patterns(
     ".git", "*.o", "*.d", "*.a", "*.so", "*.so.*", "*.pc", "*.version", "config.h", "config_components.h",
     "config.mak", "config.log", "config.fate", "ffmpeg", "ffmpeg_g", "ffprobe", "ffprobe_g", "ffplay",
-    "ffplay_g", "*_list.c", "avconfig.h", "ffversion.h", ".config", ".version",
+    "ffplay_g", "avconfig.h", "ffversion.h", ".config", ".version",
+    # configure's lists by name: FFmpeg has sources that are called so too (packet_list.c)
+    "bsf_list.c", "codec_list.c", "demuxer_list.c", "filter_list.c", "indev_list.c", "muxer_list.c",
+    "outdev_list.c", "parser_list.c", "protocol_list.c",
 )  # fmt: skip
 
 
