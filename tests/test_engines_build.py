@@ -77,9 +77,14 @@ def test_status_knows_compatible_engines_and_derived_forms(cache: EngineCache) -
     assert (state("10.14.1"), state("10.15.0")) == ("unproved", "stale")
     put(cache, replace(wide, arguments={"hardware_compatible": True, "version_compatible": True}))
     assert [state(version) for version in ("10.15.0", "10.13.9", "11.0.0")] == ["unproved", "stale", "stale"]
-    # Made of the bundle's file: that it is of these bytes cannot be told.
-    put(cache, replace(KEY, model="lowrank_v1", precision="int8", device=l4, onnx_sha256="5" * 64))
-    assert state("10.14.1") == "unproved"
+    derived = replace(KEY, model="lowrank_v1", precision="int8", device=l4, onnx_sha256="5" * 64)
+    for folder, made_of, expected in (
+        ("mine", sha256_of(model.onnx), "unproved"),
+        ("old", "6" * 64, "stale"),  # made of what the model was before
+    ):
+        other = EngineCache(cache.folder / folder, shared=[])
+        put(other, replace(derived, arguments={"made_of": made_of}))
+        assert status([l4], [model], {"tensorrt": "10.14.1"}, other)[0].state == expected
 
 
 # --------------------------------------------------------------------------------------------------- targets
@@ -187,8 +192,9 @@ def test_int8_keeps_the_picture_and_is_built(video: Path, tmp_path: Path) -> Non
     words = ("build", "lowrank_v1", "--for", "l4", "--shapes", "480p", "--precision", "int8", "--json")
     row = json.loads(run_cli(tmp_path, *words, "--calibrate", str(video))[0])[0]
     assert row["precision"] == "int8"
-    assert row["parity"]["passed"]
-    assert row["parity"]["psnr_db"] > 50
+    assert row["parity"] is None  # of the engine nothing is known before it ran on its GPU
+    assert row["builder"]["calibration"]["psnr_db"] > 50
+    assert row["key"]["arguments"] == {"made_of": sha256_of(find_model("lowrank_v1").onnx)}
     assert "--calibrate" in run_cli(tmp_path, *words, code=1)[1]
     assert "cannot read" in run_cli(tmp_path, *words, "--calibrate", str(tmp_path / "none.mp4"), code=1)[1]
 

@@ -9,13 +9,14 @@ import os
 import resource
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clarivid.engines import EngineCache, Fault, Identity, Key, Profile
+from clarivid.engines import EngineCache, Entry, Fault, Identity, Key, Profile
 from clarivid.engines.cache import read
 from clarivid.errors import DigestError, Error, InputError, ModelError, ToolError
 from engine_tools import KEY, SHAPE, edit, new_cache, put
@@ -258,6 +259,50 @@ def test_prune_by_age_and_by_size(cache: EngineCache) -> None:
     assert [g.path.name[:4] for g in cache.prune(max_bytes=3500)] == ["net0"]
     assert [g.path.name[:4] for g in cache.prune(older_than=850)] == ["net1"]
     assert sorted(e.key.model for e in cache.verify()[0]) == ["net2", "net3"]
+
+
+def test_prune_of_orphans_keeps_what_the_installed_version_runs(cache: EngineCache) -> None:
+    put(cache, replace(KEY, model="old", runtime_version="10.13"))
+    put(cache, replace(KEY, model="wide", runtime_version="10.13", arguments={"version_compatible": True}))
+    put(cache, replace(KEY, model="other", runtime="tensorrt-rtx", runtime_version="1.4"))
+    put(cache, KEY)
+    gone = cache.prune(keep_versions={"tensorrt": KEY.runtime_version})
+    assert [entry.key.model for entry in gone if isinstance(entry, Entry)] == ["old"]
+
+
+def test_prune_leaves_an_engine_that_is_finished_while_it_waits(
+    cache: EngineCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed process left half of it; another builds it anew between prune's look and prune's hand."""
+    half = cache.folder / (KEY.stem + ".engine")
+    cache.folder.mkdir(parents=True)
+    half.write_bytes(b"half")
+    look = cache._litter
+
+    def look_and_lose_the_race() -> Iterator[Fault]:
+        found = list(look())
+        put(cache)
+        yield from found
+
+    monkeypatch.setattr(cache, "_litter", look_and_lose_the_race)
+    cache.prune()
+    assert half.read_bytes() == b"engine"
+    assert len(cache.verify()[0]) == 1
+
+
+def test_a_check_of_an_engine_that_was_replaced_is_not_written_to_the_new_one(cache: EngineCache) -> None:
+    entry = put(cache)
+    for suffix in (".engine", ".json"):
+        entry.path.with_suffix(suffix).unlink()
+    with pytest.raises(InputError, match="cannot be read"):
+        cache.set_parity(entry, {"passed": True})
+    assert not list(cache.entries())  # no sidecar without an engine
+    other = put(cache, KEY, b"another engine")
+    with pytest.raises(InputError, match="built anew meanwhile"):
+        cache.set_parity(entry, {"passed": True})
+    found = cache.find(KEY)
+    assert found is not None
+    assert (found.parity, found.sha256) == (None, other.sha256)
 
 
 def test_parity_is_kept_beside_the_engine(cache: EngineCache) -> None:

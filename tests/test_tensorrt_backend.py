@@ -159,6 +159,8 @@ def test_auto_takes_only_what_passed_its_parity_check(cache: EngineCache) -> Non
     assert find(cache, precision=FP16)[0] == FP16  # asked for by name
     for precision, number in (("fp32", FP32), ("int8", INT8)):
         key = replace(KEY, precision=precision, onnx_sha256={"fp32": "b", "int8": "d"}[precision] * 64)
+        if precision == "int8":
+            key = replace(key, arguments={"made_of": "b" * 64})
         unproved = put(cache, key, parity=None)
         status, sentence = find(cache)
         assert status == NOT_FOUND
@@ -168,6 +170,40 @@ def test_auto_takes_only_what_passed_its_parity_check(cache: EngineCache) -> Non
     unproved.with_suffix(".json").unlink()
     put(cache, key, parity=True)
     assert find(cache)[0] == INT8
+
+
+def test_a_form_of_another_version_of_the_model_is_refused(cache: EngineCache) -> None:
+    """int8 and bf16 are no files of the bundle: their engines say which fp32 they were made of."""
+    silent = replace(KEY, precision="int8", onnx_sha256="d" * 64)
+    put(cache, silent)
+    assert "the model has changed" in find(cache, precision=INT8)[1]
+    made = put(cache, replace(silent, arguments={"made_of": "b" * 64}))
+    assert find(cache, precision=INT8) == (INT8, str(made))
+    retrained = {"fp16": "a" * 64, "fp32": "e" * 64}
+    assert "the model has changed" in find(cache, precision=INT8, onnx=retrained)[1]
+
+
+def test_a_model_whose_name_begins_alike_is_another_model(cache: EngineCache) -> None:
+    put(cache, replace(KEY, model="net-small", precision="bf16", arguments={"made_of": "b" * 64}))
+    status, sentence = find(cache)
+    assert status == NOT_FOUND
+    assert "net-small" not in sentence
+
+
+def test_the_engine_that_comes_nearest_is_told_first(cache: EngineCache) -> None:
+    others = [replace(T4, name=f"GPU {number}", sm=80 + number) for number in range(5)]
+    for other in others:
+        put(cache, replace(KEY, device=other, runtime_version="10.1.0.1", onnx_sha256="c" * 64))
+    near = put(cache, replace(KEY, runtime_version="10.13.0.1"))
+    assert f"({near.name}: runtime_version is 10.13.0.1" in find(cache)[1]
+
+
+def test_the_remedy_builds_what_is_wanted(cache: EngineCache) -> None:
+    build = "run 'clarivid engines build net --for this --runtime tensorrt --shapes 1280x720"
+    assert f"{build}'" in find(cache, samples=2)[1]
+    assert f"{build} --precision int8 --calibrate VIDEO'" in find(cache, samples=2, precision=INT8)[1]
+    assert f"{build} --precision fp32'" in find(cache, samples=2, onnx={"fp32": "b" * 64})[1]
+    assert f"{build} --version-compatible'" in find(cache, samples=2, lean=True)[1]
 
 
 def test_a_changed_byte_is_never_loaded(cache: EngineCache) -> None:

@@ -32,7 +32,9 @@ constexpr std::string_view kUnproved =
 /// A sidecar that was read and does not contradict itself.
 struct Sidecar {
     fs::path engine;
+    std::string model;
     std::string onnx;
+    std::string made_of; ///< the bundle's ONNX that `onnx` was made of, when it is none of the bundle's
     std::string precision;
     std::string runtime;
     std::string version;
@@ -83,7 +85,9 @@ Sidecar read_sidecar(const fs::path &path) {
     if (json.at("schema") != kSchema || key.at("schema") != kSchema || json.at("key_sha256") != digest ||
         path.stem() != stem || json.at("engine").at("file") != sidecar.engine.filename().string())
         throw Error(CLV_ERR_INVALID_MODEL, "contradicts itself");
+    sidecar.model = key.at("model");
     sidecar.onnx = key.at("onnx_sha256");
+    sidecar.made_of = key.at("arguments").value("made_of", "");
     sidecar.precision = key.at("precision");
     sidecar.runtime = key.at("runtime");
     sidecar.version = key.at("runtime_version");
@@ -103,13 +107,17 @@ Sidecar read_sidecar(const fs::path &path) {
     return sidecar;
 }
 
-std::optional<clv_precision> precision_of(const std::string &name) {
+const std::map<std::string, clv_precision> &precisions() {
     static const std::map<std::string, clv_precision> known = {{"fp32", CLV_PRECISION_FP32},
                                                                {"fp16", CLV_PRECISION_FP16},
                                                                {"bf16", CLV_PRECISION_BF16},
                                                                {"int8", CLV_PRECISION_INT8}};
-    const auto found = known.find(name);
-    return found == known.end() ? std::nullopt : std::optional(found->second);
+    return known;
+}
+
+std::optional<clv_precision> precision_of(const std::string &name) {
+    const auto found = precisions().find(name);
+    return found == precisions().end() ? std::nullopt : std::optional(found->second);
 }
 
 bool takes(const Sidecar &sidecar, const TensorShape &input) {
@@ -164,6 +172,14 @@ std::string size(const Shape &shape) {
     return std::to_string(shape[3]) + "x" + std::to_string(shape[2]);
 }
 
+/// Whether it was built from the bundle's ONNX of its precision, or from a form that was made of the bundle's
+/// ONNX of fp32.
+bool is_of(const Sidecar &sidecar, const Wanted &wanted) {
+    const bool made = !sidecar.made_of.empty();
+    const auto digest = wanted.onnx.find(made ? "fp32" : sidecar.precision);
+    return digest != wanted.onnx.end() && digest->second == (made ? sidecar.made_of : sidecar.onnx);
+}
+
 /// What keeps an engine from being taken, a phrase each; empty when nothing does.
 std::vector<std::string> obstacles(const Sidecar &sidecar, const Wanted &wanted) {
     std::vector<std::string> found;
@@ -178,8 +194,7 @@ std::vector<std::string> obstacles(const Sidecar &sidecar, const Wanted &wanted)
         found.push_back(
             "device is " + (sidecar.hardware_compatible ? "any GPU from sm_80 on" : sidecar.device.text()) +
             ", this GPU is " + wanted.device.text() + hidden_differences(sidecar.device, wanted.device));
-    if (const auto digest = wanted.onnx.find(sidecar.precision);
-        digest != wanted.onnx.end() && digest->second != sidecar.onnx)
+    if (!is_of(sidecar, wanted))
         found.emplace_back("onnx_sha256 differs: the model has changed since");
     if (!takes(sidecar, wanted.input))
         found.push_back("its profile takes tensors of " + size(sidecar.least) +
@@ -208,12 +223,33 @@ int rank(const Sidecar &sidecar) {
            (sidecar.version_compatible ? 1 : 0);
 }
 
+/// Why an engine is not taken.
+struct Refusal {
+    size_t problems = 1;
+    std::string text;
+};
+
 struct Search {
-    std::vector<Sidecar> fitting; ///< the best first; earlier folders before later ones
-    std::vector<std::string> told;
+    std::vector<Sidecar> fitting;   ///< the best first; earlier folders before later ones
+    std::vector<Refusal> told;      ///< what comes nearest first
     bool unproved = false;          ///< there is one that lacks nothing but its parity check
     std::vector<TensorShape> parts; ///< of the input that others take, for which all of it is too large
 };
+
+/// "run 'clarivid engines build ...'" with all that makes the engine that is wanted.
+std::string build_command(const Wanted &wanted) {
+    std::string command = "run 'clarivid engines build " + wanted.model + " --for this --runtime " +
+                          wanted.runtime + " --shapes " +
+                          std::to_string(wanted.input.width * wanted.samples) + "x" +
+                          std::to_string(wanted.input.height * wanted.samples);
+    clv_precision asked = wanted.precision;
+    if (asked == CLV_PRECISION_AUTO)
+        asked = wanted.onnx.contains("fp16") ? CLV_PRECISION_FP16 : CLV_PRECISION_FP32;
+    for (const auto &[name, precision] : precisions())
+        if (precision == asked && precision != CLV_PRECISION_FP16)
+            command += " --precision " + name + (name == "int8" ? " --calibrate VIDEO" : "");
+    return command + (wanted.lean ? " --version-compatible'" : "'");
+}
 
 /// What of `input` is within the engine's profile, from above.
 TensorShape part_of(const TensorShape &input, const Sidecar &sidecar) {
@@ -225,8 +261,11 @@ Search search(const Wanted &wanted, const std::vector<fs::path> &folders) {
     Search result;
     for (const fs::path &folder : folders) {
         std::vector<fs::path> sidecars;
-        std::error_code missing; // a folder that is not there has no engines
-        for (const auto &entry : fs::directory_iterator(folder, missing)) {
+        std::error_code problem;
+        const fs::directory_iterator entries(folder, problem);
+        if (problem && problem != std::errc::no_such_file_or_directory)
+            result.told.push_back({0, folder.string() + " cannot be read: " + problem.message()});
+        for (const auto &entry : entries) {
             const std::string name = entry.path().filename().string();
             if (entry.path().extension() == ".json" && name.starts_with(wanted.model + "-"))
                 sidecars.push_back(entry.path());
@@ -238,6 +277,8 @@ Search search(const Wanted &wanted, const std::vector<fs::path> &folders) {
         for (const fs::path &path : sidecars) {
             try {
                 Sidecar sidecar = read_sidecar(path);
+                if (sidecar.model != wanted.model) // its name only begins alike
+                    continue;
                 const auto problems = obstacles(sidecar, wanted);
                 if (problems.empty()) {
                     own.push_back(std::move(sidecar));
@@ -252,15 +293,17 @@ Search search(const Wanted &wanted, const std::vector<fs::path> &folders) {
                 std::string phrase = sidecar.engine.filename().string() + ": " + problems[0];
                 for (size_t i = 1; i < problems.size(); i++)
                     phrase += "; " + problems[i];
-                result.told.push_back(phrase);
+                result.told.push_back({problems.size(), phrase});
             } catch (const std::exception &error) {
-                result.told.push_back(path.filename().string() + " cannot be used: " + error.what());
+                result.told.push_back({1, path.filename().string() + " cannot be used: " + error.what()});
             }
         }
         std::stable_sort(own.begin(), own.end(),
                          [](const Sidecar &a, const Sidecar &b) { return rank(a) < rank(b); });
         std::move(own.begin(), own.end(), std::back_inserter(result.fitting));
     }
+    std::stable_sort(result.told.begin(), result.told.end(),
+                     [](const Refusal &a, const Refusal &b) { return a.problems < b.problems; });
     return result;
 }
 
@@ -295,14 +338,14 @@ EngineFile find_engine(const Wanted &wanted, const std::vector<fs::path> &folder
         for (const fs::path &folder : folders)
             sentence += " " + folder.string();
         for (size_t i = 0; i < std::min(found.told.size(), kMaxTold); i++)
-            sentence += (i == 0 ? " (" : "; ") + found.told[i];
+            sentence += (i == 0 ? " (" : "; ") + found.told[i].text;
         if (found.told.size() > kMaxTold)
             sentence += "; and " + std::to_string(found.told.size() - kMaxTold) + " more";
         sentence += found.told.empty() ? "" : ")";
         // What is there and lacks the check only need not be built again.
         const std::string remedy = found.unproved
                                        ? "run 'clarivid parity " + wanted.model + " --backend tensorrt'"
-                                       : "run 'clarivid engines build " + wanted.model + " --for this'";
+                                       : build_command(wanted);
         throw Error(CLV_ERR_NOT_FOUND,
                     sentence + ": " + remedy + ", or use backend=cuda for clarivid's own nets");
     }
@@ -311,12 +354,11 @@ EngineFile find_engine(const Wanted &wanted, const std::vector<fs::path> &folder
     EngineFile file{best.engine, *precision_of(best.precision), best.version_compatible,
                     read_file(best.engine)};
     if (file.bytes.size() != best.bytes || sha256_hex(file.bytes) != best.sha256)
-        throw Error(
-            CLV_ERR_BACKEND,
-            "the engine " + best.engine.string() +
-                " is not the one that its sidecar describes (its SHA-256 differs): it was not loaded; "
-                "run 'clarivid engines build " +
-                wanted.model + "', which moves it aside and builds it anew");
+        throw Error(CLV_ERR_BACKEND, "the engine " + best.engine.string() +
+                                         " is not the one that its sidecar describes (its SHA-256 differs): "
+                                         "it was not loaded; remove it "
+                                         "with its .json, and " +
+                                         build_command(wanted));
     return file;
 }
 

@@ -32,10 +32,11 @@ struct Identity {
 /// What an engine must be.
 struct Wanted {
     std::string model;
-    /// SHA-256 of the bundle's ONNX files: precision -> digest. Other precisions' ONNX are made of these when
-    /// the engine is built, and only the sidecar tells them.
+    /// SHA-256 of the bundle's ONNX files: precision -> digest. Other precisions' ONNX are made of that of
+    /// fp32 when the engine is built, and the key's arguments name it as "made_of".
     std::map<std::string, std::string> onnx;
     TensorShape input;
+    int samples = 1; ///< luma samples of one position of it, along each axis
     clv_precision precision = CLV_PRECISION_AUTO;
     std::string runtime; ///< "tensorrt"
     std::string version; ///< of the runtime that is loaded

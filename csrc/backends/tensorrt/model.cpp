@@ -216,7 +216,8 @@ private:
         if (!engine_)
             throw Error(CLV_ERR_BACKEND,
                         "TensorRT " + trt.version + " refuses the engine " + path_ + sink_->reason() +
-                            ": build it anew with 'clarivid engines build " + name_ + " --for this'");
+                            ": remove it with its .json, and build it anew with 'clarivid engines build " +
+                            name_ + " --for this --runtime tensorrt'");
         weights_ = file.bytes.size();
         if (trt.number >= kHasEngineStat)
             if (const int64_t told = engine_->getEngineStat(nvinfer1::EngineStat::kTOTAL_WEIGHTS_SIZE);
@@ -225,8 +226,10 @@ private:
     }
 
     [[noreturn]] void refuse(const std::string &why) const {
-        throw Error(CLV_ERR_UNSUPPORTED, "the engine " + path_ + " is no net of clarivid's: " + why +
-                                             "; build it with 'clarivid engines build " + name_ + "'");
+        throw Error(CLV_ERR_UNSUPPORTED,
+                    "the engine " + path_ + " is no net of clarivid's: " + why +
+                        "; remove it with its .json, and build one with 'clarivid engines build " + name_ +
+                        " --for this --runtime tensorrt'");
     }
 
     /// Names, directions, types and formats are those that core counts on.
@@ -399,7 +402,8 @@ private:
 
 Wanted wanted_of(const CompileRequest &request, const cuda::Place &place) {
     const Library &trt = library();
-    return {request.model_name, request.onnx_digests, request.input, request.precision,
+    const bool plain = request.layout == CLV_LAYOUT_Y || request.layout == CLV_LAYOUT_RGB;
+    return {request.model_name, request.onnx_digests, request.input, plain ? 1 : 2,     request.precision,
             "tensorrt",         trt.version,          trt.lean,      identity_of(place)};
 }
 

@@ -266,7 +266,7 @@ def verify_command(as_json: bool) -> int:
     "prune",
     epilog="""\b
 Examples:
-  clarivid engines prune --dry-run --orphaned        of versions of the runtimes that are not installed
+  clarivid engines prune --dry-run --orphaned        that the runtimes as installed do not run
   clarivid engines prune --older-than 90d --max-size 2G
 """,
 )
@@ -274,7 +274,7 @@ Examples:
 @click.option(
     "--max-size", metavar="SIZE", help="The longest unused go until the rest is no larger: 500M, 2G."
 )
-@click.option("--orphaned", is_flag=True, help="For other versions of the runtimes that are installed.")
+@click.option("--orphaned", is_flag=True, help="For versions that the runtimes as installed do not run.")
 @click.option("--dry-run", is_flag=True, help="Say what would go.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of paths.")
 def prune_command(
@@ -319,6 +319,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         "path": str(entry.path),
         "key": key.as_dict(),
         "parity": entry.parity,
+        "builder": entry.sidecar.get("builder"),
     }
 
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import clarivid
 from clarivid.engines.cache import EngineCache, Entry
-from clarivid.engines.key import AMPERE, Identity, Key, Profile, digest_of
+from clarivid.engines.key import AMPERE, MADE_OF, Identity, Key, Profile, digest_of
 from clarivid.engines.runtimes import Options, Progress, Runtime
 from clarivid.errors import InputError, ModelError
 from clarivid.models import Model, verify_model
+from clarivid.paths import sha256_of
 
 PRECISIONS = ("fp16", "fp32", "bf16", "int8")
 FILES = {"fp32": "model.onnx", "fp16": "model_fp16.onnx"}  # of a bundle
@@ -29,7 +30,7 @@ class Job:
     device: Identity  # that was asked for
     key: Key
     onnx: bytes
-    parity: Mapping[str, Any] | None  # of a form that was made here, against fp32 on the CPU
+    calibration: Mapping[str, Any] | None  # how near int8 is to fp32 on the CPU
 
     def text(self) -> str:
         """For a progress display."""
@@ -87,8 +88,11 @@ def plan(
         return []
     for model in models:
         verify_model(model)
-        onnx, parity = onnx_of(model, precision, videos)
+        onnx, calibration = onnx_of(model, precision, videos)
         digest = hashlib.sha256(onnx).hexdigest()
+        arguments = options.arguments()
+        if precision not in FILES:  # what the loader compares with the bundle
+            arguments[MADE_OF] = sha256_of(model.folder / FILES["fp32"])
         for device, target in targets.items():
             for profile in profiles(model):
                 key = Key(
@@ -99,10 +103,16 @@ def plan(
                     runtime.name,
                     runtime.version,
                     target,
-                    options.arguments(),
+                    arguments,
                 )
-                jobs.setdefault(key.digest, Job(model, device, key, onnx, parity))
+                jobs.setdefault(key.digest, Job(model, device, key, onnx, calibration))
     return list(jobs.values())
+
+
+def digests_of(model: Model) -> dict[str, str]:
+    """Precision -> SHA-256 of the bundle's ONNX of it, for :meth:`Key.is_of`."""
+    paths = {precision: model.folder / name for precision, name in FILES.items() if name in model.files}
+    return {precision: sha256_of(path) for precision, path in paths.items() if path.is_file()}
 
 
 def onnx_of(
@@ -129,13 +139,13 @@ def onnx_of(
     if not videos:
         raise InputError("int8 is calibrated on real pictures: give --calibrate a video like yours")
     made = quantise.quantise(model, videos)
-    parity = {"passed": made.passed, "psnr_db": round(made.psnr_db, 2), "against": "fp32 in OpenVINO"}
+    calibration = {"psnr_db": round(made.psnr_db, 2), "against": "fp32 in OpenVINO"}
     if not made.passed:
         raise ModelError(
             f"model {model.name} in int8 comes to {made.psnr_db:.1f} dB of fp32 on these pictures, "
             f"{quantise.GATE_DB:g} are asked for: calibrate with other videos, or use fp16"
         )
-    return made.onnx, parity
+    return made.onnx, calibration
 
 
 def build(
@@ -168,12 +178,13 @@ def build(
             return engine
 
         try:
-            entry, built = cache.get(job.key, make, {"clarivid": clarivid.__version__})
+            builder: dict[str, Any] = {"clarivid": clarivid.__version__}
+            if job.calibration is not None:
+                builder["calibration"] = dict(job.calibration)
+            entry, built = cache.get(job.key, make, builder)
         except ModelError as error:
             yield Failed(job, str(error))
             continue
-        if built and job.parity is not None:
-            entry = cache.set_parity(entry, job.parity)
         yield Made(job, entry, built, time.monotonic() - start)
 
 
@@ -197,4 +208,4 @@ class _Timing:
             cache.write_file(self.path, measured)
 
 
-__all__ = ["FILES", "PRECISIONS", "Failed", "Job", "Made", "build", "onnx_of", "plan"]
+__all__ = ["FILES", "PRECISIONS", "Failed", "Job", "Made", "build", "digests_of", "onnx_of", "plan"]

@@ -200,10 +200,15 @@ class EngineCache:
     # ------------------------------------------------------------------------------------------ changing
 
     def set_parity(self, entry: Entry, result: Mapping[str, Any]) -> Entry:
-        """Records the parity check of an entry of the writable layer."""
+        """Records the parity check of an entry of the writable layer.
+
+        Raises :class:`InputError` when that engine is gone or another has taken its place since.
+        """
         with self._locked(entry.path.stem):
-            sidecar = {**entry.sidecar, "parity": dict(result)}
-            self.write_file(entry.path.with_suffix(SIDECAR), _json(sidecar))
+            now = read(entry.path, True, hashed=False)
+            if now.sha256 != entry.sha256:
+                raise InputError(f"the engine {entry.path} was built anew meanwhile: check it again")
+            self.write_file(entry.path.with_suffix(SIDECAR), _json({**now.sidecar, "parity": dict(result)}))
         return read(entry.path, True, hashed=False)
 
     def prune(
@@ -219,8 +224,8 @@ class EngineCache:
         :param older_than: seconds since an entry was built or last used (its access time, where the file
             system keeps it).
         :param max_bytes: the oldest go until the rest is no larger.
-        :param keep_versions: runtime -> version that is installed: entries of these runtimes in another
-            version go.
+        :param keep_versions: runtime -> version that is installed: entries of these runtimes that it does not
+            run go.
         """
         gone: list[Entry | Fault] = []
         kept: list[Entry] = []
@@ -229,7 +234,7 @@ class EngineCache:
             orphan = (
                 keep_versions is not None
                 and entry.key.runtime in keep_versions
-                and keep_versions[entry.key.runtime] != entry.key.runtime_version
+                and not entry.key.runs_with(keep_versions[entry.key.runtime])
             )
             old = older_than is not None and now - _last_used(entry) > older_than
             (gone if orphan or old else kept).append(entry)
@@ -249,7 +254,12 @@ class EngineCache:
                     for suffix in (SIDECAR, ENGINE):
                         found.path.with_suffix(suffix).unlink(missing_ok=True)
             for fault in litter:
-                fault.path.unlink(missing_ok=True)
+                if fault.path.suffix != ENGINE or fault.path.name.startswith("."):
+                    fault.path.unlink(missing_ok=True)
+                    continue
+                with self._locked(fault.path.stem):  # somebody may build it by now
+                    if not fault.path.with_suffix(SIDECAR).exists():
+                        fault.path.unlink(missing_ok=True)
             for path in self.folder.glob("*" + LOCK):
                 if self._unlocked(path.stem):
                     with self._locked(path.stem):  # which removes it

@@ -17,6 +17,7 @@ from clarivid.errors import InputError
 
 SCHEMA = 1
 AMPERE = 80  # compute capability of the first GPUs that run hardware-compatible engines, and have bf16
+MADE_OF = "made_of"  # among the arguments of forms that no bundle holds: SHA-256 of the fp32 ONNX behind them
 PREFIX = 16  # hexadecimal digits of the digest in a file's name
 
 
@@ -97,6 +98,13 @@ class Key:
         """SHA-256 of the canonical JSON (sorted, no blanks, ASCII), in hexadecimal."""
         return digest_of(self.as_dict())
 
+    def is_of(self, bundle: Mapping[str, str]) -> bool:
+        """Whether it was built from a bundle's ONNX (``bundle``: precision -> SHA-256), or from what was made
+        of one; likewise."""
+        if MADE_OF in self.arguments:
+            return bool(bundle.get("fp32") == self.arguments[MADE_OF])
+        return bundle.get(self.precision) == self.onnx_sha256
+
     @property
     def version_compatible(self) -> bool:
         """Whether later releases of the runtime's major run it too."""
@@ -163,4 +171,4 @@ def differences(wanted: Key, found: Key) -> list[str]:
     return [f"{name} is {b[name]}, not {a[name]}" for name in a if a[name] != b[name]]
 
 
-__all__ = ["AMPERE", "PREFIX", "SCHEMA", "Identity", "Key", "Profile", "differences", "digest_of"]
+__all__ = ["AMPERE", "MADE_OF", "PREFIX", "SCHEMA", "Identity", "Key", "Profile", "differences", "digest_of"]

@@ -6,12 +6,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from clarivid.engines.build import FILES
+from clarivid.engines.build import digests_of
 from clarivid.engines.cache import EngineCache, Entry
-from clarivid.engines.key import Identity, Key
+from clarivid.engines.key import Identity
 from clarivid.engines.runtimes import INSTALL, RUNTIMES
 from clarivid.models import Model
-from clarivid.paths import sha256_of
 
 TASKS = ("sr", "lowrank")  # whose nets run through engines: those of dnn_sr and lowrank_pre
 
@@ -52,12 +51,6 @@ def status(
     ]
 
 
-def _is_of(key: Key, digests: set[str]) -> bool:
-    """Whether the engine was built from one of the bundle's files; of a form that was made of one, such as
-    int8, that cannot be told, and it is believed."""
-    return key.onnx_sha256 in digests or key.precision not in FILES
-
-
 def _row(
     gpu: Identity,
     model: Model,
@@ -73,12 +66,11 @@ def _row(
     if not usable:
         text = f"{len(own)} of tensorrt-rtx, which no filter runs yet" if own else "no engine"
         return Status(gpu.text(), model.name, "missing", text, remedy)
-    files = [model.folder / name for name in FILES.values() if (model.folder / name).is_file()]
-    current = {sha256_of(path) for path in files}
+    current = digests_of(model)
     good = [
         entry
         for entry in usable
-        if _is_of(entry.key, current)
+        if entry.key.is_of(current)
         and entry.key.runs_with(runtimes.get("tensorrt", entry.key.runtime_version))
     ]
     if good:
@@ -92,7 +84,7 @@ def _row(
     other = usable[0].key
     why = (
         "the model has changed since"
-        if not _is_of(other, current)
+        if not other.is_of(current)
         else f"TensorRT {other.runtime_version} built it, {runtimes['tensorrt']} is installed"
     )
     return Status(gpu.text(), model.name, "stale", why, remedy)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 import clarivid
 from clarivid.cuda import Device
 from clarivid.engines import EngineCache, Entry, Identity, Runtime
-from clarivid.engines.build import FILES
+from clarivid.engines.build import digests_of
 from clarivid.engines.cache import SHARED, SIDECAR
 from clarivid.engines.cache import read as read_entry
 from clarivid.errors import BackendError, Error
@@ -38,7 +38,6 @@ from clarivid.parity.reference import torch_net
 from clarivid.parity.report import Report
 from clarivid.parity.tensors import net_inputs
 from clarivid.parity.ways import FILTERS, DeviceWay, FilterWay, TensorWay, Way
-from clarivid.paths import sha256_of
 
 Compare = Callable[[Entry, Sequence[Case]], Report]
 _FORMATS = ("nv12", "p010le")
@@ -133,18 +132,14 @@ def check_engines(
 
 def fitting(bundle: Model, gpu: Identity, cache: EngineCache, precisions: Sequence[str]) -> list[Entry]:
     """Engines of the bundle as it is, for that GPU, in one of the precisions (or any)."""
-    current = {
-        precision: sha256_of(bundle.folder / name)
-        for precision, name in FILES.items()
-        if name in bundle.files
-    }
+    current = digests_of(bundle)
     return [
         entry
         for entry in cache.entries()
         if isinstance(entry, Entry)
         and entry.key.model == bundle.name
         and entry.key.fits(gpu)
-        and current.get(entry.key.precision, entry.key.onnx_sha256) == entry.key.onnx_sha256
+        and entry.key.is_of(current)
         and (not precisions or entry.key.precision in precisions)
     ]
 

@@ -22,6 +22,7 @@ int main(int argc, char **argv) {
         wanted.model = json.at("model");
         wanted.onnx = json.at("onnx").get<std::map<std::string, std::string>>();
         wanted.input = {json.at("input")[0], json.at("input")[1], json.at("input")[2]};
+        wanted.samples = json.value("samples", 1);
         wanted.precision = static_cast<clv_precision>(json.at("precision").get<int>());
         wanted.runtime = json.at("runtime");
         wanted.version = json.at("version");
