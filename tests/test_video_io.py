@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import resource
 import subprocess
@@ -311,6 +312,16 @@ def test_a_chain_gives_the_pixels_that_ffmpeg_gives(clip: Path) -> None:
     first = frames[0]
     assert (first.range, first.matrix, first.primaries, first.transfer) == ("limited", "bt709", 9, 16)
     assert first.siting == "left"
+
+
+def test_frames_of_a_chain_keep_uneven_times_and_none_is_dropped(tmp_path: Path, clip: Path) -> None:
+    source = tmp_path / "uneven.mp4"
+    uneven = ("-an", "-vf", "setpts='(N+0.3*mod(N,3))/25/TB',settb=1/90000", "-fps_mode", "passthrough")
+    run("-i", clip, *uneven, source)
+    times = [frame.time for frame in read_frames(source)]
+    assert len(times) == 50
+    assert len({after - before for before, after in itertools.pairwise(times)}) > 1
+    assert [frame.time for frame in Chain.from_ffmpeg("null").frames(source)] == times
 
 
 def test_an_object_on_frames_gives_the_pixels_of_its_filter(clip: Path) -> None:

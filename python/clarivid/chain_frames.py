@@ -123,6 +123,8 @@ class ChainFrames(Iterator[Frame]):
         words += [] if masking is None else ["-i", f"file:{masking}"]
         graph = self._chain.to_ffmpeg(graph=True).removesuffix("[out]")
         words += ["-filter_complex", f"{graph},format=pix_fmts={_FORMATS}[out]", "-map", "[out]"]
+        # As the runner does it: each frame at its own time, none moved to a frame rate's grid or dropped.
+        words += ["-fps_mode", "vfr", "-enc_time_base:v", "filter"]
         words += ["-c:v", "rawvideo", "-f", "nut", "pipe:1"]
         self._log, self._described = Log(), threading.Event()
         self._colour: dict[str, Any] = {}
