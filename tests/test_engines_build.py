@@ -22,6 +22,7 @@ from clarivid.errors import BackendError, InputError, ModelError
 from clarivid.models import find_model
 from clarivid.paths import sha256_of
 from engine_tools import KEY, SHAPE, new_cache, put
+from test_tensorrt_backend import EMULATOR
 
 
 @pytest.fixture
@@ -283,6 +284,45 @@ def test_tensorrt_builds_for_the_gpu_that_is_there_only(rtx: Runtime) -> None:
     for options in (Options(version_compatible=True), Options(hardware_compatible=True)):
         with pytest.raises(InputError, match=r"does not build with --.*-compatible"):
             rtx.target(exact, options)
+
+
+TWO_GPUS = """
+import ctypes, sys
+from pathlib import Path
+from clarivid.cuda import _driver
+from clarivid.engines import EngineCache, Identity, Options, Runtime, build, plan, targets
+from clarivid.models import find_model
+
+class Here(Runtime):
+    cross_builds = False
+    def __init__(self):
+        self.name, self.version = "tensorrt", "10.14.1"
+    def build(self, onnx, model, profile, target, *others):
+        device = ctypes.c_int(-1)
+        _driver().cuCtxGetDevice(ctypes.byref(device))
+        return f"{target.sm} on GPU {device.value}".encode(), b""
+
+targets._identity = lambda device: Identity(75 + 14 * device.index, f"GPU {device.index}")
+model, options = find_model("lowrank_v1"), Options()
+jobs = plan([model], targets.devices("this"), lambda m: targets.profiles("480p", m), "fp16", Here(), options)
+for made in build(jobs, Here(), options, EngineCache(Path(sys.argv[1]), shared=[])):
+    print(made.entry.path.read_bytes().decode())
+"""
+
+
+def test_each_engine_is_built_on_the_gpu_that_it_is_for(tmp_path: Path) -> None:
+    """A machine with a T4 and an L4: TensorRT builds on the GPU that is current."""
+    assert EMULATOR is not None
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(EMULATOR), "CLARIVID_EMULATOR_DEVICES": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_GPUS, str(tmp_path / "engines")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["75 on GPU 0", "89 on GPU 1"]
 
 
 def test_a_runtime_that_is_not_installed_says_how_to_get_it() -> None:

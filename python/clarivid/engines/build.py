@@ -6,11 +6,13 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import clarivid
+from clarivid.engines import targets
 from clarivid.engines.cache import EngineCache, Entry
 from clarivid.engines.key import AMPERE, MADE_OF, Identity, Key, Profile, digest_of
 from clarivid.engines.runtimes import Options, Progress, Runtime
@@ -72,19 +74,19 @@ def plan(
     its parity gate), :class:`ToolError`.
     """
     jobs: dict[str, Job] = {}
-    targets: dict[Identity, Identity] = {}
+    good_for: dict[Identity, Identity] = {}
     for device in devices:
         try:
             if precision == "bf16" and device.sm < AMPERE:
                 raise InputError(
                     f"{device.text()} has no bf16, which came with sm_{AMPERE}: take fp16 or fp32"
                 )
-            targets[device] = runtime.target(device, options)
+            good_for[device] = runtime.target(device, options)
         except InputError as error:
             if refused is None:
                 raise
             refused(device, str(error))
-    if not targets:
+    if not good_for:
         return []
     for model in models:
         verify_model(model)
@@ -93,7 +95,7 @@ def plan(
         arguments = options.arguments()
         if precision not in FILES:  # what the loader compares with the bundle
             arguments[MADE_OF] = sha256_of(model.folder / FILES["fp32"])
-        for device, target in targets.items():
+        for device, target in good_for.items():
             for profile in profiles(model):
                 key = Key(
                     model.name,
@@ -165,15 +167,17 @@ def build(
 
         def make(job: Job = job, timing: _Timing = timing) -> bytes:
             key = job.key
-            engine, measured = runtime.build(
-                job.onnx,
-                job.model.name,
-                key.profile,
-                key.device,
-                options,
-                timing.read(),
-                progress,
-            )
+            # What builds on the GPU takes the thread's current one: a machine may have several kinds.
+            with nullcontext() if runtime.cross_builds else targets.current(job.device):
+                engine, measured = runtime.build(
+                    job.onnx,
+                    job.model.name,
+                    key.profile,
+                    key.device,
+                    options,
+                    timing.read(),
+                    progress,
+                )
             timing.write(measured, cache)
             return engine
 

@@ -4,11 +4,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
 
 from clarivid.engines.key import Identity, Profile
 from clarivid.errors import BackendError, InputError
 from clarivid.models import Model
+
+if TYPE_CHECKING:
+    from clarivid.cuda import Device
 
 # What data centres and workstations call their cards -> compute capability (NVIDIA, "CUDA GPUs").
 SKUS = {
@@ -77,16 +82,34 @@ def this_machine() -> list[Identity]:
         raise BackendError(f"{error}; or name the GPUs to build for: --for t4,l4 or --for sm_89") from None
     found = []
     for index in range(count):
-        device = Device(index)
-        try:
-            values = {name: device.attribute(number) for name, number in _ATTRIBUTES.items()}
-            memory = device.memory_info()[1] >> 20
-            found.append(Identity(device.capability, device.name, memory_mib=memory, **values))
-        finally:
-            device.close()
+        with closing(Device(index)) as device:
+            found.append(_identity(device))
     if not found:
         raise BackendError("there is no GPU in this machine: name one, such as --for t4 or --for sm_89")
     return list(dict.fromkeys(found))
+
+
+@contextmanager
+def current(wanted: Identity) -> Iterator[None]:
+    """Makes the first GPU of that kind the one that this thread's CUDA calls go to, TensorRT's too.
+
+    Raises :class:`BackendError` when there is none.
+    """
+    from clarivid.cuda import Device, device_count
+
+    for index in range(device_count()):
+        with closing(Device(index)) as device:
+            if _identity(device) == wanted:
+                with device.current():
+                    yield
+                return
+    raise BackendError(f"{wanted.text()} is not in this machine any more: see clarivid doctor")
+
+
+def _identity(device: Device) -> Identity:
+    values = {name: device.attribute(number) for name, number in _ATTRIBUTES.items()}
+    memory = device.memory_info()[1] >> 20
+    return Identity(device.capability, device.name, memory_mib=memory, **values)
 
 
 def profiles(words: str, model: Model) -> list[Profile]:
@@ -132,4 +155,4 @@ def _shape(size: Sequence[int], model: Model) -> tuple[int, int, int, int]:
     return (1, channels, -(-height // halved), -(-width // halved))
 
 
-__all__ = ["SIZES", "SKUS", "devices", "profiles", "this_machine"]
+__all__ = ["SIZES", "SKUS", "current", "devices", "profiles", "this_machine"]
