@@ -19,7 +19,9 @@ from PIL import Image
 from chromium import INSTALL, Browser, program
 from clarivid.compare import Comparison, compare, embed, page
 from clarivid.compare.pictures import Shown
-from clarivid.pages import charts, write_whole
+from clarivid.errors import ToolError
+from clarivid.outputs import write_whole
+from clarivid.pages import charts
 from compare_tools import make
 from test_rd_report import Page
 
@@ -277,7 +279,7 @@ def test_a_full_disk_leaves_the_old_page_and_no_draft(
         raise OSError(errno.ENOSPC, "No space left on device", str(target))
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(ToolError, match=r"page.html cannot be written: No space left"):
         write_whole(target, b"new")
     assert [path.read_text("utf-8") for path in tmp_path.iterdir()] == ["old"]
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from clarivid import CancelledError, Chain, chains, clips, ff, quality
+from clarivid.chains.probe import exact_times
 from clarivid.errors import InputError, ToolError
 from clarivid.ffmpeg import find
 from conftest import Run
@@ -255,7 +256,7 @@ def test_a_disk_that_is_full_or_may_not_be_written_is_a_sentence(film: Path, tmp
     run = f"{sys.executable} -m clarivid run noise=alls=60:allf=t {film} {tmp_path}/o.mp4"
     for options, sentence in [
         ("size=64k", "no space is left for"),
-        ("size=64k,ro", "nothing can be written into the folder"),
+        ("size=64k,ro", f"the folder {tmp_path} may not be written"),
     ]:
         mount = f"mount -t tmpfs -o {options} none {tmp_path}"
         script = f"{mount} && {{ {run}; code=$?; ls -A {tmp_path}; exit $code; }}"
@@ -333,6 +334,19 @@ def test_frames_keep_their_times(film: Path, tmp_path: Path) -> None:
         assert got == pytest.approx([float(time) for time in times(source)], abs=0.0006)
     chains.run("null", source, tmp_path / "o.avi", video_codec="mpeg4")
     assert quality.frame_count(tmp_path / "o.avi") == FRAMES
+
+
+@pytest.mark.parametrize(
+    ("version", "base"),
+    [("5.1.9", "-1"), ("n6.0", "-1"), ("6.1.2-0+deb13u1", "filter"), ("9.0", "filter"), ("N-1-g1", "filter")],
+)
+def test_an_ffmpeg_that_knows_no_time_base_of_filters_is_not_asked_for_it(
+    tmp_path: Path, version: str, base: str
+) -> None:
+    program = tmp_path / "ffmpeg"
+    program.write_text(f"#!/bin/sh\necho 'ffmpeg version {version} Copyright (c) 2000-2026'\n")
+    program.chmod(0o755)
+    assert exact_times(program) == ("-enc_time_base:v", base)
 
 
 def test_a_picture_that_is_turned_stays_upright(film: Path, tmp_path: Path) -> None:

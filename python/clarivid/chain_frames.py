@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from clarivid.chains.chain import Chain
 from clarivid.chains.command import check_mask
 from clarivid.chains.complaints import failure, shortness
-from clarivid.chains.probe import Input, probe
+from clarivid.chains.probe import Input, exact_times, probe
 from clarivid.chains.process import LOG_LEVEL, Ended, Log, Progress
 from clarivid.chains.runner import programs
 from clarivid.errors import InputError, ToolError
@@ -124,7 +124,7 @@ class ChainFrames(Iterator[Frame]):
         graph = self._chain.to_ffmpeg(graph=True).removesuffix("[out]")
         words += ["-filter_complex", f"{graph},format=pix_fmts={_FORMATS}[out]", "-map", "[out]"]
         # As the runner does it: each frame at its own time, none moved to a frame rate's grid or dropped.
-        words += ["-fps_mode", "vfr", "-enc_time_base:v", "filter"]
+        words += ["-fps_mode", "vfr", *exact_times(self._program)]
         words += ["-c:v", "rawvideo", "-f", "nut", "pipe:1"]
         self._log, self._described = Log(), threading.Event()
         self._colour: dict[str, Any] = {}

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from clarivid.chains.runner import _draft, _finish, check_paths
 from clarivid.errors import InputError, ToolError
 from clarivid.frame import MATRICES, PIXEL_FORMATS, RANGES, TWINS, Frame, other_order
+from clarivid.outputs import check_inputs, check_output, draft_of, finish
 from clarivid.video_read import import_av, reason
 
 _SITINGS = {"left": "left", "centre": "center", "topleft": "topleft"}
@@ -57,7 +57,9 @@ def write_frames(
     """
     av = import_av()
     out = Path(path)
-    check_paths(None if audio_from is None else Path(audio_from), None, out, overwrite)  # type: ignore[arg-type]
+    inputs = [] if audio_from is None else [Path(audio_from)]
+    check_inputs(inputs)
+    check_output(out, inputs, overwrite, container=True)
     if codec not in av.codecs_available:
         raise InputError(f'codec="{codec}" is no encoder that PyAV has')
     said = {**({} if crf is None else {"crf": f"{crf:g}"}), **{k: str(v) for k, v in (options or {}).items()}}
@@ -67,7 +69,7 @@ def write_frames(
     first = next(source, None)
     if first is None:
         raise InputError(f"there are no frames to write to {out}")
-    with _draft(out) as draft:
+    with draft_of(out) as draft:
         try:
             with contextlib.ExitStack() as stack:
                 container = stack.enter_context(av.open(f"file:{draft}", "w"))
@@ -76,7 +78,7 @@ def write_frames(
                 count = _encode(container, stream, first, source, sound)
         except (av.FFmpegError, OSError, ValueError) as error:
             raise ToolError(f"{out} cannot be written: {reason(error)}") from error
-        _finish(draft, out)
+        finish(draft, out)
     return count
 
 

@@ -24,9 +24,10 @@ from clarivid import models
 from clarivid.chains.chain import Chain
 from clarivid.chains.command import Encoding, check_mask
 from clarivid.chains.process import Progress
-from clarivid.chains.runner import plan, programs, remove_drafts, run
+from clarivid.chains.runner import plan, programs, run
 from clarivid.errors import CancelledError, Error, InputError
 from clarivid.options import FILTERS
+from clarivid.outputs import remove_drafts
 
 JOURNAL = ".clarivid.jsonl"
 _VERSION = 1

@@ -160,7 +160,8 @@ class Chain:
         """Write it as YAML, for :meth:`load` and ``clarivid run``.
 
         Raises:
-            clarivid.InputError: the file is there and ``overwrite`` is False, or cannot be written.
+            clarivid.InputError: the file is there and ``overwrite`` is False, or its folder takes none.
+            clarivid.ToolError: it cannot be written to its end.
         """
         from clarivid.chains import schema
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clarivid.chains.chain import MASKED, Chain
-from clarivid.chains.probe import Input, Stream
+from clarivid.chains.probe import Input, Stream, exact_times
 from clarivid.chains.process import LOG_LEVEL
 from clarivid.errors import InputError
 from clarivid.options import near
@@ -121,7 +121,7 @@ def build(program: Path, chain: Chain, source: Input, mask: Path | None, out: Pa
     # No frame is doubled to keep a rate, which ffmpeg does for some containers.
     words += ["-fps_mode", "vfr", *how.codec_arguments()]
     if how.codec in _EXACT:
-        words += ["-enc_time_base:v", "filter"]  # each frame's time as it is, not rounded to a frame rate
+        words += exact_times(program)
     kinds = {stream.kind for stream in maps}
     if "audio" in kinds:
         words += ["-c:a", how.audio]

@@ -7,11 +7,10 @@ import functools
 import re
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 
 from clarivid.chains.chain import Chain
-from clarivid.chains.probe import Input
+from clarivid.chains.probe import Input, ask
 from clarivid.chains.process import Ended, Log
 from clarivid.errors import Error, InputError, ToolError
 from clarivid.options import FILTERS, near
@@ -172,19 +171,10 @@ def _encoders(program: Path) -> tuple[str, ...]:
 
 
 def _ask(program: Path, *question: str) -> str:
-    command = [str(program), "-hide_banner", *question]
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
+        return ask(program, "-hide_banner", *question).stdout
     except OSError:
         return ""
-    return done.stdout
 
 
 __all__ = ["conversions", "failure", "filter_names", "option_names", "shortness"]

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,16 +56,9 @@ def probe(path: Path, ffprobe: Path) -> Input:
     if not path.is_file():
         raise InputError(f"{path} is no file")
     # file: says that a colon in the name is no protocol.
-    command = [str(ffprobe), "-v", "error", "-show_format", "-show_streams", "-of", "json", f"file:{path}"]
+    words = ("-v", "error", "-show_format", "-show_streams", "-of", "json", f"file:{path}")
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
+        done = ask(ffprobe, *words)
     except OSError as error:
         raise ToolError(f"{ffprobe} cannot be started: {error.strerror}") from error
     if done.returncode:
@@ -100,6 +95,32 @@ def probe(path: Path, ffprobe: Path) -> Input:
     )
 
 
+def ask(program: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """What ffmpeg or ffprobe answer, whatever their exit code. Raises OSError when it cannot be started."""
+    return subprocess.run(
+        [str(program), *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def exact_times(program: Path) -> tuple[str, str]:
+    """The option of ffmpeg with which frames reach an encoder at their own times.
+
+    Without it these are rounded to the grid of a frame rate. FFmpeg before 6.1 knows only the source's base.
+    """
+    try:
+        found = re.match(r"ffmpeg version n?(\d+)\.(\d+)", ask(program, "-version").stdout)
+    except OSError as error:
+        raise ToolError(f"{program} cannot be started: {error.strerror}") from error
+    old = found is not None and (int(found[1]), int(found[2])) < (6, 1)
+    return "-enc_time_base:v", "-1" if old else "filter"
+
+
 def _stream(told: dict[str, Any]) -> Stream:
     disposition = told.get("disposition", {})
     return Stream(
@@ -130,4 +151,4 @@ def _clock(text: str) -> float:
     return _seconds(parts[0]) * 3600 + _seconds(parts[1]) * 60 + _seconds(parts[2])
 
 
-__all__ = ["Input", "Stream", "probe"]
+__all__ = ["Input", "Stream", "ask", "exact_times", "probe"]

@@ -3,13 +3,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import glob
 import logging
-import os
-import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,10 +16,10 @@ from clarivid.chains.probe import Input, probe
 from clarivid.chains.process import Ended, follow
 from clarivid.chains.process import Progress as State
 from clarivid.errors import InputError, ToolError
+from clarivid.outputs import check_inputs, check_output, draft_of, finish
 
 Progress = Callable[[State], None]
 
-_DRAFT = ".clarivid-"  # what names of unfinished outputs begin with
 _logger = logging.getLogger("clarivid")
 
 
@@ -98,7 +94,7 @@ def run(
     program, ffprobe = programs(ffmpeg)
     check_paths(source, mask, out, overwrite)
     found, command = plan(chain, source, out, mask, how, program, ffprobe)
-    with _draft(out) as draft:
+    with draft_of(out) as draft:
         ended = follow(command.to(draft), found.seconds, found.rate, progress or _ignore, cancel)
         if ended.code:
             raise failure(ended, chain, found, out, program, how.codec)
@@ -114,7 +110,7 @@ def run(
                 )
             notes.append(short)
         check_paths(source, mask, out, overwrite)  # once more: it has taken its time
-        _finish(draft, out)
+        finish(draft, out)
     for note in notes:
         _logger.info("%s: %s", out, note)
     return Done(ended.progress.frames, ended.seconds, tuple(notes))
@@ -160,70 +156,13 @@ def programs(ffmpeg: Path | None = None) -> tuple[Path, Path]:
 
 def check_paths(source: Path, mask: Path | None, out: Path, overwrite: bool) -> None:
     """Raises :class:`InputError` for inputs that are not there, and an output that cannot be."""
-    for path in (source, mask):
-        if path is not None and not path.is_file():
-            raise InputError(f"{path} is a folder" if path.is_dir() else f"{path} does not exist")
-    if not out.suffix:
-        raise InputError(f"{out} has no suffix: name a container, such as {out}.mp4")
-    if not out.parent.is_dir():
-        raise InputError(f"the folder {out.parent} does not exist")
-    if out.is_dir():
-        raise InputError(f"{out} is a folder: name a file")
-    if out.exists():
-        if out.resolve() in (path.resolve() for path in (source, mask) if path is not None):
-            raise InputError(f"{out} is an input: name another output")
-        if not overwrite:
-            raise InputError(f"{out} exists: name another output, or have it replaced (--overwrite)")
-
-
-@contextlib.contextmanager
-def _draft(out: Path) -> Iterator[Path]:
-    """A file beside ``out`` that is gone afterwards, unless it was renamed."""
-    try:
-        handle, name = tempfile.mkstemp(prefix=_draft_name(out), suffix=out.suffix, dir=out.parent)
-    except OSError as error:
-        raise InputError(f"nothing can be written into the folder {out.parent}: {error.strerror}") from error
-    os.close(handle)
-    draft = Path(name)
-    try:
-        yield draft
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _finish(draft: Path, out: Path) -> None:
-    """Bring the draft to the disk, and give it its name."""
-    umask = os.umask(0)
-    os.umask(umask)
-    try:
-        handle = os.open(draft, os.O_RDONLY)
-        try:
-            os.fchmod(handle, 0o666 & ~umask)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        draft.replace(out)
-        folder = os.open(out.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise ToolError(f"{out} cannot be written: {error.strerror}") from error
-
-
-def remove_drafts(out: Path) -> None:
-    """Remove what a run of ``out`` has left that was killed; nobody else may be writing it."""
-    for path in out.parent.glob(f"{glob.escape(_draft_name(out))}????????{glob.escape(out.suffix)}"):
-        path.unlink(missing_ok=True)
-
-
-def _draft_name(out: Path) -> str:
-    return f"{_DRAFT}{out.stem[:60]}-"
+    inputs = [source] if mask is None else [source, mask]
+    check_inputs(inputs)
+    check_output(out, inputs, overwrite, container=True)
 
 
 def _ignore(state: State) -> None:
     pass
 
 
-__all__ = ["Done", "Progress", "check_paths", "plan", "programs", "remove_drafts", "run"]
+__all__ = ["Done", "Progress", "check_paths", "plan", "programs", "run"]

@@ -15,9 +15,7 @@ Anchors and several documents are refused.
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -27,6 +25,7 @@ import yaml
 from clarivid.chains.filter import Filter
 from clarivid.errors import InputError
 from clarivid.options import Value, near
+from clarivid.outputs import check_output, write_whole
 
 if TYPE_CHECKING:
     from clarivid.chains.chain import Chain
@@ -46,9 +45,8 @@ _KINDS = {yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list", yaml.Scala
 
 
 def save(chain: Chain, path: Path, overwrite: bool) -> None:
-    """Write ``chain``, whole or not at all. Raises :class:`InputError`."""
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists")
+    """Write ``chain``, whole or not at all. Raises :class:`InputError` or :class:`ToolError`."""
+    check_output(path, [], overwrite)
     nodes = []
     for one in chain.filters:
         node: dict[str, Any] = {"filter": one.name}
@@ -61,21 +59,7 @@ def save(chain: Chain, path: Path, overwrite: bool) -> None:
     # PyYAML writes Unicode's line breaks as they are, and a reader makes blanks of them: then all is escaped.
     plain = not any(c in str(chain) for c in "\x85\u2028\u2029")
     text = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=plain, width=1 << 16)
-    try:
-        handle, draft = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write("# A chain of filters: clarivid run THIS IN OUT\n" + text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            umask = os.umask(0)
-            os.umask(umask)
-            Path(draft).chmod(0o666 & ~umask)
-            Path(draft).replace(path)
-        finally:
-            Path(draft).unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from error
+    write_whole(path, ("# A chain of filters: clarivid run THIS IN OUT\n" + text).encode())
 
 
 def load(path: Path) -> list[Filter]:

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from clarivid.compare.pairing import Pairing, pair
 from clarivid.compare.pictures import Shown, choose, show
 from clarivid.compare.scoring import Scored, score
 from clarivid.errors import InputError
+from clarivid.outputs import check_output
 
 SCORES = ("vmaf", "vmaf_neg", "ssim", "psnr_y")
 REFERENCE = "reference"
@@ -107,16 +107,7 @@ def compare(
 def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path], overwrite: bool) -> None:
     """Raises :class:`InputError` before any work is done when an output cannot be written."""
     for path in outputs:
-        if not path.parent.is_dir():
-            raise InputError(f"the folder {path.parent} does not exist")
-        if path.is_dir():
-            raise InputError(f"{path} is a folder: name a file")
-        if not os.access(path.parent, os.W_OK):
-            raise InputError(f"the folder {path.parent} may not be written")
-        if path.exists() and path.resolve() in (one.resolve() for one in inputs):
-            raise InputError(f"{path} is an input: name another output")
-        if path.exists() and not overwrite:
-            raise InputError(f"{path} exists: name another output, or have it replaced (--overwrite)")
+        check_output(path, inputs, overwrite)
     if len({path.resolve() for path in outputs}) < len(outputs):
         raise InputError(f"{outputs[0]} cannot be both the page and the sheet")
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from clarivid.compare.embed import Embedded, embed
 from clarivid.compare.numbers import LOW, ROLES, per_frame, per_second
 from clarivid.compare.pictures import HEAT, HEAT_TOP, Shown
-from clarivid.pages import charts, fill, write_whole
+from clarivid.outputs import write_whole
+from clarivid.pages import charts, fill
 from clarivid.rd.scores import SCORES as KNOWN
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clarivid.compare.pictures import Place, Shown
-from clarivid.pages import Picture, write_whole
+from clarivid.outputs import write_whole
+from clarivid.pages import Picture
 from clarivid.pages.sheet import contact_sheet
 from clarivid.rd.scores import SCORES as KNOWN
 

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import base64
 import io
-import os
-import tempfile
 from collections.abc import Mapping
 from importlib import resources
-from pathlib import Path
 from string import Template
 
 import numpy as np
@@ -55,19 +52,4 @@ def data_uri(data: bytes, kind: str = "image/webp") -> str:
     return f"data:{kind};base64," + base64.b64encode(data).decode("ascii")
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that appears only when it is complete: a draft in the same folder is renamed."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    draft = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        draft.chmod(0o666 & ~umask)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-__all__ = ["Picture", "data_uri", "fill", "webp", "write_whole"]
+__all__ = ["Picture", "data_uri", "fill", "webp"]
