@@ -66,6 +66,13 @@ av_cold int ff_clarivid_init(AVFilterContext *ctx)
 {
     ClarividContext *s = ctx->priv;
 
+    /* Before 6.0 the option that all filters have goes before ours of its name. */
+    if (!s->threads && ctx->nb_threads) {
+        int ret = av_opt_set_int(s, "threads", ctx->nb_threads, 0);
+        if (ret < 0)
+            return ret;
+    }
+
     s->hold_back = 1;
     s->clv = clv_context_create(log_callback, ctx);
 

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from clarivid import ffmpeg
 from clarivid.errors import ToolError
+from clarivid.ffmpeg.series import DEFAULT
+from ffmpeg_series import SERIES
 from inpaint_models import inpaint_bundle
 from onnx_models import SHIFT, lowrank_s2d_net, random_s2d_net
 
@@ -34,13 +36,15 @@ def built() -> ffmpeg.Built:
     try:
         return ffmpeg.find(series=os.environ.get("CLARIVID_TEST_SERIES"))
     except ToolError:
-        return ffmpeg.build(series=os.environ.get("CLARIVID_TEST_SERIES"))
+        if SERIES == DEFAULT:
+            return ffmpeg.build()
+        return ffmpeg.build(series=SERIES, kind="checks")
 
 
 def run(*arguments: str | Path, stdin: bytes = b"", check: bool = True, **environment: str) -> Done:
     """Run ffmpeg; its messages come back with level and name. Keyword arguments are environment."""
     done = subprocess.run(
-        [str(built().ffmpeg), "-hide_banner", "-v", "level+info", "-y", *map(str, arguments)],
+        [str(built().ffmpeg), "-hide_banner", "-nostats", "-v", "level+info", "-y", *map(str, arguments)],
         env={**os.environ, "AV_LOG_FORCE_NOCOLOR": "1", **environment},
         input=stdin,
         capture_output=True,
@@ -169,9 +173,11 @@ PER_FRAME = KINDS[:2]  # those that run a net on each frame by itself
 
 
 def pattern(width: int, height: int, pix_fmt: str) -> str:
-    """A source of two frames of any size and depth; testsrc2 has even sizes only."""
+    """A source of two frames of any size and depth; testsrc2, and in 5.1 color, have even sizes only."""
     geq = "geq=lum='mod(X*37+Y*11+N*5,219)+16':cb=X+9:cr=Y+7"
-    return f"color=s={width}x{height}:r=10:d=0.2,format={pix_fmt},{geq},format={pix_fmt}"
+    # What geq makes must not depend on what each series would convert to for it.
+    planar = "yuv420p10le" if pix_fmt in SIXTEEN_BIT else "yuv420p"
+    return f"nullsrc=s={width}x{height}:r=10:d=0.2,format={planar},{geq},format={planar},format={pix_fmt}"
 
 
 def frames(data: bytes, width: int, height: int, pix_fmt: str) -> list[bytes]:
@@ -212,6 +218,11 @@ def probe(path: Path) -> list[dict[str, Any]]:
     )
     frames: list[dict[str, Any]] = json.loads(done.stdout)["frames"]
     return frames
+
+
+def duration(frame: dict[str, Any]) -> float:
+    """A frame's duration in seconds, as ffprobe of any series calls it."""
+    return float(frame.get("duration_time") or frame["pkt_duration_time"])
 
 
 def packets(done: Done) -> list[tuple[int, int, str]]:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import filter_tools as tools
+from ffmpeg_series import differs, setparams
 from filter_cuda_tools import counters, on_device, on_gpu
 from onnx_models import nearest_net
 
@@ -70,10 +71,10 @@ CASES = [
 def test_pictures_are_those_of_software_frames(
     chain: Callable[[str, int], str], layout: str, scale: int, pix_fmt: str, look: str
 ) -> None:
-    source = f"{SOURCE},format={pix_fmt},setparams={look}"
-    filter_ = chain(layout, scale)
-    done = on_gpu(source, filter_, pix_fmt)
-    wanted = tools.filtered(source, filter_, pix_fmt=pix_fmt)
+    source = f"{SOURCE},format={pix_fmt}"
+    filters = f"{setparams(look)},{chain(layout, scale)}"
+    done = on_gpu(source, filters, pix_fmt)
+    wanted = tools.filtered(source, filters, pix_fmt=pix_fmt)
     most, share = apart(done.stdout, wanted, WIDTH * scale, HEIGHT * scale, pix_fmt)
     assert most <= (1 if layout == "rgb" else 0)
     assert share < 1e-3
@@ -84,11 +85,9 @@ def test_pictures_are_those_of_software_frames(
 
 @on_device
 def test_matrix_range_and_siting_of_the_frames_are_honoured(chain: Callable[[str, int], str]) -> None:
-    pictures = {
-        look: on_gpu(f"{SOURCE},format=nv12,setparams={look}", chain("rgb", 2), "nv12").stdout
-        for look in LOOKS
-    }
-    assert len(set(pictures.values())) == len(LOOKS)
+    pictures = {look: on_gpu(SOURCE, f"{setparams(look)},{chain('rgb', 2)}", "nv12").stdout for look in LOOKS}
+    # Of the three only the siting shows in what nearest neighbours make.
+    assert len(set(pictures.values())) == (1 if differs("siting") else len(LOOKS))
 
 
 @on_device

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import filter_tools as tools
+from ffmpeg_series import MOTION_VECTORS
 from onnx_models import nearest_net, random_s2d_net
 
 
@@ -35,7 +36,7 @@ def test_side_data_that_stays_true_is_kept_and_what_does_not_is_dropped(dummy: s
     before, after = "".join(tools.shown(done, "in")), "".join(tools.shown(done, "out"))
     for kind, stays in (
         ("User Data Unregistered", True),
-        ("otion vectors", False),
+        (MOTION_VECTORS, False),
         ("ncoding parameters", False),
     ):
         assert kind in before

@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper, save_model
 
 import filter_tools as tools
+from ffmpeg_series import was_written
 from onnx_models import fixed_size_net
 
 
@@ -173,7 +174,7 @@ def test_a_change_to_a_size_that_the_net_cannot_take_ends_with_the_frames_before
         "-f", "framecrc", "-", stdin=b"".join(clips), check=False,
     )  # fmt: skip
     assert done.returncode > 0
-    assert len(tools.packets(done)) == 5
+    assert was_written([pts for pts, _, _ in tools.packets(done)], range(5))
     assert len(tools.errors(done)) == 1
     assert "16x16" in tools.errors(done)[0]
 
@@ -212,7 +213,7 @@ def test_a_failed_inference_is_an_error_and_never_a_frame(
         "-f", "framecrc", "-", check=False,
     )  # fmt: skip
     assert done.returncode > 0
-    assert [pts for pts, _, _ in tools.packets(done)] == [0, 1, 2]
+    assert was_written([pts for pts, _, _ in tools.packets(done)], [0, 1, 2])
     assert len(tools.errors(done)) == 1
     assert "inference 4 failed" in tools.errors(done)[0]
 

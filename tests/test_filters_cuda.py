@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import filter_tools as tools
+from ffmpeg_series import HDR, setparams
 from filter_cuda_tools import counters, device, on_device, on_gpu, run, without_driver
 from lowrank_bundle import lowrank_bundle
 
@@ -106,10 +107,7 @@ def test_two_filters_on_one_device_at_once(lowrank: str) -> None:
 @on_device
 def test_time_aspect_colour_and_side_data_stay(chain: str) -> None:
     scale = 2 if chain.startswith("dnn_sr") else 1
-    before = (
-        "setpts='N*N+3*N',setsar=4/3,addroi=2:4:8:6:0.5,"
-        "setparams=range=pc:colorspace=bt2020nc:color_primaries=bt2020:color_trc=smpte2084:chroma_location=topleft"
-    )
+    before = "setpts='N*N+3*N',setsar=4/3,addroi=2:4:8:6:0.5," + setparams(HDR)
     done = run(
         "-f", "lavfi", "-i", f"{SOURCE},format=nv12", "-vf",
         f"{before},showinfo@in,hwupload,{chain},hwdownload,format=nv12,showinfo@out",

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import filter_tools as tools
+from ffmpeg_series import MOTION_VECTORS
 from filter_tools import KINDS
 from onnx_models import lowrank_s2d_net, nearest_net
 from test_filters_bad_input import refused
@@ -111,7 +112,7 @@ def test_all_side_data_stays_true_at_the_same_size(net: Path, tmp_path: Path) ->
     before, after = (
         [line for line in tools.shown(done, name) if "checksum" not in line] for name in ("in", "out")
     )
-    for kind in ("User Data Unregistered", "otion vectors", "ncoding parameters", "(8, 4) -> (24, 24)"):
+    for kind in ("User Data Unregistered", MOTION_VECTORS, "ncoding parameters", "(8, 4) -> (24, 24)"):
         assert kind in "".join(after), kind
     assert after == before
 

@@ -320,11 +320,11 @@ def test_a_mask_input_without_a_frame_is_an_error(scene: Scene, tmp_path: Path) 
 def test_without_a_mask_at_all_ffmpeg_says_that_an_input_is_missing(scene: Scene) -> None:
     done = tools.run(*raw(), "-", "-vf", options_of(), "-f", "null", "-", stdin=scene.frames[0], check=False)
     assert done.returncode > 0
-    assert "it had 2 input(s)" in tools.said(done)
+    assert re.search(r"it had (2|>1) input\(s\)", tools.said(done))  # >1: 5.1
     done = tools.run(*raw(), "-", "-filter_complex", f"[0:v]{options_of()}", "-f", "null", "-",
                      stdin=scene.frames[0], check=False)  # fmt: skip
     assert done.returncode > 0
-    assert "Cannot find a matching stream for unlabeled input pad" in tools.said(done)
+    assert re.search(r"Cannot find .* unlabeled input pad", tools.said(done))
 
 
 @pytest.mark.parametrize("lookahead", [0, 3])

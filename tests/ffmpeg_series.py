@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Which series of FFmpeg the filters' tests run on, and what FFmpeg itself does otherwise in some of them.
+
+``CLARIVID_TEST_SERIES=5.1`` runs them on another one than that which everybody builds. Nothing is skipped
+there: where FFmpeg lacks what a test uses, the test does with less, and the table says with what.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clarivid.ffmpeg.series import DEFAULT
+
+SERIES = os.environ.get("CLARIVID_TEST_SERIES") or DEFAULT
+
+# What showinfo calls motion vectors: 5.1 has no name for them.
+MOTION_VECTORS = "unknown side data type 8" if SERIES == "5.1" else "otion vectors"
+
+# For setparams(): everything that a frame says of its colours, and none of it what is assumed without it.
+HDR = "range=pc:colorspace=bt2020nc:color_primaries=bt2020:color_trc=smpte2084:chroma_location=topleft"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something of FFmpeg's own that is so in ``series``, and what is tested there ``instead``."""
+
+    series: tuple[str, ...]
+    what: str
+    instead: str
+
+
+DIFFERENCES = {
+    "siting": Difference(
+        ("5.1",),
+        "`setparams` cannot set the siting of chroma",
+        "frames of unspecified siting; range, matrix, primaries and transfer are compared",
+    ),
+    "queue": Difference(
+        ("5.1",),
+        "when a filter fails, ffmpeg ends without writing what is queued for the muxer",
+        "what was written is a beginning of what is expected, and never a frame more",
+    ),
+    "colour": Difference(
+        ("5.1",),
+        "links carry neither matrix nor range: frames do",
+        "the same tests; the filters look at the frames in every series",
+    ),
+    "threads": Difference(
+        ("5.1",),
+        "the option `threads` of all filters takes what is given to ours",
+        "the same tests; the filters take the value from there",
+    ),
+    "drain": Difference(
+        ("5.1", "6.1", "9.0"),
+        "before ffmpeg replaces a graph it asks it for one frame (9.0) or none",
+        "the same tests; the patch asks until there is none",
+    ),
+    "frames": Difference(
+        ("9.0",),
+        "`-frames:v N` lets N + 1 frames or more into a graph",
+        "tests count frames that come out",
+    ),
+}
+
+
+def differs(name: str) -> bool:
+    """Whether a difference holds in the series under test."""
+    return SERIES in DIFFERENCES[name].series
+
+
+def setparams(options: str) -> str:
+    """The filter ``setparams`` with these options, as far as the series has them."""
+    words = options.split(":")
+    if differs("siting"):
+        words = [word for word in words if not word.startswith("chroma_location=")]
+    return f"setparams={':'.join(words)}"
+
+
+def was_written(found: Sequence[object], expected: Sequence[object]) -> bool:
+    """Whether an ffmpeg whose filter failed wrote what it had to: all that is ``expected``, where it can."""
+    whole = expected[: len(found)] if differs("queue") else expected
+    return list(found) == list(whole)
