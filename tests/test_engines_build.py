@@ -153,7 +153,9 @@ def test_real_engines_are_built_listed_and_verified_without_a_gpu(rtx: Runtime, 
     data = bytearray(victim.read_bytes())
     data[len(data) // 2] ^= 0x40
     victim.write_bytes(data)
-    assert str(victim) in run_cli(tmp_path, "verify", code=1)[1]
+    faults = run_cli(tmp_path, "verify", code=1)[1]
+    assert str(victim) in faults
+    assert "with the options that made it moves it aside and builds it anew" in faults
     out, told = run_cli(tmp_path, *words)
     assert [row["built"] for row in json.loads(out)] == [False, True, False, False]
     assert "quarantine" in told

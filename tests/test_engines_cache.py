@@ -182,6 +182,17 @@ def test_a_damaged_shared_entry_is_passed_over_and_left(tmp_path: Path) -> None:
     assert cache.find(KEY).path == entry.path  # type: ignore[union-attr]
 
 
+def test_a_shared_layer_that_is_not_mounted_is_named(tmp_path: Path) -> None:
+    """A node's start-up check must not pass because there is nothing to check."""
+    cache = EngineCache(tmp_path / "own", shared=[tmp_path / "share"])
+    assert cache.find(KEY) is None
+    good, faults = cache.verify()
+    assert not good
+    assert [fault.problem for fault in faults] == [
+        f"{tmp_path / 'share'}, which CLARIVID_ENGINE_PATH names, is no folder: mount it, or leave it out"
+    ]
+
+
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ToolError, match="cannot be made"):

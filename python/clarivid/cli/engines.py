@@ -259,7 +259,14 @@ def verify_command(as_json: bool) -> int:
         click.echo(json.dumps({"good": [_row(entry) for entry in good], "bad": bad}, indent=1))
         return 1 if faults else 0
     click.echo(f"{len(good)} engines are what their sidecars say")
-    return _tell(faults)
+    told = _tell(faults)
+    if any(fault.path.suffix in (".engine", ".json") for fault in faults):
+        click.echo(
+            "clarivid: a bad entry is never used: 'clarivid engines build' with the options that made it "
+            "moves it aside and builds it anew, or remove its .engine and .json",
+            err=True,
+        )
+    return told
 
 
 @command.command(

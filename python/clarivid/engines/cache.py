@@ -163,9 +163,16 @@ class EngineCache:
         return entry
 
     def entries(self) -> Iterator[Entry | Fault]:
-        """Everything in all layers, sorted by name within each; engines are not hashed."""
+        """Everything in all layers, sorted by name within each; engines are not hashed.
+
+        A shared layer that is not there is a fault.
+        """
         for folder in (*self.shared, self.folder):
             if not folder.is_dir():
+                if folder in self.shared:  # a share that is not mounted; one's own is made when it is needed
+                    yield Fault(
+                        folder, f"{folder}, which {SHARED} names, is no folder: mount it, or leave it out"
+                    )
                 continue
             try:
                 _refuse_writable_by_all(folder)
