@@ -128,6 +128,8 @@ def test_encoders_options_are_keyword_arguments(film: Path, tmp_path: Path) -> N
     assert "Audio" not in streams(out)
     with pytest.raises(ToolError, match=r"the encoder libx264 has no option 'crff'"):
         Chain(ff.null()).run(film, out, crff=3, overwrite=True)
+    with pytest.raises(InputError, match=r"the encoder has no option 'crf', and would go on without it"):
+        Chain(ff.null()).run(film, out, video_codec="mpeg4", crf=3, overwrite=True)
     with pytest.raises(ToolError, match=r"no encoder 'libx265x' \(did you mean 'libx265'\?\)"):
         Chain(ff.null()).run(film, out, video_codec="libx265x", overwrite=True)
     for bad, sentence in [
@@ -145,6 +147,7 @@ def test_encoders_options_are_keyword_arguments(film: Path, tmp_path: Path) -> N
     ("text", "sentence"),
     [
         ("lowrnk_pre", r"this ffmpeg has no filter 'lowrnk_pre' \(did you mean 'lowrank_pre'\?\)"),
+        ("null,scal=64:48", r"this ffmpeg has no filter 'scal' \(did you mean 'scale'\?\)"),
         ("scale=witdh=2", r"the filter scale has no option 'witdh' \(did you mean 'width'\?\)"),
         ("null,hwdownload,hue", r"null gives frames that hwdownload does not take: .* GPU memory"),
         ("format=gray,format=gray,hwdownload", r"format gives frames that hwdownload does not take"),
@@ -212,7 +215,11 @@ def test_files_without_a_picture_are_sentences(film: Path, tmp_path: Path) -> No
     (tmp_path / "f.mp4").mkdir()
     with pytest.raises(InputError, match=r"is a folder: name a file"):
         chains.run("null", film, tmp_path / "f.mp4")
-    with pytest.raises(ToolError, match=r"(?s)\.mp4 does not hold adpcm_ms as it is.*--audio aac"):
+    with pytest.raises(InputError, match=r"\.xyz is no container that ffmpeg knows"):
+        chains.run("null", film, out.with_suffix(".xyz"))
+    with pytest.raises(ToolError, match=r"\.webm does not hold one of the streams: .*--video-codec"):
+        chains.run("null", film, out.with_suffix(".webm"))
+    with pytest.raises(ToolError, match=r"(?s)\.mp4 does not hold adpcm_ms: .*--audio aac"):
         chains.run("null", encode(tmp_path / "odd.mkv", "-i", str(film), "-c:a", "adpcm_ms"), out)
     old = encode(tmp_path / "old.avi", "-i", str(film), "-an", "-c:v", "msmpeg4v2")
     with pytest.raises(ToolError, match=r"no decoder for msmpeg4v2, .*ffmpeg build --full"):

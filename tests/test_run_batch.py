@@ -174,11 +174,23 @@ def test_the_command_tells_what_failed_and_why(films: list[Path], tmp_path: Path
     assert well.returncode == 0, well.stderr
 
 
+def test_what_fails_alike_is_told_once_and_as_it_is(films: list[Path], tmp_path: Path, clarivid: Run) -> None:
+    names = [str(film) for film in films[:3]]
+    done = clarivid("run", "scale=foo=2", *names, "--out-dir", str(tmp_path / "out"))
+    assert done.returncode == 1
+    assert done.stderr.count("the filter scale has no option 'foo'") == 1
+    assert "[0:V:0]scale" in done.stderr  # :V: is no emoji
+    assert all(Path(name).name in done.stderr for name in names)
+
+
 def test_usage_that_makes_no_sense_has_code_2(clarivid: Run) -> None:
     for words in (["a.mp4"], ["a", "b", "c"], ["a", "b", "--jobs", "2"], ["a", "b", "--suffix", ".mp4"]):
         done = clarivid("run", "null", *words)
         assert done.returncode == 2, words
         assert "--out-dir" in done.stderr
+    done = clarivid("run", "null", "a", "b.mp4", "--video-options", "-x264-params 'a=1")
+    assert done.returncode == 2
+    assert "has a quote that does not end" in done.stderr
 
 
 @pytest.mark.usefixtures("interruptible")

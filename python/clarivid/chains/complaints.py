@@ -57,13 +57,16 @@ def failure(ended: Ended, chain: Chain, source: Input, out: Path, program: Path,
     if found := log.find(r"Unrecognized option '([^']*)'"):
         option = found[1].partition(":")[0]
         return ToolError(f"the encoder {codec} has no option '{option}'; {tail}")
+    if log.find("Unable to choose an output format"):
+        return InputError(f"{out.suffix} is no container that ffmpeg knows: write .mp4, .mov, .mkv or .webm")
     if found := log.find(
-        r"Could not find tag for codec (\S+) in stream|codec not currently supported in container"
+        r"Could not find tag for codec (\S+) in stream|codec not currently supported in container|"
+        r"Could not write header"
     ):
-        what = found[1] or "a stream"
+        what = found[1] or "one of the streams"
         return ToolError(
-            f"{out.suffix} does not hold {what} as it is: write another container (.mkv), or encode it anew "
-            f"(audio='aac', --audio aac); {tail}"
+            f"{out.suffix} does not hold {what}: write another container (.mkv), or encode otherwise "
+            f"(video_codec, audio='aac'; --video-codec, --audio aac); {tail}"
         )
     if log.find(_DAMAGED):
         return InputError(
@@ -113,6 +116,11 @@ def _about_chain(log: Log, chain: Chain, program: Path) -> str | None:
             "host memory (put hwdownload,format=nv12 or format=nv12,hwupload between them), or a format= "
             "leaves none that both have"
         )
+    if log.find("Error parsing a filter description"):
+        known = filter_names(program)
+        strange = next((one.kind for one in chain.filters if known and one.kind not in known), None)
+        if strange:  # given values without names, ffmpeg complains of these instead
+            return f"this ffmpeg has no filter '{strange}'{near(strange, known)}"
     if log.find(r"Cannot load libcuda|Device creation failed|No device available for decoder"):
         return "this machine has no GPU that CUDA can use ('clarivid doctor' says more): run without hwaccel"
     return None

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
-from clarivid.errors import CancelledError, ToolError
+from clarivid.errors import CancelledError, InputError, ToolError
 
 LOG_LEVEL = "repeat+level+verbose"
 _LINES = 60  # of each severity that are kept
@@ -25,6 +25,8 @@ _ECHOES = re.compile(
     r"Task finished with error|Terminating thread|Nothing was written into output|Could not open encoder "
     r"before EOF|Error parsing global options|Conversion failed|Error splitting the argument list"
 )
+# With which ffmpeg goes on, at some quality that nobody asked for.
+_UNUSED = re.compile(r"Codec AVOption (\S+?)(?::\S+)? .*has not been used for any stream")
 _LEVEL = re.compile(r"\[(panic|fatal|error|warning|info|verbose)\] ?")
 
 
@@ -52,11 +54,15 @@ class Progress:
 
 @dataclass
 class Log:
-    """What ffmpeg said: ``problems`` are errors, ``warnings`` are warnings; ``rest`` the lines below that."""
+    """What ffmpeg said: ``problems`` are errors, ``warnings`` are warnings; ``rest`` the lines below that.
+
+    ``unused`` is an encoder's option that nothing took.
+    """
 
     problems: deque[str] = field(default_factory=lambda: deque(maxlen=_LINES))
     warnings: deque[str] = field(default_factory=lambda: deque(maxlen=_LINES))
     rest: deque[str] = field(default_factory=lambda: deque(maxlen=10 * _LINES))
+    unused: str = ""
 
     def add(self, line: str) -> None:
         """Take a line with ``[level]`` in it; libraries write some without."""
@@ -71,6 +77,8 @@ class Log:
                 self.problems.append(clean)
         elif level == "warning":
             self.warnings.append(clean)
+            if found := _UNUSED.search(clean):
+                self.unused = found[1]
         else:
             self.rest.append(clean)
 
@@ -101,7 +109,8 @@ def follow(
 
     ``total`` and ``rate`` are the source's seconds and frames a second; 0: not known.
 
-    Raises :class:`CancelledError`, and :class:`ToolError` when it cannot be started.
+    Raises :class:`CancelledError`, :class:`ToolError` when it cannot be started, and :class:`InputError` for
+    an option that the encoder does not have.
     """
     start = time.monotonic()
     log = Log()
@@ -132,6 +141,8 @@ def follow(
             while True:
                 if cancel is not None and cancel.is_set():
                     raise CancelledError("the run was cancelled; nothing was written")
+                if log.unused:
+                    raise _unused(log.unused)
                 with contextlib.suppress(queue.Empty):
                     line = lines.get(timeout=_PATIENCE)
                     if line is None:
@@ -142,6 +153,8 @@ def follow(
                         last = _read(values, total, rate)
                         progress(last)
             process.wait()
+            if log.unused and not process.returncode:
+                raise _unused(log.unused)
         except BaseException:
             process.kill()
             process.wait()
@@ -151,6 +164,13 @@ def follow(
                 if thread.ident is not None:
                     thread.join(5)
     return Ended(process.returncode, last, time.monotonic() - start, log)
+
+
+def _unused(option: str) -> InputError:
+    return InputError(
+        f"the encoder has no option '{option}', and would go on without it: leave it out, or name another "
+        "encoder"
+    )
 
 
 def _listen(stream: IO[str], add: Callable[[str], None]) -> None:

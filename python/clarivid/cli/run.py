@@ -126,7 +126,12 @@ def command(
     if out_dir is None and len(files) != 2:
         raise click.UsageError(f"one IN and one OUT, or many IN and --out-dir; {len(files)} files are given")
     filters = _chain(chain)
-    words = None if video_options is None else shlex.split(video_options)
+    try:
+        words = None if video_options is None else shlex.split(video_options)
+    except ValueError:
+        raise click.BadParameter(
+            f"{video_options} has a quote that does not end", param_hint="--video-options"
+        ) from None
     how = Encoding(video_codec, words, audio, hwaccel, damaged)
     if dry_run:
         todo = [Job(*files)] if out_dir is None else jobs_of(files, out_dir, suffix)
@@ -232,11 +237,15 @@ def _table(failed: list[Item]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    alike: dict[str, list[Item]] = {}
+    for item in failed:  # a chain that cannot be fails in the same way on every file
+        alike.setdefault(item.error.replace(str(item.source), "the file"), []).append(item)
     table = Table("file", "why it failed", title=f"{len(failed)} failed", title_justify="left")
-    for item in failed:
-        table.add_row(str(item.source), item.error)
+    for error, items in alike.items():
+        names = "\n".join(str(item.source) for item in items)
+        table.add_row(names, error if len(items) > 1 else items[0].error)
     width = None if sys.stderr.isatty() else 160
-    Console(stderr=True, width=width, markup=False, highlight=False).print(table)
+    Console(stderr=True, width=width, markup=False, emoji=False, highlight=False).print(table)
 
 
 class _Bars:
