@@ -19,6 +19,7 @@ from clarivid.errors import Error, InputError, ToolError
 from clarivid.ffmpeg import library, patching
 from clarivid.ffmpeg.series import SERIES, closest, of
 from clarivid.paths import cache_dir
+from ffmpeg_series import not_here
 
 FILTERS = sorted(path.name for path in library.shared_files("filters", "*.[ch]"))
 
@@ -73,9 +74,7 @@ def test_the_filters_go_in_once_and_come_out_without_a_trace(tmp_path: Path, ser
 def test_the_patch_fits_the_real_source_to_the_line(series: str) -> None:
     fetched = sorted((cache_dir() / "packages").glob(f"debsrc-ffmpeg-*-{series}/tree"))
     if not fetched:
-        pytest.skip(
-            f"the source of FFmpeg {series} is not fetched here: 'clarivid ffmpeg build --series {series}'"
-        )
+        not_here(f"the source of FFmpeg {series} is not fetched: 'tools/setup.sh series' builds with it")
     source = next(
         path.parent for path in fetched[0].rglob("configure") if (path.parent / "RELEASE").is_file()
     )

@@ -128,6 +128,7 @@ def test_it_carries_library_backends_filters_patches_models_types_and_licences(
     for name in (
         *(f"lib/libclarivid_{backend}.so" for backend in ("cpu", "cuda", "dummy", "openvino")),
         "include/clarivid/clarivid.h",
+        "lib/pkgconfig/clarivid.pc",
         "share/clarivid/filters/vf_dnn_sr.c",
         "share/clarivid/patches/ffmpeg-7.1.patch",
         *(

@@ -91,8 +91,8 @@ _COMPONENTS: dict[str, str] = {
     ),
 }
 
-# Instead of those above in a build for checks: H.264 and raw video, with all of the filters. H.264's decoder exports
-# motion vectors where there is one for MPEG, too.
+# Instead of those above in a build for checks: H.264 and raw video, with all of the filters. H.264's decoder
+# exports motion vectors where there is one for MPEG, too.
 _CHECKS: dict[str, str] = {
     "decoder": "ffv1 h264 mpeg1video pcm_s16le png rawvideo wrapped_avframe",
     "hwaccel": "h264_nvdec",
