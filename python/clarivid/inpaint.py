@@ -37,6 +37,7 @@ from clarivid.frame_work import (
     result_frame,
     stated_twice,
 )
+from clarivid.inpaint_boxes import read_regions
 from clarivid.inpaint_masks import Box, Mask, boxes_mask, device_mask, read_mask
 from clarivid.options import given
 from clarivid.picture_filter import (
@@ -113,6 +114,11 @@ class Inpainter:
         feather: width of the blend at the hole's inner border in luma samples, 0..64.
         show: "result"; or for people who tune it: "mesh" and "tracks" draw on the result, "age" colours the
             hole by where it comes from, "mask" is the input with the grown hole tinted.
+        rect: boxes that vanish from every picture, as text ("x|y|w|h", several with a comma between them) or
+            as a list of ``(x, y, width, height)``, in luma samples. With this or the next one calls get no
+            mask.
+        boxes: file of the boxes of each picture, in lines "frame x y w h"; pictures are counted from 0 since
+            the beginning or :meth:`reset`.
         segment: name or path of a bundle for the task "segment" that makes the masks; masks that are given
             are added to its own.
         backend, device, precision, threads: as in :class:`clarivid.SuperResolution`, for all nets;
@@ -132,14 +138,19 @@ class Inpainter:
         dilate: int = 4,
         feather: int = 4,
         show: str = "result",
+        rect: str | Sequence[Box] | None = None,
+        boxes: str | os.PathLike[str] | None = None,
         segment: str | os.PathLike[str] | None = None,
         backend: str = "auto",
         device: str = "",
         precision: str = "auto",
         threads: int = 0,
     ) -> None:
+        self._regions, text = read_regions(rect, boxes)
         self._arguments: dict[str, object] = {
             "model": model,
+            "rect": text,
+            "boxes": boxes,
             "mesh": mesh,
             "lookahead": lookahead,
             "dilate": dilate,
@@ -169,6 +180,7 @@ class Inpainter:
         self._segmenter = _open(segment, "segment")
         self._core: _core.Inpainter | None = None
         self._on: OnDevice | None = None  # the same, with its stream, for pictures in CUDA memory
+        self._number = 0  # of the next picture
         self._waiting: deque[_Waiting] = deque()  # handed over, not given back
         self._key: Key = ()  # arguments of the format that the core was made for
         self._fresh = True  # no picture since the beginning or reset()
@@ -183,7 +195,8 @@ class Inpainter:
     def to_filter(self) -> Filter:
         """The filter ``mesh_inpaint`` that does the same: for :class:`clarivid.Chain`.
 
-        It names what is not default. Without ``segment`` its second input is the mask.
+        It names what is not default. Without ``rect``, ``boxes`` and ``segment`` its second input is the
+        mask.
         """
         from clarivid.chains.filter import Filter
 
@@ -207,6 +220,7 @@ class Inpainter:
                 self._core.reset()
             self._waiting.clear()
             self._fresh = True
+            self._number = 0
 
     @overload
     def __call__(self, planes: Frame, mask: Mask | None = None, *, stream: Any = None) -> Frame: ...
@@ -392,6 +406,14 @@ class Inpainter:
 
     def _submit(self, picture: Any, mask: Any, said: tuple[int, bool, str, str], stream: Any) -> None:
         """Hands over a frame, or planes with what was said of them."""
+        if self._regions is not None:
+            if mask is not None:
+                raise InputError("rect and boxes say what is to vanish: leave the mask out, or them")
+            mask = self._regions.at(self._number)
+        self._hand_over(picture, mask, said, stream)
+        self._number += 1
+
+    def _hand_over(self, picture: Any, mask: Any, said: tuple[int, bool, str, str], stream: Any) -> None:
         if not isinstance(picture, Frame):
             frames_only(stream, None)
             source, key = self._read(picture, *said)

@@ -242,14 +242,13 @@ MESH_INPAINT = FilterTable(
             help=f"{_MODEL.help}; auto: the shipped one; none: diffuse from around",
         ),
         *_COMMON,
-        Option(  # no argument, and the next one neither: a call is given the boxes of its picture
+        Option(
             "rect",
             "string",
             None,
             "boxes that vanish from every frame: x|y|w|h, several with ',' between them; "
             "no second input then",
             "rect",
-            argument=False,
         ),
         Option(
             "boxes",
@@ -257,7 +256,6 @@ MESH_INPAINT = FilterTable(
             None,
             "file of the boxes of each frame, in lines 'frame x y w h'; no second input then",
             "boxes_path",
-            argument=False,
         ),
         Option(
             "segment",
