@@ -170,6 +170,11 @@ def test_gates_hold_for_real_and_made_pictures(
     assert (verdict.psnr_db, verdict.synthetic_db) == (real, made)
 
 
+def test_what_only_real_pictures_judge_does_not_pass_without_one() -> None:
+    assert not judge("int8", [("random", difference(99))]).passed
+    assert judge("fp16", [("random", difference(99))]).passed
+
+
 def test_fp32_is_judged_by_codes() -> None:
     for codes in (0, 1, 2):
         found = [("checkerboard", parity.Difference(codes, 1.0, 20.0))]

@@ -99,6 +99,19 @@ def test_only_engines_that_this_gpu_runs_and_of_the_model_as_it_is_are_compared(
         check_engines(bundle, cache=cache, gpu=T4, precisions=["bf16"])
 
 
+def test_an_int8_engine_is_not_passed_without_real_pictures(bundle: Model, cache: EngineCache) -> None:
+    key = replace(key_for(bundle), precision="int8", arguments={"made_of": sha256_of(bundle.onnx)})
+    entry = put(cache, key)
+
+    def comparing(_which: Entry, _chosen: Sequence[Case]) -> Report:
+        raise AssertionError("it was compared with made pictures")
+
+    (result,) = check_engines(bundle, cache=cache, gpu=T4, comparing=comparing)
+    assert not result.passed
+    assert "int8 is judged on real pictures only: give --source" in result.sentence
+    assert cache.find(entry.key).parity is None  # type: ignore[union-attr]
+
+
 def test_an_engine_that_cannot_be_compared_keeps_its_sidecar_and_the_others_go_on(
     bundle: Model, cache: EngineCache
 ) -> None:
@@ -243,6 +256,8 @@ def test_each_precision_of_the_onnx_is_compared(bundle: Model, tmp_path: Path) -
     assert quantise(bundle, [video]).psnr_db == pytest.approx(int8.psnr_db, abs=10)
     with pytest.raises(InputError, match="--calibrate"):
         check(bundle, chosen=chosen, precisions=["int8"])
+    with pytest.raises(InputError, match="int8 is judged on real pictures only"):
+        check(bundle, chosen=chosen, backends=["openvino"], precisions=["int8"], videos=[video])
 
 
 def test_a_word_that_is_no_backend_is_named() -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from clarivid.errors import BackendError, InputError
 from clarivid.models import Model, find_model, verify_model
 from clarivid.parity.cases import Case, cases_of, hole_of, pictures
-from clarivid.parity.gates import GATES
+from clarivid.parity.gates import GATES, need_real
 from clarivid.parity.planes import Picture
 from clarivid.parity.reference import paint_reference, reference, tensor_reference, torch_net
 from clarivid.parity.report import Difference, Report, Row, difference, tensor_difference
@@ -87,6 +87,7 @@ def check(
     chosen = chosen or cases_of(bundle)
     kept = [case for case in chosen if case.source != "real" or source is not None]
     if source is None:
+        need_real(precisions, source)
         plan.skipped.append("real pictures: no clip was given")
     if not kept or not plan.ways:
         raise InputError(

@@ -32,6 +32,7 @@ from clarivid.errors import BackendError, Error
 from clarivid.models import Model, verify_model
 from clarivid.parity.cases import ADVERSARIAL, Case
 from clarivid.parity.check import Progress, compare, has_net
+from clarivid.parity.gates import need_real
 from clarivid.parity.nvidia import Engine, this_gpu
 from clarivid.parity.planes import Picture
 from clarivid.parity.reference import torch_net
@@ -177,6 +178,7 @@ def _check(
 ) -> EngineResult:
     key = entry.key
     try:
+        need_real([key.precision], source)
         read_entry(entry.path, entry.writable)  # the digest, before a runtime sees the bytes
         report = comparing(entry, cases_for(entry, bundle, source))
     except Error as error:

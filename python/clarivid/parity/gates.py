@@ -11,9 +11,11 @@ never show is clipped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+
+from clarivid.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ class Gate:
     worst: float = 0
     probe_db: float = 0
 
+    @property
+    def needs_real(self) -> bool:
+        """Whether only real pictures judge it."""
+        return not self.codes and not self.synthetic_db
+
 
 GATES: Mapping[str, Gate] = MappingProxyType(
     {
@@ -47,4 +54,14 @@ GATES: Mapping[str, Gate] = MappingProxyType(
 )
 PRECISIONS = tuple(GATES)
 
-__all__ = ["GATES", "PRECISIONS", "Gate"]
+
+def need_real(precisions: Iterable[str], source: object) -> None:
+    """Raises :class:`InputError` when one of them is judged on real pictures and there is no ``source``."""
+    for precision in precisions:
+        if source is None and GATES[precision].needs_real:
+            raise InputError(
+                f"{precision} is judged on real pictures only: give --source a video, and leave --no-real out"
+            )
+
+
+__all__ = ["GATES", "PRECISIONS", "Gate", "need_real"]

@@ -104,7 +104,7 @@ def judge(precision: str, found: Sequence[tuple[str, Difference]], inpaints: boo
     worst, synthetic = min(real or made), min(made) if made else None
     allowed = 0 if inpaints else gate.worst
     passed = worst >= least and (synthetic is None or synthetic >= gate.synthetic_db)
-    passed = passed and (not allowed or most <= allowed)
+    passed = passed and (not allowed or most <= allowed) and bool(real or not gate.needs_real)
     return Verdict(precision, codes, worst, synthetic, least, gate.synthetic_db, most, allowed, passed)
 
 
