@@ -46,7 +46,7 @@ def test_missing_training_packages_are_named(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_machine_without_a_driver_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLARIVID_CUDA_DRIVER", "libno.so.1")
-    cuda._driver.cache_clear()
+    cuda.driver.cache_clear()
     gpus, note = doctor._gpus()
     assert gpus == []
     assert note.startswith("NVIDIA's driver was not found: libno.so.1")

@@ -291,7 +291,7 @@ def test_tensorrt_builds_for_the_gpu_that_is_there_only(rtx: Runtime) -> None:
 TWO_GPUS = """
 import ctypes, sys
 from pathlib import Path
-from clarivid.cuda import _driver
+from clarivid.cuda import driver
 from clarivid.engines import EngineCache, Identity, Options, Runtime, build, plan, targets
 from clarivid.models import find_model
 
@@ -301,7 +301,7 @@ class Here(Runtime):
         self.name, self.version = "tensorrt", "10.14.1"
     def build(self, onnx, model, profile, target, *others):
         device = ctypes.c_int(-1)
-        _driver().cuCtxGetDevice(ctypes.byref(device))
+        driver().cuCtxGetDevice(ctypes.byref(device))
         return f"{target.sm} on GPU {device.value}".encode(), b""
 
 targets._identity = lambda device: Identity(75 + 14 * device.index, f"GPU {device.index}")

@@ -40,7 +40,8 @@ _DESCRIPTION = {  # pix_fmt: (bytes of a sample, samples of a chroma row for eac
 
 
 @functools.lru_cache
-def _driver() -> ctypes.CDLL:
+def driver() -> ctypes.CDLL:
+    """The driver's library. Raises :class:`clarivid.BackendError` when there is none."""
     name = os.environ.get("CLARIVID_CUDA_DRIVER") or "libcuda.so.1"
     try:
         library = ctypes.CDLL(name)
@@ -53,11 +54,12 @@ def _driver() -> ctypes.CDLL:
     return library
 
 
-def _check(result: int, what: str) -> None:
+def check(result: int, what: str) -> None:
+    """Raises :class:`clarivid.BackendError` for a result of the driver that is none of success."""
     if result == 0:
         return
     text = ctypes.c_char_p()
-    _driver().cuGetErrorString(result, ctypes.byref(text))
+    driver().cuGetErrorString(result, ctypes.byref(text))
     reason = (text.value or b"unknown error").decode()
     raise BackendError(f"CUDA could not {what}: {reason} (error {result})")
 
@@ -69,8 +71,8 @@ def device_count() -> int:
         clarivid.BackendError: there is no driver, or it cannot start.
     """
     count = ctypes.c_int()
-    _check(_driver().cuInit(0), "start")
-    _check(_driver().cuDeviceGetCount(ctypes.byref(count)), "count the GPUs")
+    check(driver().cuInit(0), "start")
+    check(driver().cuDeviceGetCount(ctypes.byref(count)), "count the GPUs")
     return count.value
 
 
@@ -89,16 +91,16 @@ def gpus() -> list[Gpu]:
     Raises:
         clarivid.BackendError: there is no driver, it cannot start, or it sees no GPU.
     """
-    cuda, found = _driver(), []
+    cuda, found = driver(), []
     for index in range(device_count()):
         device, memory, name = ctypes.c_int(), ctypes.c_size_t(), ctypes.create_string_buffer(128)
-        _check(cuda.cuDeviceGet(ctypes.byref(device), index), f"find GPU {index}")
-        _check(cuda.cuDeviceGetName(name, len(name), device), f"name GPU {index}")
-        _check(cuda.cuDeviceTotalMem_v2(ctypes.byref(memory), device), f"tell the memory of GPU {index}")
+        check(cuda.cuDeviceGet(ctypes.byref(device), index), f"find GPU {index}")
+        check(cuda.cuDeviceGetName(name, len(name), device), f"name GPU {index}")
+        check(cuda.cuDeviceTotalMem_v2(ctypes.byref(memory), device), f"tell the memory of GPU {index}")
         capability = 0
         for number in (_CAPABILITY_MAJOR, _CAPABILITY_MINOR):
             value = ctypes.c_int()
-            _check(cuda.cuDeviceGetAttribute(ctypes.byref(value), number, device), f"describe GPU {index}")
+            check(cuda.cuDeviceGetAttribute(ctypes.byref(value), number, device), f"describe GPU {index}")
             capability = 10 * capability + value.value
         found.append(Gpu(name.value.decode(errors="replace"), capability, memory.value))
     return found
@@ -107,7 +109,7 @@ def gpus() -> list[Gpu]:
 def driver_version() -> tuple[int, int]:
     """Of CUDA, what the driver is for: (13, 0). Raises :class:`clarivid.BackendError` without a driver."""
     version = ctypes.c_int()
-    _check(_driver().cuDriverGetVersion(ctypes.byref(version)), "tell its version")
+    check(driver().cuDriverGetVersion(ctypes.byref(version)), "tell its version")
     return version.value // 1000, version.value % 1000 // 10
 
 
@@ -122,12 +124,12 @@ class Device:
     """
 
     def __init__(self, index: int = 0) -> None:
-        cuda = _driver()
-        _check(cuda.cuInit(0), "start")
+        cuda = driver()
+        check(cuda.cuInit(0), "start")
         self._device = ctypes.c_int()
-        _check(cuda.cuDeviceGet(ctypes.byref(self._device), index), f"find GPU {index}")
+        check(cuda.cuDeviceGet(ctypes.byref(self._device), index), f"find GPU {index}")
         handle = ctypes.c_void_p()
-        _check(cuda.cuDevicePrimaryCtxRetain(ctypes.byref(handle), self._device), f"open GPU {index}")
+        check(cuda.cuDevicePrimaryCtxRetain(ctypes.byref(handle), self._device), f"open GPU {index}")
         self.index = index
         self.context = int(handle.value or 0)
         """The CUcontext, as a number."""
@@ -136,29 +138,29 @@ class Device:
         """Gives the context back; what was made of this device must be gone. A second call does nothing."""
         if self.context:
             self.context = 0
-            _driver().cuDevicePrimaryCtxRelease_v2(self._device)
+            driver().cuDevicePrimaryCtxRelease_v2(self._device)
 
     @contextmanager
     def current(self) -> Iterator[None]:
         """Makes the context current in this thread."""
-        _check(_driver().cuCtxPushCurrent_v2(ctypes.c_void_p(self.context)), "make its context current")
+        check(driver().cuCtxPushCurrent_v2(ctypes.c_void_p(self.context)), "make its context current")
         try:
             yield
         finally:
-            _driver().cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
+            driver().cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
 
     @property
     def name(self) -> str:
         """Such as "NVIDIA H100 80GB HBM3"."""
         text = ctypes.create_string_buffer(128)
-        _check(_driver().cuDeviceGetName(text, len(text), self._device), "name the GPU")
+        check(driver().cuDeviceGetName(text, len(text), self._device), "name the GPU")
         return text.value.decode()
 
     def attribute(self, number: int) -> int:
         """A CUdevice_attribute."""
         value = ctypes.c_int()
-        _check(
-            _driver().cuDeviceGetAttribute(ctypes.byref(value), number, self._device),
+        check(
+            driver().cuDeviceGetAttribute(ctypes.byref(value), number, self._device),
             f"tell attribute {number}",
         )
         return value.value
@@ -172,13 +174,13 @@ class Device:
         """Free and total bytes."""
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
         with self.current():
-            _check(_driver().cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total)), "tell free memory")
+            check(driver().cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total)), "tell free memory")
         return free.value, total.value
 
     def synchronise(self) -> None:
         """Waits for all work."""
         with self.current():
-            _check(_driver().cuCtxSynchronize(), "finish its work")
+            check(driver().cuCtxSynchronize(), "finish its work")
 
     def memory(self, size: int) -> Memory:
         """``size`` bytes with anything in them."""
@@ -208,14 +210,14 @@ class Memory:
         self.device, self.size, self.address = device, size, 0
         pointer = ctypes.c_uint64()
         with device.current():
-            result = _driver().cuMemAlloc_v2(ctypes.byref(pointer), ctypes.c_size_t(size))
+            result = driver().cuMemAlloc_v2(ctypes.byref(pointer), ctypes.c_size_t(size))
         if result == _OUT_OF_MEMORY:
             free, total = device.memory_info()
             raise BackendError(
                 f"CUDA could not allocate {size >> 20} MiB: {free >> 20} of {total >> 20} MiB are free; "
                 "take smaller or fewer pictures"
             )
-        _check(result, f"allocate {size} bytes")
+        check(result, f"allocate {size} bytes")
         self.address = pointer.value
 
     def free(self) -> None:
@@ -223,7 +225,7 @@ class Memory:
         address, self.address = self.address, 0
         if address and self.device.context:
             with self.device.current():
-                _driver().cuMemFree_v2(ctypes.c_uint64(address))
+                driver().cuMemFree_v2(ctypes.c_uint64(address))
 
     def __del__(self) -> None:
         self.free()
@@ -235,8 +237,8 @@ class Memory:
             raise InputError(f"{data.nbytes} bytes do not fit into device memory of {self.size}")
         self.device.synchronise()
         with self.device.current():
-            _check(
-                _driver().cuMemcpyHtoD_v2(
+            check(
+                driver().cuMemcpyHtoD_v2(
                     ctypes.c_uint64(self.address),
                     data.ctypes.data_as(ctypes.c_void_p),
                     ctypes.c_size_t(data.nbytes),
@@ -249,8 +251,8 @@ class Memory:
         data = np.empty(self.size, np.uint8)
         self.device.synchronise()
         with self.device.current():
-            _check(
-                _driver().cuMemcpyDtoH_v2(
+            check(
+                driver().cuMemcpyDtoH_v2(
                     data.ctypes.data_as(ctypes.c_void_p),
                     ctypes.c_uint64(self.address),
                     ctypes.c_size_t(self.size),
@@ -264,8 +266,8 @@ class Memory:
         if source.size > self.size:
             raise InputError(f"{source.size} bytes do not fit into device memory of {self.size}")
         with self.device.current():
-            _check(
-                _driver().cuMemcpyDtoDAsync_v2(
+            check(
+                driver().cuMemcpyDtoDAsync_v2(
                     ctypes.c_uint64(self.address),
                     ctypes.c_uint64(source.address),
                     ctypes.c_size_t(source.size),
@@ -282,14 +284,14 @@ class Stream:
         self.device, self.handle = device, 0
         pointer = ctypes.c_void_p()
         with device.current():
-            _check(_driver().cuStreamCreate(ctypes.byref(pointer), 1), "create a stream")
+            check(driver().cuStreamCreate(ctypes.byref(pointer), 1), "create a stream")
         self.handle = int(pointer.value or 0)
 
     def __del__(self) -> None:
         handle, self.handle = self.handle, 0
         if handle and self.device.context:
             with self.device.current():
-                _driver().cuStreamDestroy_v2(ctypes.c_void_p(handle))
+                driver().cuStreamDestroy_v2(ctypes.c_void_p(handle))
 
     def capture(self, work: Callable[[], None]) -> Graph:
         """What ``work`` enqueues here, as a graph to launch again and again; it is not run now.
@@ -298,16 +300,16 @@ class Stream:
             clarivid.BackendError: ``work`` did what no graph can hold, such as waiting for the device.
         """
         handle, graph, program = ctypes.c_void_p(self.handle), ctypes.c_void_p(), ctypes.c_void_p()
-        cuda = _driver()
+        cuda = driver()
         with self.device.current():
-            _check(cuda.cuStreamBeginCapture_v2(handle, 1), "begin to capture a stream")
+            check(cuda.cuStreamBeginCapture_v2(handle, 1), "begin to capture a stream")
             try:
                 work()
             finally:
                 result = cuda.cuStreamEndCapture(handle, ctypes.byref(graph))
-            _check(result, "capture a stream")
+            check(result, "capture a stream")
             try:
-                _check(
+                check(
                     cuda.cuGraphInstantiateWithFlags(ctypes.byref(program), graph, ctypes.c_uint64(0)),
                     "make a graph",
                 )
@@ -318,7 +320,7 @@ class Stream:
     def synchronise(self) -> None:
         """Waits for what was enqueued here."""
         with self.device.current():
-            _check(_driver().cuStreamSynchronize(ctypes.c_void_p(self.handle)), "finish its work")
+            check(driver().cuStreamSynchronize(ctypes.c_void_p(self.handle)), "finish its work")
 
 
 class Graph:
@@ -331,13 +333,13 @@ class Graph:
         handle, self.handle = self.handle, 0
         if handle and self.stream.device.context:
             with self.stream.device.current():
-                _driver().cuGraphExecDestroy(ctypes.c_void_p(handle))
+                driver().cuGraphExecDestroy(ctypes.c_void_p(handle))
 
     def launch(self) -> None:
         """Enqueues all of it on its stream."""
         with self.stream.device.current():
-            _check(
-                _driver().cuGraphLaunch(ctypes.c_void_p(self.handle), ctypes.c_void_p(self.stream.handle)),
+            check(
+                driver().cuGraphLaunch(ctypes.c_void_p(self.handle), ctypes.c_void_p(self.stream.handle)),
                 "launch a graph",
             )
 
@@ -349,20 +351,20 @@ class Event:
         self.device, self.handle = device, 0
         pointer = ctypes.c_void_p()
         with device.current():
-            _check(_driver().cuEventCreate(ctypes.byref(pointer), 0), "create an event")
+            check(driver().cuEventCreate(ctypes.byref(pointer), 0), "create an event")
         self.handle = int(pointer.value or 0)
 
     def __del__(self) -> None:
         handle, self.handle = self.handle, 0
         if handle and self.device.context:
             with self.device.current():
-                _driver().cuEventDestroy_v2(ctypes.c_void_p(handle))
+                driver().cuEventDestroy_v2(ctypes.c_void_p(handle))
 
     def record(self, stream: int) -> None:
         """Marks the end of what was enqueued on the stream with that handle so far."""
         with self.device.current():
-            _check(
-                _driver().cuEventRecord(ctypes.c_void_p(self.handle), ctypes.c_void_p(stream)),
+            check(
+                driver().cuEventRecord(ctypes.c_void_p(self.handle), ctypes.c_void_p(stream)),
                 "record an event",
             )
 
@@ -370,9 +372,9 @@ class Event:
         """Time between two events; waits for this one."""
         value = ctypes.c_float()
         with self.device.current():
-            _check(_driver().cuEventSynchronize(ctypes.c_void_p(self.handle)), "wait for an event")
-            _check(
-                _driver().cuEventElapsedTime_v2(
+            check(driver().cuEventSynchronize(ctypes.c_void_p(self.handle)), "wait for an event")
+            check(
+                driver().cuEventElapsedTime_v2(
                     ctypes.byref(value), ctypes.c_void_p(start.handle), ctypes.c_void_p(self.handle)
                 ),
                 "tell the time between events",
@@ -483,4 +485,15 @@ class DevicePicture:
         )
 
 
-__all__ = ["PITCH", "Device", "DevicePicture", "DevicePlane", "Event", "Graph", "Memory", "Stream"]
+__all__ = [
+    "PITCH",
+    "Device",
+    "DevicePicture",
+    "DevicePlane",
+    "Event",
+    "Graph",
+    "Memory",
+    "Stream",
+    "check",
+    "driver",
+]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from clarivid import _core
 from clarivid.arrays import NO_SYNCHRONISATION, View
-from clarivid.cuda import PITCH, Device, Stream, _check, _driver
+from clarivid.cuda import PITCH, Device, Stream, check, driver
 from clarivid.errors import BackendError, InputError
 
 LEGACY = 1  # CU_STREAM_LEGACY: waits for all blocking streams, and they for it
@@ -48,8 +48,8 @@ class _Lent(Device):
 
 def _attribute(address: int, number: int, kind: Any) -> int | None:
     value = kind()
-    _check(_driver().cuInit(0), "start")
-    result = _driver().cuPointerGetAttribute(ctypes.byref(value), number, ctypes.c_uint64(address))
+    check(driver().cuInit(0), "start")
+    result = driver().cuPointerGetAttribute(ctypes.byref(value), number, ctypes.c_uint64(address))
     return None if result else value.value
 
 
@@ -155,12 +155,12 @@ def wait(device: Device, waiter: int, done: int) -> None:
     if waiter == done:
         return
     event = ctypes.c_void_p()
-    cuda = _driver()
+    cuda = driver()
     with device.current():
-        _check(cuda.cuEventCreate(ctypes.byref(event), _NO_TIMING), "create an event")
+        check(cuda.cuEventCreate(ctypes.byref(event), _NO_TIMING), "create an event")
         try:
-            _check(cuda.cuEventRecord(event, ctypes.c_void_p(done)), "record an event")
-            _check(cuda.cuStreamWaitEvent(ctypes.c_void_p(waiter), event, 0), "make a stream wait")
+            check(cuda.cuEventRecord(event, ctypes.c_void_p(done)), "record an event")
+            check(cuda.cuStreamWaitEvent(ctypes.c_void_p(waiter), event, 0), "make a stream wait")
         finally:
             cuda.cuEventDestroy_v2(event)  # the device keeps it until it has passed
 
@@ -189,7 +189,7 @@ class Marks:
     def sweep(self) -> None:
         """Lets go of what is done."""
         with self._device.current():
-            while self._kept and _driver().cuEventQuery(ctypes.c_void_p(self._kept[0][0].handle)) == 0:
+            while self._kept and driver().cuEventQuery(ctypes.c_void_p(self._kept[0][0].handle)) == 0:
                 self._kept.pop(0)
 
 
@@ -205,7 +205,7 @@ class _Block:
         self.stream, self._keeper = order_of.stream, order_of.keeper
         self.lent = False
         self._pooled = bool(device.attribute(_POOLS))
-        pointer, cuda = ctypes.c_uint64(), _driver()
+        pointer, cuda = ctypes.c_uint64(), driver()
         with device.current():
             if self._pooled:
                 result = cuda.cuMemAllocAsync(
@@ -219,14 +219,14 @@ class _Block:
                 f"CUDA could not allocate {size >> 20} MiB for a result: {free >> 20} of {total >> 20} MiB "
                 "are free; let go of frames that are done with, or take smaller pictures"
             )
-        _check(result, f"allocate {size} bytes")
+        check(result, f"allocate {size} bytes")
         self.address = pointer.value
 
     def __del__(self) -> None:
         address, self.address = self.address, 0
         if not address or sys.is_finalizing():
             return
-        cuda = _driver()
+        cuda = driver()
         with self.device.current():
             if self.lent:
                 cuda.cuCtxSynchronize()
@@ -387,7 +387,7 @@ def _copy(
     what.dst_host, what.dst_device = (to[1], 0) if to[0] == _ON_HOST else (None, to[1])
     what.width, what.height = row_bytes, rows
     with device.current():
-        _check(_driver().cuMemcpy2DAsync_v2(ctypes.byref(what), ctypes.c_void_p(stream)), "copy a plane")
+        check(driver().cuMemcpy2DAsync_v2(ctypes.byref(what), ctypes.c_void_p(stream)), "copy a plane")
 
 
 def copy_to_host(view: View, device: Device, stream: int) -> NDArray[Any]:
@@ -397,7 +397,7 @@ def copy_to_host(view: View, device: Device, stream: int) -> NDArray[Any]:
     source = (_ON_DEVICE, view.address, view.strides[0] if view.shape[0] > 1 else row)
     _copy(device, stream, view.shape[0], row, (_ON_HOST, result.ctypes.data, row), source)
     with device.current():
-        _check(_driver().cuStreamSynchronize(ctypes.c_void_p(stream)), "finish its work")
+        check(driver().cuStreamSynchronize(ctypes.c_void_p(stream)), "finish its work")
     return result
 
 
@@ -416,7 +416,7 @@ def copy_to_device(plane: NDArray[Any], target: DeviceArray) -> None:
         (_ON_HOST, plane.ctypes.data, row),
     )
     with device.current():  # the source may go when this returns
-        _check(_driver().cuStreamSynchronize(ctypes.c_void_p(target.stream)), "finish its work")
+        check(driver().cuStreamSynchronize(ctypes.c_void_p(target.stream)), "finish its work")
 
 
 def allocate(
