@@ -350,13 +350,13 @@ def test_arrays_on_devices_that_nobody_reads_get_a_sentence() -> None:
 
 def test_cuda_arrays_without_a_driver_get_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLARIVID_CUDA_DRIVER", "/nonexistent/libcuda.so.1")
-    from clarivid.cuda import _driver
+    from clarivid.cuda import driver
 
-    _driver.cache_clear()
+    driver.cache_clear()
 
     class Numba:
         __cuda_array_interface__ = {"data": (4096, False), "shape": (8, 8), "typestr": "|u1", "version": 3}  # noqa: RUF012
 
     with pytest.raises(clarivid.BackendError, match="NVIDIA's driver was not found"):
         Frame.from_planes([Numba(), Numba()])
-    _driver.cache_clear()
+    driver.cache_clear()

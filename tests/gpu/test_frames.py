@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from clarivid import Frame, Inpainter, InputError, LowrankPre, SuperResolution, _core, cuda_arrays
-from clarivid.cuda import Device, DevicePicture, Stream, _check, _driver
+from clarivid.cuda import Device, DevicePicture, Stream, check, driver
 from clarivid.cuda_arrays import DeviceArray
 from clarivid.frame import same_samples
 from clarivid.models import find_model
@@ -169,8 +169,8 @@ def test_what_is_enqueued_after_the_call_sees_the_result(device: Device, net: Lo
     copy = device.memory(first.strides[0] * first.shape[0])
     view = first.view()
     with device.current():
-        _check(
-            _driver().cuMemcpyDtoDAsync_v2(
+        check(
+            driver().cuMemcpyDtoDAsync_v2(
                 ctypes.c_uint64(copy.address),
                 ctypes.c_uint64(view.address),
                 ctypes.c_size_t(copy.size),
@@ -267,8 +267,8 @@ def test_memory_that_was_lent_is_freed_after_all_who_read_it(
     pitch = result.planes[0].strides[0]
     copy = device.memory(pitch * 48)
     with device.current():
-        _check(
-            _driver().cuMemcpyDtoDAsync_v2(
+        check(
+            driver().cuMemcpyDtoDAsync_v2(
                 ctypes.c_uint64(copy.address),
                 ctypes.c_uint64(taken.view.address),
                 ctypes.c_size_t(copy.size),
