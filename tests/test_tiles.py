@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 import filter_tools as tools
 from clarivid import BackendError, InputError, LowrankPre, SuperResolution
 from clarivid.models import find_model
-from filter_cuda_tools import counters, on_device, on_gpu, run, uploaded
+from filter_cuda_tools import counters, device, on_device, on_gpu, run, uploaded, without_driver
 from onnx_models import random_net, random_s2d_net
 
 Array = NDArray[Any]
@@ -240,6 +242,40 @@ def test_frames_on_a_gpu_in_tiles_are_whole_ones(layout: str, tmp_path: Path) ->
         assert re.search(r"\d+ tiles of \d+x\d+ samples that overlap by 4", tools.said(tiled))
         assert [line["synchronisations"] for line in counters(tiled)] == [0]
         assert [line["copies_to_host"] for line in counters(tiled)] == [0]
+
+
+ONE_PICTURE = """
+import sys
+from clarivid import _core
+from clarivid.cuda import Device
+
+device = Device()
+stream = device.stream()
+look = _core.Format(66, 50, 2, range=1, memory=1)  # nv12
+cuda = _core.CudaDevice(device.context, stream.handle)
+session = _core.Session(_core.Model(sys.argv[1]), look, backend="dummy", cuda=cuda, tile=sys.argv[2])
+source = device.picture(66, 50, "nv12")
+result = device.picture(session.output.width, session.output.height, "nv12")
+session.process(source.planes, result.planes)
+stream.synchronise()
+"""
+
+
+@on_device
+@without_driver
+@pytest.mark.parametrize("layout", ["y", "rgb", "yuv420_s2d"])
+def test_a_tile_on_a_gpu_is_cut_and_pasted_with_one_transfer_each(layout: str, tmp_path: Path) -> None:
+    """However many channels it has: the emulator counts."""
+    path, copies = net(layout, tmp_path), {}
+    for tile in ("none", "30x26"):
+        log = tmp_path / "log.json"
+        subprocess.run(
+            [sys.executable, "-c", ONE_PICTURE, path, tile],
+            env={**os.environ, **(device() or {}), "CLARIVID_EMULATOR_LOG": str(log)},
+            check=True,
+        )
+        copies[tile] = json.loads(log.read_text())["copies_on_device"]
+    assert copies["30x26"] - copies["none"] == 2 * 9
 
 
 @on_device

@@ -24,7 +24,7 @@
 namespace clv {
 
 /// Changes whenever anything in this header does; core refuses a backend with another number.
-inline constexpr uint32_t kBackendAbi = 6;
+inline constexpr uint32_t kBackendAbi = 7;
 
 /// N is always 1: pictures are not batched, slots in flight are.
 struct TensorShape {

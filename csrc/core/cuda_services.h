@@ -19,6 +19,13 @@ namespace mesh {
 class PictureOps;
 }
 
+/// A window of every channel of a contiguous tensor in device memory.
+struct DeviceWindow {
+    void *tensor = nullptr;
+    size_t row_bytes = 0, rows = 0; ///< of the tensor
+    size_t left_bytes = 0, top = 0; ///< where the window begins
+};
+
 /// Device memory. Giving it back waits for the device's work. Counted in Counters::device_bytes.
 class DeviceMemory {
 public:
@@ -63,6 +70,9 @@ public:
     /// `rows` rows of `row_bytes` from device to device.
     virtual void copy(const cuda::Place &place, const void *from, ptrdiff_t from_stride, void *to,
                       ptrdiff_t to_stride, size_t row_bytes, int rows) = 0;
+    /// `rows` rows of `row_bytes` of each of `channels` channels, in one transfer.
+    virtual void copy_window(const cuda::Place &place, const DeviceWindow &from, const DeviceWindow &to,
+                             size_t row_bytes, size_t rows, size_t channels) = 0;
     /// Counted. Returns when `host_to` is written: it waits for the stream (counted too).
     virtual void download(const cuda::Place &place, const void *from, ptrdiff_t from_stride, void *host_to,
                           ptrdiff_t to_stride, size_t row_bytes, int rows) = 0;

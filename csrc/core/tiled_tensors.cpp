@@ -12,19 +12,16 @@ int64_t bytes_of(ElementType type) {
 }
 
 /// A contiguous NCHW tensor.
-template <class Pointer>
 struct Tensor {
-    Pointer data;
+    void *data;
     const TensorShape &shape;
     int64_t element;
 
-    Pointer at(int64_t channel, int64_t row, int64_t column) const {
-        return data + ((channel * shape.height + row) * shape.width + column) * element;
+    DeviceWindow at(int64_t row, int64_t column) const {
+        return {data, static_cast<size_t>(shape.width * element), static_cast<size_t>(shape.height),
+                static_cast<size_t>(column * element), static_cast<size_t>(row)};
     }
-    ptrdiff_t stride() const { return static_cast<ptrdiff_t>(shape.width * element); }
 };
-using Source = Tensor<const std::byte *>;
-using Target = Tensor<std::byte *>;
 
 class TiledTensors final : public TensorModel {
 public:
@@ -48,10 +45,10 @@ public:
     std::string text() const override { return tile_->text(); }
 
     void enqueue(const void *in, void *out) override {
-        const Source picture{static_cast<const std::byte *>(in), plan_.input, in_bytes()};
-        const Target cut{static_cast<std::byte *>(in_->data()), plan_.tile, in_bytes()};
-        const Source done{static_cast<const std::byte *>(out_->data()), tile_output_, out_bytes()};
-        const Target result{static_cast<std::byte *>(out), output_, out_bytes()};
+        const Tensor picture{const_cast<void *>(in), plan_.input, in_bytes()};
+        const Tensor cut{in_->data(), plan_.tile, in_bytes()};
+        const Tensor done{out_->data(), tile_output_, out_bytes()};
+        const Tensor result{out, output_, out_bytes()};
         for (const TileSpan &rows : plan_.rows)
             for (const TileSpan &columns : plan_.columns) {
                 copy(picture, rows.start, columns.start, cut, 0, 0, plan_.tile.height, plan_.tile.width);
@@ -66,15 +63,12 @@ private:
     int64_t in_bytes() const { return bytes_of(tile_->input_type()); }
     int64_t out_bytes() const { return bytes_of(tile_->output_type()); }
 
-    /// A rectangle of every channel. Channels follow each other without a gap, so that those of full height
-    /// are one rectangle.
-    void copy(const Source &from, int64_t top, int64_t left, const Target &to, int64_t to_top,
+    /// A rectangle of every channel.
+    void copy(const Tensor &from, int64_t top, int64_t left, const Tensor &to, int64_t to_top,
               int64_t to_left, int64_t height, int64_t width) {
-        const bool tall = height == from.shape.height && height == to.shape.height;
-        const int64_t rows = tall ? height * from.shape.channels : height;
-        for (int64_t c = 0; c < (tall ? 1 : from.shape.channels); c++)
-            services_.copy(place_, from.at(c, top, left), from.stride(), to.at(c, to_top, to_left),
-                           to.stride(), static_cast<size_t>(width * from.element), static_cast<int>(rows));
+        services_.copy_window(place_, from.at(top, left), to.at(to_top, to_left),
+                              static_cast<size_t>(width * from.element), static_cast<size_t>(height),
+                              static_cast<size_t>(from.shape.channels));
     }
 
     const TilePlan plan_;

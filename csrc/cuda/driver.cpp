@@ -508,6 +508,31 @@ void copy_on_device_2d(const Place &place, void *to, size_t to_pitch, const void
     copy_2d(place, copy, to_pitch, from_pitch, row_bytes, rows, "copy a picture on the GPU");
 }
 
+void copy_on_device_3d(const Place &place, const Window &to, const Window &from, size_t row_bytes,
+                       size_t rows, size_t slices) {
+    if (row_bytes == 0 || rows == 0 || slices == 0)
+        return;
+    CUDA_MEMCPY3D copy{};
+    copy.srcMemoryType = CU_MEMORYTYPE_DEVICE;
+    copy.srcDevice = device(from.array);
+    copy.srcPitch = from.row_bytes;
+    copy.srcHeight = from.rows;
+    copy.srcXInBytes = from.left_bytes;
+    copy.srcY = from.top;
+    copy.dstMemoryType = CU_MEMORYTYPE_DEVICE;
+    copy.dstDevice = device(to.array);
+    copy.dstPitch = to.row_bytes;
+    copy.dstHeight = to.rows;
+    copy.dstXInBytes = to.left_bytes;
+    copy.dstY = to.top;
+    copy.WidthInBytes = row_bytes;
+    copy.Height = rows;
+    copy.Depth = slices;
+    const Current current(place);
+    check(driver().cuMemcpy3DAsync(&copy, stream_of(place)), "copy a part of a tensor on the GPU",
+          CLV_ERR_INFERENCE);
+}
+
 void fill_async(const Place &place, void *to, uint8_t value, size_t bytes) {
     if (bytes == 0)
         return;

@@ -31,15 +31,15 @@ namespace clv::cuda {
                             each(cuLaunchKernel) each(cuMemGetInfo) each(cuMemAlloc) each(cuMemFree)         \
                                 each(cuMemHostAlloc) each(cuMemFreeHost) each(cuMemsetD8Async)               \
                                     each(cuMemcpyHtoDAsync) each(cuMemcpyDtoHAsync) each(cuMemcpyDtoDAsync)  \
-                                        each(cuMemcpy2DAsync) each(cuStreamCreate) each(cuStreamDestroy)     \
-                                            each(cuStreamSynchronize) each(cuStreamWaitEvent)                \
-                                                each(cuEventCreate) each(cuEventDestroy) each(cuEventRecord) \
-                                                    each(cuEventQuery) each(cuEventSynchronize)              \
-                                                        each(cuEventElapsedTime) each(cuStreamBeginCapture)  \
-                                                            each(cuStreamEndCapture)                         \
-                                                                each(cuGraphInstantiateWithFlags)            \
-                                                                    each(cuGraphLaunch) each(cuGraphDestroy) \
-                                                                        each(cuGraphExecDestroy)
+                                        each(cuMemcpy2DAsync) each(cuMemcpy3DAsync) each(cuStreamCreate)     \
+                                            each(cuStreamDestroy) each(cuStreamSynchronize) each(            \
+                                                cuStreamWaitEvent) each(cuEventCreate) each(cuEventDestroy)  \
+                                                each(cuEventRecord) each(cuEventQuery)                       \
+                                                    each(cuEventSynchronize) each(cuEventElapsedTime)        \
+                                                        each(cuStreamBeginCapture) each(cuStreamEndCapture)  \
+                                                            each(cuGraphInstantiateWithFlags)                \
+                                                                each(cuGraphLaunch) each(cuGraphDestroy)     \
+                                                                    each(cuGraphExecDestroy)
 
 /// The functions of libcuda.so.1, named as in cuda.h.
 struct Driver {
@@ -255,6 +255,15 @@ void copy_to_device_2d(const Place &place, void *to, size_t to_pitch, const void
                        size_t row_bytes, size_t rows);
 void copy_on_device_2d(const Place &place, void *to, size_t to_pitch, const void *from, size_t from_pitch,
                        size_t row_bytes, size_t rows);
+/// A window of every slice of a contiguous array of `slices` x `rows` x `row_bytes`.
+struct Window {
+    void *array; ///< only read where it is copied from
+    size_t row_bytes, rows;
+    size_t left_bytes, top; ///< where the window begins in each slice
+};
+/// One transfer for all slices, of both arrays as many.
+void copy_on_device_3d(const Place &place, const Window &to, const Window &from, size_t row_bytes,
+                       size_t rows, size_t slices);
 void fill_async(const Place &place, void *to, uint8_t value, size_t bytes);
 
 /// The calling thread waits for all work enqueued on the place's stream.

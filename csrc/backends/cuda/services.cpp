@@ -77,6 +77,13 @@ public:
         clv::cuda::copy_on_device_2d(place, to, static_cast<size_t>(to_stride), from,
                                      static_cast<size_t>(from_stride), row_bytes, static_cast<size_t>(rows));
     }
+    void copy_window(const Place &place, const clv::DeviceWindow &from, const clv::DeviceWindow &to,
+                     size_t row_bytes, size_t rows, size_t channels) override {
+        const auto window = [](const clv::DeviceWindow &w) {
+            return clv::cuda::Window{w.tensor, w.row_bytes, w.rows, w.left_bytes, w.top};
+        };
+        clv::cuda::copy_on_device_3d(place, window(to), window(from), row_bytes, rows, channels);
+    }
     void download(const Place &place, const void *from, ptrdiff_t from_stride, void *host_to,
                   ptrdiff_t to_stride, size_t row_bytes, int rows) override {
         clv::cuda::copy_to_host_2d(place, host_to, static_cast<size_t>(to_stride), from,

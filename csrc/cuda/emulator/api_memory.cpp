@@ -155,6 +155,32 @@ CUresult copy_2d(const CUDA_MEMCPY2D *c, CUstream stream, bool wait) {
     return copy(rows, stream, wait);
 }
 
+CUresult copy_3d(const CUDA_MEMCPY3D *c, CUstream stream) {
+    CLV_NEED(c != nullptr, CUDA_ERROR_INVALID_VALUE);
+    CLV_NEED(c->srcMemoryType == CU_MEMORYTYPE_DEVICE && c->dstMemoryType == CU_MEMORYTYPE_DEVICE,
+             CUDA_ERROR_NOT_SUPPORTED);
+    CLV_NEED(c->srcXInBytes + c->WidthInBytes <= c->srcPitch && c->srcY + c->Height <= c->srcHeight &&
+                 c->dstXInBytes + c->WidthInBytes <= c->dstPitch && c->dstY + c->Height <= c->dstHeight,
+             CUDA_ERROR_INVALID_VALUE);
+    const uint64_t copies = world().statistics.copies_on_device;
+    for (size_t z = 0; z < c->Depth; z++) {
+        Rows rows{};
+        rows.from_side = rows.to_side = Side::device;
+        rows.bytes = c->WidthInBytes;
+        rows.rows = c->Height;
+        rows.from_pitch = c->srcPitch;
+        rows.to_pitch = c->dstPitch;
+        rows.from = static_cast<const unsigned char *>(host(c->srcDevice)) + c->srcXInBytes +
+                    ((c->srcZ + z) * c->srcHeight + c->srcY) * c->srcPitch;
+        rows.to = static_cast<unsigned char *>(host(c->dstDevice)) + c->dstXInBytes +
+                  ((c->dstZ + z) * c->dstHeight + c->dstY) * c->dstPitch;
+        if (const CUresult r = copy(rows, stream, false); r != CUDA_SUCCESS)
+            return r;
+    }
+    world().statistics.copies_on_device = copies + 1;
+    return CUDA_SUCCESS;
+}
+
 CUresult fill(CUdeviceptr to, const void *value, size_t size, size_t count, CUstream handle, bool wait) {
     const CUstream stream = stream_of(handle);
     CLV_NEED(stream != nullptr, CUDA_ERROR_INVALID_HANDLE);
@@ -332,6 +358,14 @@ CUresult CUDAAPI cuMemcpy2DAsync(const CUDA_MEMCPY2D *what, CUstream on) {
     const CUstream stream = stream_of(on);
     CLV_NEED(stream != nullptr, CUDA_ERROR_INVALID_HANDLE);
     return copy_2d(what, stream, false);
+}
+
+/// Between arrays on the device only.
+CUresult CUDAAPI cuMemcpy3DAsync(const CUDA_MEMCPY3D *what, CUstream on) {
+    CLV_NEED_CONTEXT;
+    const CUstream stream = stream_of(on);
+    CLV_NEED(stream != nullptr, CUDA_ERROR_INVALID_HANDLE);
+    return copy_3d(what, stream);
 }
 
 } // extern "C"

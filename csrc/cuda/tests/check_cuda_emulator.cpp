@@ -244,6 +244,21 @@ void check_calls(Report &report) {
         copy.Height = 4;
         return driver().cuMemcpy2DAsync(&copy, nullptr);
     });
+    call("a window that is higher than its array", CUDA_ERROR_INVALID_VALUE, [] {
+        const Place place = primary_place();
+        const Current current(place);
+        const Buffer buffer(place, 4096);
+        CUDA_MEMCPY3D copy{};
+        copy.srcMemoryType = copy.dstMemoryType = CU_MEMORYTYPE_DEVICE;
+        copy.srcDevice = copy.dstDevice = buffer.address();
+        copy.srcPitch = copy.dstPitch = 32;
+        copy.srcHeight = copy.dstHeight = 8;
+        copy.srcY = 5;
+        copy.WidthInBytes = 32;
+        copy.Height = 4;
+        copy.Depth = 2;
+        return driver().cuMemcpy3DAsync(&copy, nullptr);
+    });
     call("much shared memory without asking", CUDA_ERROR_INVALID_VALUE, [] {
         const Place place = primary_place();
         const Current current(place);

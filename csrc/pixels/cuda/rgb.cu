@@ -7,23 +7,23 @@
 //
 // picture -> tensor. A block makes 64x32 positions of all three planes:
 //
-//     chroma codes            values, f32, U and V            after the step across         with luma
-//     32+4                    +-------------+                 +----------------------+
-//     +----------------------+
-//     +-------------+  range  | 36 x 20     |  4 taps across  | 64 x 20              | 4    | 64 x 32  R' G'
-//     B'    | | 32x16 and 2 | ------> | shared      | --------------> | shared               | ---> | | | on
-//     all sides|         +-------------+                 +----------------------+ down
-//     +----------------------+
-//     +-------------+                                                                 matrix  a thread: 4 x 2
+//     chroma codes                 values, f32, U and V         after the step across
+//     +--------------------+       +-------------+              +-------------+
+//     | 32x16 and 2 on all | range | 36 x 20     | 4 taps       | 64 x 20     | 4 taps down,
+//     | sides: 36 x 20     | ----> | shared      | -----------> | shared      | luma, matrix
+//     +--------------------+       +-------------+ across       +-------------+ ------------+
+//                                                                                           v
+//                                                                            64 x 32  R' G' B'
+//                                                                            a thread: 4 x 2
 //
 // tensor -> picture. A block makes 64x32 luma samples and the 32x16 of chroma that go with them:
 //
-//     R' G' B'  64+8 x 32+6      Y' -> range, codes: written at once
-//     +--------------------+     +--------------------+        +------------+        +---------+
-//     | 64x32, 4 columns   |     | U and V, 72 x 38   | 8 taps | 72 x 16    | 8 taps | 32 x 16 |  a thread: 2
-//     | and 3 rows on each | --> | shared             | -----> | shared     | -----> | codes   |  samples of
-//     both | side               |     +--------------------+  down  +------------+ across +---------+  planes
-//     +--------------------+ matrix
+//     R' G' B'  64+8 x 32+6       Y' -> range, codes: written at once
+//     +------------------+        +-----------------+        +---------+        +---------+
+//     | 64x32, 4 columns | matrix | U and V, 72x38  | 8 taps | 72 x 16 | 8 taps | 32 x 16 |  a thread: 2
+//     | and 3 rows on    | -----> | shared          | -----> | shared  | -----> | codes   |  samples of
+//     | each side        |        |                 |  down  |         | across |         |  both planes
+//     +------------------+        +-----------------+        +---------+        +---------+
 //
 // Memory traffic. Unpacking reads a picture once (chroma 1.4 times, the rest from the L2) and writes the
 // tensor once: at 1080p in 8 bit 3.1 + 24.9 MB in f32, 12.4 in f16. Packing reads the tensor once, 1.34 times
