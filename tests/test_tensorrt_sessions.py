@@ -409,6 +409,17 @@ else:
         assert "backend=tensorrt, chosen because there is an engine for this GPU" in session.said(INFO)
         session.close()
 
+    def test_what_keeps_auto_from_the_engine_is_told_to_who_asks(device: Device, cache: EngineCache) -> None:
+        path = put(cache)
+        entry = next(entry for entry in cache.entries() if entry.path == path)
+        cache.set_parity(entry, {"passed": False})  # type: ignore[arg-type]
+        session = Session(device, backend="auto")
+        assert "backend=cuda" in session.said(INFO)
+        told = session.said(VERBOSE)
+        assert told.count("backend tensorrt cannot take a tensor of 1x6x25x33: there is no engine") == 1
+        assert "it failed its parity check, and precision=auto takes none that did" in told
+        session.close()
+
     def test_without_a_fitting_engine_the_field_is_named(device: Device, cache: EngineCache) -> None:
         put(cache)
         assert "its profile takes tensors of 33x25, not 32x25" in refusal(device, size=(64, 50))

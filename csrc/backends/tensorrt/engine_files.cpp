@@ -307,6 +307,24 @@ Search search(const Wanted &wanted, const std::vector<fs::path> &folders) {
     return result;
 }
 
+/// What is missing, what comes near, and what to do.
+std::string refusal(const Search &found, const Wanted &wanted, const std::vector<fs::path> &folders) {
+    std::string sentence = "there is no engine of model " + wanted.model + " for " + wanted.device.text() +
+                           " and " + wanted.runtime + " " + wanted.version + " in";
+    for (const fs::path &folder : folders)
+        sentence += " " + folder.string();
+    for (size_t i = 0; i < std::min(found.told.size(), kMaxTold); i++)
+        sentence += (i == 0 ? " (" : "; ") + found.told[i].text;
+    if (found.told.size() > kMaxTold)
+        sentence += "; and " + std::to_string(found.told.size() - kMaxTold) + " more";
+    sentence += found.told.empty() ? "" : ")";
+    // What is there and lacks the check only need not be built again.
+    return sentence + ": " +
+           (found.unproved ? "run 'clarivid parity " + wanted.model + " --backend tensorrt'"
+                           : build_command(wanted)) +
+           ", or use backend=cuda for clarivid's own nets";
+}
+
 } // namespace
 
 std::string Identity::text() const {
@@ -332,23 +350,8 @@ std::vector<fs::path> engine_folders() {
 
 EngineFile find_engine(const Wanted &wanted, const std::vector<fs::path> &folders) {
     const Search found = search(wanted, folders);
-    if (found.fitting.empty()) {
-        std::string sentence = "there is no engine of model " + wanted.model + " for " +
-                               wanted.device.text() + " and " + wanted.runtime + " " + wanted.version + " in";
-        for (const fs::path &folder : folders)
-            sentence += " " + folder.string();
-        for (size_t i = 0; i < std::min(found.told.size(), kMaxTold); i++)
-            sentence += (i == 0 ? " (" : "; ") + found.told[i].text;
-        if (found.told.size() > kMaxTold)
-            sentence += "; and " + std::to_string(found.told.size() - kMaxTold) + " more";
-        sentence += found.told.empty() ? "" : ")";
-        // What is there and lacks the check only need not be built again.
-        const std::string remedy = found.unproved
-                                       ? "run 'clarivid parity " + wanted.model + " --backend tensorrt'"
-                                       : build_command(wanted);
-        throw Error(CLV_ERR_NOT_FOUND,
-                    sentence + ": " + remedy + ", or use backend=cuda for clarivid's own nets");
-    }
+    if (found.fitting.empty())
+        throw Error(CLV_ERR_NOT_FOUND, refusal(found, wanted, folders));
     const Sidecar &best = found.fitting.front();
     refuse_writable_by_all(best.engine);
     EngineFile file{best.engine, *precision_of(best.precision), best.version_compatible,
@@ -375,11 +378,12 @@ std::optional<TensorShape> largest_part(const Wanted &wanted, const std::vector<
     }
 }
 
-bool has_engine(const Wanted &wanted, const std::vector<fs::path> &folders) noexcept {
+std::string why_no_engine(const Wanted &wanted, const std::vector<fs::path> &folders) noexcept {
     try {
-        return !search(wanted, folders).fitting.empty();
-    } catch (const std::exception &) {
-        return false;
+        const Search found = search(wanted, folders);
+        return found.fitting.empty() ? refusal(found, wanted, folders) : "";
+    } catch (const std::exception &error) {
+        return error.what();
     }
 }
 

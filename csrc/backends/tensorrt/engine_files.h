@@ -64,8 +64,8 @@ std::vector<std::filesystem::path> engine_folders();
 /// its folder.
 EngineFile find_engine(const Wanted &wanted, const std::vector<std::filesystem::path> &folders);
 
-/// Whether there is one, without reading it.
-bool has_engine(const Wanted &wanted, const std::vector<std::filesystem::path> &folders) noexcept;
+/// "" when there is one, which is not read; else find_engine()'s sentence.
+std::string why_no_engine(const Wanted &wanted, const std::vector<std::filesystem::path> &folders) noexcept;
 
 /// The largest part of wanted.input, in positions, for which there is an engine that is too small for all of
 /// it and fits in everything else; nothing when there is none.

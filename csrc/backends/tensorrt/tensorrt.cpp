@@ -36,11 +36,12 @@ public:
                     "backend=openvino");
     }
     bool suits_tensors(const CompileRequest &request, const cuda::Place &place) const override {
-        try {
-            return has_engine(wanted_of(request, place), engine_folders());
-        } catch (const std::exception &) {
-            return false;
-        }
+        const std::string why = why_not(request, place);
+        if (!why.empty() && request.log && why != told_)
+            request.log(CLV_LOG_VERBOSE,
+                        "backend tensorrt cannot take a tensor of " + request.input.text() + ": " + why);
+        told_ = why;
+        return why.empty();
     }
     std::optional<TensorShape> largest_input(const CompileRequest &request,
                                              const cuda::Place &place) const override {
@@ -55,6 +56,17 @@ public:
         need_driver();
         return load_model(request, place);
     }
+
+private:
+    static std::string why_not(const CompileRequest &request, const cuda::Place &place) {
+        try {
+            return why_no_engine(wanted_of(request, place), engine_folders());
+        } catch (const std::exception &error) {
+            return error.what();
+        }
+    }
+
+    mutable std::string told_; ///< backend=auto may ask twice
 };
 
 } // namespace
