@@ -20,7 +20,6 @@ from click.testing import CliRunner
 import filter_tools
 from chromium import Browser
 from clarivid import cli
-from clarivid.options import FILTERS
 from conftest import ROOT
 from doc_blocks import Block, blocks, check_command, check_python, commands, split
 from onnx_models import nearest_net
@@ -178,13 +177,6 @@ def test_no_code_hides_in_indentation() -> None:
             )
             assert not hidden, f"{page.name}:{number} is code without a fence"
             before = line
-
-
-def test_the_readmes_table_has_exactly_the_options_of_the_two_filters() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    options = [option.name for name in ("dnn_sr", "lowrank_pre") for option in FILTERS[name].options]
-    table = re.findall(r"^\| `(\w+)` \|", readme.partition("| option |")[2].partition("\n\n")[0], flags=re.M)
-    assert table == list(dict.fromkeys(options))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -15,9 +15,9 @@ import pytest
 import clarivid
 from clarivid import InputError, ff, options_files
 from clarivid.cli import cli
-from clarivid.ffmpeg import find
 from clarivid.options import FILTERS, FilterTable, Option
 from conftest import Run
+from filter_tools import built
 
 EVERY_FILTER = pytest.mark.parametrize("table", FILTERS.values(), ids=FILTERS)
 # Words of the command line that mean what an option of the filters means.
@@ -50,7 +50,7 @@ def as_ffmpeg_says(option: Option) -> tuple[str, str, str, str, str]:
 
 @EVERY_FILTER
 def test_a_built_ffmpeg_has_these_options(table: FilterTable) -> None:
-    command = [str(find().ffmpeg), "-hide_banner", "-h", f"filter={table.name}"]
+    command = [str(built().ffmpeg), "-hide_banner", "-h", f"filter={table.name}"]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert f"  {table.summary}\n" in told
     own = told.partition(f"{table.name} AVOptions:\n")[2].partition("\n\n")[0].splitlines()
@@ -83,7 +83,7 @@ def test_the_numbers_of_choices_are_those_of_the_library(table: FilterTable, roo
             assert re.search(rf"\b{choice.constant}\s*=\s*{number}\b", header), choice.constant
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/ffmpeg.md"])
+@pytest.mark.parametrize("page", ["docs/ffmpeg.md"])
 def test_tables_that_people_wrote_name_the_same_options_and_defaults(page: str, root: Path) -> None:
     known: dict[str, set[str]] = {}
     for table in FILTERS.values():

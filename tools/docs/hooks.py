@@ -44,11 +44,6 @@ def on_files(files: Files, *, config: Any) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Lead links into the repository to where a reader of the site finds the same."""
-    return markdown.replace("](../README.md#lowrank_pre)", "](evaluation.md#rate-distortion)")
-
-
 def on_post_page(output: str, *, page: Any, **_: Any) -> str:
     """What lets the search run from disk is our own, and lies beside the page."""
     up = "../" * page.url.count("/")
