@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -212,3 +213,30 @@ def test_an_interrupted_command_goes_on_where_it_was(films: list[Path], tmp_path
     items = run_batch("realtime=speed=0.4", [films[0], slow], tmp_path / "out")
     assert states(items) == ["kept", "done"]
     assert chains.Progress(1.0, 3.0, 5, 2.0, 0.5).eta == 4.0
+
+
+def test_ffmpeg_does_not_outlive_a_run_that_was_killed(films: list[Path], tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "clarivid", "run", "realtime=speed=0.02", str(films[0])]
+    with subprocess.Popen([*words, str(tmp_path / "o.mkv")]) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        deadline = time.monotonic() + 20
+        ffmpeg = None
+        while ffmpeg is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+            for pid in children.read_text().split():
+                with contextlib.suppress(OSError):  # ffprobe's, and it has ended
+                    if Path("/proc", pid, "comm").read_text() == "ffmpeg\n":
+                        ffmpeg = Path("/proc", pid)
+        assert ffmpeg is not None
+        process.kill()
+    while _runs(ffmpeg):
+        assert time.monotonic() < deadline, "ffmpeg goes on"
+        time.sleep(0.05)
+
+
+def _runs(process: Path) -> bool:
+    """Whether it does more than wait for somebody to ask how it ended."""
+    try:
+        return (process / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
 import queue
 import re
 import subprocess
@@ -115,9 +117,11 @@ def follow(
     start = time.monotonic()
     log = Log()
     last = Progress(0.0, total, 0, 0.0, 0.0)
+    if not os.access(command[0], os.X_OK):
+        raise ToolError(f"{command[0]} cannot be started: it is no program")
     try:
         process = subprocess.Popen(
-            list(command),
+            [*_leash(), *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -164,6 +168,20 @@ def follow(
                 if thread.ident is not None:
                     thread.join(5)
     return Ended(process.returncode, last, time.monotonic() - start, log)
+
+
+@functools.lru_cache(maxsize=1)
+def _leash() -> tuple[str, ...]:
+    """What goes before a command that the kernel is to end when we are killed ourselves.
+
+    Such an ffmpeg would go on for hours, seen by nobody. (A preexec_fn is not safe beside threads.)
+    """
+    words = ("setpriv", "--pdeathsig", "KILL", "--")
+    try:
+        done = subprocess.run([*words, "true"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    except OSError:
+        return ()
+    return () if done.returncode else words  # another one than util-linux's
 
 
 def _unused(option: str) -> InputError:
