@@ -68,6 +68,12 @@ def test_what_a_script_asks_has_json(name: str) -> None:
     assert "--json" in {option for parameter in ALL[name].params for option in parameter.opts}
 
 
+def test_json_goes_to_stdout_and_names_no_file() -> None:
+    asked = [p for command in ALL.values() for p in command.params if "--json" in p.opts]
+    assert len(asked) > 10
+    assert all(isinstance(parameter, click.Option) and parameter.is_flag for parameter in asked)
+
+
 @pytest.mark.parametrize(
     "words",
     ["models list", "models show game_x2", "models verify game_x2", "engines list", "engines verify",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 EPILOG = """\b
 Examples:
   clarivid temporal                                      lowrank_pre on a noisy scene from a tripod
-  clarivid temporal --encoder x264 --variant soft=hqdn3d=1.5 --json temporal.json
+  clarivid temporal --encoder x264 --variant soft=hqdn3d=1.5 --json > temporal.json
   clarivid temporal --source noisy.mp4 --variant pre=lowrank_pre=strength=0.5
 
 \b
@@ -55,7 +55,7 @@ clean      luma PSNR against the scene without noise, in dB
 )
 @click.option("--crf", type=float, multiple=True, help="Rate points, instead of each encoder's own.")
 @click.option("--frames", type=click.IntRange(2), help="At most so many frames.")
-@click.option("--json", "out", type=click.Path(path_type=Path), help="Write all figures to this file.")
+@click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON.")
 def command(
     clip: str,
     source: Path | None,
@@ -64,7 +64,7 @@ def command(
     encoders: tuple[str, ...],
     crf: tuple[float, ...],
     frames: int | None,
-    out: Path | None,
+    as_json: bool,
 ) -> None:
     """Inter bits, skipped blocks and flicker of a still, noisy scene, with filters and without."""
     from clarivid import clips
@@ -89,9 +89,10 @@ def command(
             progress.update(task, completed=done, total=total)
 
         report = temporal.check(name, source, clean, filters, chosen, rates, frames, show)
-    if out is not None:
-        out.write_text(json.dumps(report.to_dict(), indent=1) + "\n", "utf-8")
-    _print(report)
+    if as_json:
+        click.echo(json.dumps(report.to_dict(), indent=1))
+    else:
+        _print(report)
 
 
 def _print(report: Report) -> None:
