@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import json
 import os
 import signal
@@ -10,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -326,6 +329,25 @@ def test_a_scorer_that_dies_gives_a_sentence_and_leaves_nothing_running(
     monkeypatch.setattr("clarivid.compare.scoring._graph", lambda *_: "[0:v][1:v]nosuchfilter[o0]")
     with pytest.raises(ToolError, match="cannot score the frames"):
         compare(source, source, labels=("a", "b"))
+    assert not _children(os.getpid())
+
+
+def test_a_scorer_that_does_not_start_gives_a_sentence_and_leaves_no_pipe(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = subprocess.Popen
+
+    def refuse(command: list[str], **keywords: Any) -> Any:
+        if "pass_fds" in keywords:
+            raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+        return start(command, **keywords)
+
+    before = sorted(Path("/proc/self/fd").iterdir())
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(ToolError, match="cannot be started: Resource temporarily unavailable"):
+        compare(source, source, labels=("a", "b"))
+    gc.collect()
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
     assert not _children(os.getpid())
 
 

@@ -212,6 +212,18 @@ def test_options_reach_the_encoder_and_sound_is_copied(tmp_path: Path, clip: Pat
     assert packets(small, "audio") == packets(clip, "audio")
 
 
+def test_a_container_that_does_not_hold_the_sample_aspect_is_told(
+    tmp_path: Path, clip: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    frames = [frame.replace(sample_aspect=Fraction(4, 3)) for frame in read_frames(clip)][:2]
+    for name, codec in (("a.mp4", "libx264"), ("a.mkv", "libx264"), ("b.mkv", "ffv1")):
+        assert not caplog.messages
+        write_frames(tmp_path / name, frames, codec=codec)
+        kept = next(read_frames(tmp_path / name)).sample_aspect == Fraction(4, 3)
+        assert kept == (not caplog.messages)
+    assert "b.mkv does not say that a sample is 4/3 times as wide as high" in caplog.text
+
+
 def test_frames_without_time_need_a_rate(tmp_path: Path, clip: Path) -> None:
     frames = [frame.replace(pts=None, duration=None, time_base=None) for frame in read_frames(clip)]
     with pytest.raises(InputError, match="the frames have no pts: say with rate="):

@@ -72,7 +72,9 @@ def chain_frames(
         for frame in clarivid.Chain(clarivid.SuperResolution("game_x2")).frames("in.mp4"): ...
 
     Frames are yuv420p, nv12 or yuv420p10le. What leaves the chain in another format is converted by ffmpeg's
-    ``scale`` to the nearest of these; p010le becomes yuv420p10le, with the same codes.
+    ``scale`` to the nearest of these; p010le becomes yuv420p10le, with the same codes. They come in host
+    memory and the chain runs there: for work on a GPU call the objects on frames (``Frame.to_device``), or
+    ``chain.run`` with ``hwaccel="cuda"``.
 
     Args:
         chain: a chain, or text as for ffmpeg's ``-vf``.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
@@ -18,6 +19,7 @@ from clarivid.outputs import check_inputs, check_output, draft_of, finish
 from clarivid.video_read import import_av, reason
 
 _SITINGS = {"left": "left", "centre": "center", "topleft": "topleft"}
+_logger = logging.getLogger("clarivid")
 _NOMINAL = Fraction(25)  # for encoders' rate control, where frames bring no duration
 
 
@@ -35,8 +37,8 @@ def write_frames(
     """Encodes frames into a new file, which appears when it is complete.
 
     It is written under another name in the same folder and then renamed; when anything fails, ``frames``
-    included, nothing is left of it. Time, colour and sample aspect are the frames'. Frames in CUDA memory are
-    copied to the host.
+    included, nothing is left of it. Time, colour and sample aspect are the frames' (a container that does not
+    get the sample aspect is told of in a warning). Frames in CUDA memory are copied to the host.
 
     Args:
         path: the new file; its suffix says which container it is.
@@ -78,8 +80,28 @@ def write_frames(
                 count = _encode(container, stream, first, source, sound)
         except (av.FFmpegError, OSError, ValueError) as error:
             raise ToolError(f"{out} cannot be written: {reason(error)}") from error
+        _warn_of_aspect(draft, out, first)
         finish(draft, out)
     return count
+
+
+def _warn_of_aspect(draft: Path, out: Path, first: Frame) -> None:
+    """PyAV writes the shape of samples by encoders only, which not all of them do."""
+    if first.sample_aspect in (None, 1):
+        return
+    av = import_av()
+    try:
+        with av.open(f"file:{draft}") as container:
+            found = container.streams.video[0].sample_aspect_ratio
+    except (av.FFmpegError, IndexError):  # a muxer for checksums, say
+        return
+    if found != first.sample_aspect:
+        _logger.warning(
+            "%s does not say that a sample is %s times as wide as high: write .mp4 or .mov, or take libx264 "
+            "or libx265",
+            out,
+            first.sample_aspect,
+        )
 
 
 def _video_stream(

@@ -158,6 +158,11 @@ class _Judge:
                 stderr=self._errors,
                 pass_fds=[out for out, _ in pipes],
             )
+        except OSError as error:
+            for _, into in pipes:
+                os.close(into)
+            self._errors.close()
+            raise ToolError(f"{command[0]} cannot be started: {error.strerror}") from error
         finally:
             for out, _ in pipes:
                 os.close(out)
