@@ -21,8 +21,9 @@ Without a STEP all of them run, in this order:
   native     the C++ library and the Python module, through scikit-build-core and CMake
   ffmpeg     FFmpeg with clarivid's filters
 
-Only when it is named (`make test` does):
+Only when they are named (`make test` does):
   browser    a Chromium, in which the tests open our HTML pages
+  series     small builds of the other series of FFmpeg that the filters are for, for their tests
 
 Environment:
   CLARIVID_CACHE    where logs and builds go (else $XDG_CACHE_HOME/clarivid, else ~/.cache/clarivid)
@@ -56,6 +57,7 @@ declare -A title=(
     [native]='C++ library and Python module'
     [ffmpeg]='FFmpeg with our filters'
     [browser]='Chromium for the tests of pages'
+    [series]='Other series of FFmpeg for the tests'
 )
 
 debian_packages=(
@@ -168,7 +170,7 @@ native_run() {
 }
 
 ffmpeg_done() {
-    "$python" -m clarivid ffmpeg path >/dev/null 2>&1
+    "$python" -m clarivid ffmpeg path --series 7.1 >/dev/null 2>&1
 }
 
 ffmpeg_run() {
@@ -185,6 +187,25 @@ browser_done() {
 
 browser_run() {
     apt_install chromium-headless-shell # 64 MB and what it links with; no window, no sound
+}
+
+other_series() {
+    "$python" -c 'from clarivid.ffmpeg.series import OTHERS; print(*OTHERS)'
+}
+
+series_done() {
+    local name
+    for name in $(other_series); do
+        "$python" -m clarivid ffmpeg path --series "$name" --checks >/dev/null 2>&1 || return
+    done
+}
+
+series_run() {
+    local name status=0
+    for name in $(other_series); do # one that cannot be had keeps none of the others from being built
+        "$python" -m clarivid ffmpeg build --series "$name" --checks || status=1
+    done
+    return "$status"
 }
 
 # --- Running them. ---
@@ -241,7 +262,7 @@ main() {
     for step in "${steps[@]}"; do
         case $step in
         -h | --help) usage && exit ;;
-        debian | venv | packages | native | ffmpeg | browser) ;;
+        debian | venv | packages | native | ffmpeg | browser | series) ;;
         *)
             printf 'setup: there is no step "%s"; tools/setup.sh --help lists them.\n' "$step" >&2
             exit 2

@@ -126,7 +126,7 @@ def build(
         "flags": " ".join(flags),
         **_inputs(lib),
     }
-    tree_key = _key({name: inputs[name] for name in ("source", "patch", "flags")})
+    tree_key = _tree_key(inputs)
     key = _key(inputs)
     home = cache_dir() / "ffmpeg"
     with _locked(home / f".lock-{tree_key}", say):
@@ -212,6 +212,16 @@ def find(*, series: str | None = None, kind: Kind | None = None, bare: bool | No
             "which does only what is new"
         )
     raise ToolError(f"FFmpeg with clarivid's filters is not built yet; run '{command}' (a few minutes, once)")
+
+
+def tree_of(built: Built) -> Path:
+    """The source tree that a build was compiled in, while the cache holds it."""
+    inputs = json.loads((built.root / "build.json").read_text("utf-8"))["inputs"]
+    return cache_dir() / "ffmpeg" / f"tree-{_tree_key(inputs)}"
+
+
+def _tree_key(inputs: dict[str, str]) -> str:
+    return _key({name: inputs[name] for name in ("source", "patch", "flags")})
 
 
 def _inputs(lib: library.Library) -> dict[str, str]:
@@ -385,4 +395,4 @@ def _prune(home: Path, keep: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
-__all__ = ["Built", "build", "find"]
+__all__ = ["Built", "build", "find", "tree_of"]

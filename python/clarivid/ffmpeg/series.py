@@ -63,6 +63,9 @@ SERIES: dict[str, Series] = {series.name: series for series in _ALL}
 DEFAULT = "7.1"
 """What is built when nobody asks for another one."""
 
+OTHERS: tuple[str, ...] = tuple(name for name, one in SERIES.items() if one.tested and name != DEFAULT)
+"""The other ones that the filters are tested with."""
+
 
 def get(name: str) -> Series:
     """The series called ``name``. Raises :class:`InputError` with those that there are."""
@@ -93,4 +96,4 @@ def closest(version: str) -> Series:
     return older[-1] if older else next(iter(SERIES.values()))
 
 
-__all__ = ["DEFAULT", "SERIES", "Series", "closest", "get", "numbers", "of"]
+__all__ = ["DEFAULT", "OTHERS", "SERIES", "Series", "closest", "get", "numbers", "of"]
