@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -71,6 +73,17 @@ def test_pictures_are_filtered_and_audio_is_copied(film: Path, tmp_path: Path, c
     umask = os.umask(0)
     os.umask(umask)
     assert out.stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_python_draws_a_bar_where_there_is_a_terminal(film: Path, tmp_path: Path) -> None:
+    script = f"import clarivid; clarivid.Chain(clarivid.ff.null()).run({str(film)!r}, 'o.mkv', progress=True)"
+    words = ["script", "-qec", shlex.join([sys.executable, "-c", script]), "log"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"o\.mkv.*100 %.* fps", done.stdout)
+    plain = subprocess.run([sys.executable, "-c", script.replace("o.mkv", "p.mkv")], cwd=tmp_path,
+                           capture_output=True, check=True)  # fmt: skip
+    assert not plain.stdout + plain.stderr
 
 
 def test_progress_ends_at_the_whole_film(film: Path, tmp_path: Path) -> None:

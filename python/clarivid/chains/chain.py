@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -190,14 +191,15 @@ class Chain:
         hwaccel: str | None = None,
         damaged: str = "error",
         overwrite: bool = False,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         cancel: threading.Event | None = None,
         **encoder: object,
     ) -> Done:
         """Run a file through the chain, with the ffmpeg that ``clarivid ffmpeg build`` made.
 
         The picture's streams of sound, the chapters and the tags are kept; subtitles too where the container
-        takes them. See :func:`clarivid.chains.run` for each argument.
+        takes them. ``progress=True`` draws a bar on stderr where that is a terminal. See
+        :func:`clarivid.chains.run` for each argument.
 
             chain.run("in.mp4", "out.mp4", video_codec="libx264", crf=21, preset="slow", audio="copy")
 
@@ -205,22 +207,24 @@ class Chain:
             clarivid.InputError: files, options or the chain cannot be.
             clarivid.ToolError: ffmpeg failed; its last lines are in the message.
         """
+        from clarivid.bars import film
         from clarivid.chains.runner import run
 
-        return run(
-            self,
-            Path(source),
-            Path(out),
-            mask=None if mask is None else Path(mask),
-            video_codec=video_codec,
-            video_options={**(video_options or {}), **encoder} if video_options or encoder else None,
-            audio=audio,
-            hwaccel=hwaccel,
-            damaged=damaged,
-            overwrite=overwrite,
-            progress=progress,
-            cancel=cancel,
-        )
+        with film(Path(out).name) if progress is True else nullcontext(progress or None) as tell:
+            return run(
+                self,
+                Path(source),
+                Path(out),
+                mask=None if mask is None else Path(mask),
+                video_codec=video_codec,
+                video_options={**(video_options or {}), **encoder} if video_options or encoder else None,
+                audio=audio,
+                hwaccel=hwaccel,
+                damaged=damaged,
+                overwrite=overwrite,
+                progress=tell,
+                cancel=cancel,
+            )
 
     def frames(
         self,

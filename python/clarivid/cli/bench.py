@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clarivid.cli._progress import bar
+from clarivid.bars import bar
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -106,7 +106,7 @@ def command(
 ) -> None:
     """Compare the videos A and B, and perhaps with a reference REF, in one HTML page."""
     from clarivid import compare as comparing
-    from clarivid.cli._progress import bar
+    from clarivid.bars import bar
     from clarivid.compare import page
     from clarivid.compare import sheet as sheets
 

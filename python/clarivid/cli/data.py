@@ -39,7 +39,7 @@ _jobs: Options = click.option(
 @contextmanager
 def _progress(parts: str) -> Iterator[Callable[[int, int], None]]:
     """A bar; what is given takes how many parts are done, of how many."""
-    from clarivid.cli._progress import bar
+    from clarivid.bars import bar
 
     with bar(parts) as (progress, task):
         yield lambda done, total: progress.update(task, completed=done, total=total)

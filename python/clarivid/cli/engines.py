@@ -128,7 +128,7 @@ def build_command(
     What is there already, whole, is not built again. Several of these commands may run at once. Exits with 1
     when there is one that could not be built, which is named, after building the others.
     """
-    from clarivid.cli._progress import bar
+    from clarivid.bars import bar
     from clarivid.engines import Failed, Options, Runtime, build, installed, plan, targets
     from clarivid.engines.runtimes import INSTALL
     from clarivid.engines.status import TASKS

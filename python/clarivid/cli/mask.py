@@ -89,7 +89,7 @@ def command(
     made at 768 samples (moving) or at the net's size (person), and stretched. Where IN's frames are not
     spaced evenly (screen recordings, some phones) make them so first: masks come at IN's mean rate.
     """
-    from clarivid.cli._progress import bar
+    from clarivid.bars import bar
     from clarivid.mask_video import write_masks
     from clarivid.masks import MovingOptions
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clarivid.cli._progress import bar
+from clarivid.bars import bar
 from clarivid.errors import InputError, ToolError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clarivid.cli._progress import bar
+from clarivid.bars import bar
 from clarivid.errors import InputError
 
 if TYPE_CHECKING:

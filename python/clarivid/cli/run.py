@@ -159,16 +159,10 @@ def _chain(text: str) -> Chain:
 def _one(
     chain: Chain, source: Path, out: Path, mask: Path | None, how: Encoding, overwrite: bool, as_json: bool
 ) -> None:
-    from clarivid.chains import Progress, run
-    from clarivid.cli._progress import bar
+    from clarivid.bars import film
+    from clarivid.chains import run
 
-    with bar(out.name) as (drawn, task):
-
-        def tell(state: Progress) -> None:
-            drawn.update(
-                task, completed=state.seconds, total=state.total or None, note=f"{state.fps:.1f} fps"
-            )
-
+    with film(out.name) as tell:
         done = run(
             chain,
             source,
@@ -257,7 +251,7 @@ class _Bars:
         self._lock = threading.Lock()
 
     def __enter__(self) -> _Bars:
-        from clarivid.cli._progress import bar
+        from clarivid.bars import bar
 
         self._bar = bar("files")
         self._drawn, self._all = self._bar.__enter__()

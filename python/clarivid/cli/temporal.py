@@ -68,7 +68,7 @@ def command(
 ) -> None:
     """Inter bits, skipped blocks and flicker of a still, noisy scene, with filters and without."""
     from clarivid import clips
-    from clarivid.cli._progress import bar
+    from clarivid.bars import bar
     from clarivid.errors import InputError
     from clarivid.rd import temporal
     from clarivid.rd.plan import Encoder, Variant, lowrank

@@ -187,7 +187,7 @@ def sr(packs: tuple[Path, ...], out: Path, resume: bool, init: Path | None, **wo
 
     Prints the last validation: PSNR-Y on held-out coded pictures beside Lanczos, by kind.
     """
-    from clarivid.cli._progress import bar
+    from clarivid.bars import bar
     from clarivid.train.sr import Options, mean_gain, train
 
     with bar("train") as (progress, task):
@@ -339,7 +339,7 @@ def lowrank(
     the cache. Prints the last validation: BD-rates estimated on held-out crops through the stand-in, and the
     change of bits, in per cent.
     """
-    from clarivid.cli._progress import bar
+    from clarivid.bars import bar
     from clarivid.train.codec import SHIPPED
     from clarivid.train.lowrank import Options, train
     from clarivid.train.ratedistortion import METRICS
@@ -437,7 +437,7 @@ def inpaint(
     Holes are drawn on the way: people, strokes, boxes, 2 to 30 % of a crop. Prints the last validation: PSNR
     and SSIM of luma in person-shaped holes of held-out pictures, beside the diffusion that the net builds on.
     """
-    from clarivid.cli._progress import bar
+    from clarivid.bars import bar
     from clarivid.train.inpaint import Options, gain_over_diffusion, train
 
     with bar("train") as (progress, task):
@@ -477,7 +477,7 @@ def codec(packs: tuple[Path, ...], out: Path, crops: int, steps: int, seed: int,
     """
     import torch
 
-    from clarivid.cli._progress import bar
+    from clarivid.bars import bar
     from clarivid.data.lowrank import load
     from clarivid.train.calibrate import calibrate
 
