@@ -16,12 +16,14 @@ from click.testing import CliRunner
 
 from clarivid.cli.engines import command
 from clarivid.engines import EngineCache, Identity, Options, Runtime, targets
+from clarivid.engines.bare import with_names
 from clarivid.engines.quantise import in_bf16, quantise
 from clarivid.engines.status import status
 from clarivid.errors import BackendError, InputError, ModelError
 from clarivid.models import find_model
 from clarivid.paths import sha256_of
 from engine_tools import KEY, SHAPE, new_cache, put
+from onnx_models import random_net
 from test_tensorrt_backend import EMULATOR
 
 
@@ -236,6 +238,47 @@ def test_bf16_is_built_and_close(tmp_path: Path) -> None:
     )
     error = np.sqrt(np.mean((plain - rounded) ** 2))
     assert 0 < error < 1e-3
+
+
+def test_engines_are_built_of_a_single_onnx_file_too(tmp_path: Path) -> None:
+    """Which dnn_sr runs as it is: the library finds the engine by the file's name and digest."""
+    onnx = pytest.importorskip("onnx")
+    path = random_net(tmp_path / "community.onnx", 3, 2)
+    words = ("build", str(path), "--for", "l4", "--shapes", "480p,66x50", "--json", "--precision")
+    for precision in ("fp32", "bf16"):
+        rows = json.loads(run_cli(tmp_path, *words, precision)[0])
+        assert [row["model"] for row in rows] == ["community"] * 2
+        assert rows[1]["key"]["profile"]["best"] == [1, 3, 50, 66]
+        assert rows[1]["key"]["arguments"] == {"made_of": sha256_of(path)}
+    assert "build with --precision fp32" in run_cli(tmp_path, *words, "fp16", code=1)[1]
+    path.write_bytes(b"no ONNX")
+    assert "cannot be read as ONNX" in run_cli(tmp_path, *words, "fp32", code=1)[1]
+    flat = onnx.helper.make_tensor_value_info("x", 1, [1, 2])
+    net = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "g", [flat], [flat])
+    onnx.save(onnx.helper.make_model(net), str(path))
+    assert "is no net of pictures" in run_cli(tmp_path, *words, "fp32", code=1)[1]
+
+
+def test_names_of_a_single_file_become_those_that_engines_have() -> None:
+    """Also where something within has one of these names."""
+    onnx = pytest.importorskip("onnx")
+    ort = pytest.importorskip("openvino")
+    info = onnx.helper.make_tensor_value_info
+    nodes = [
+        onnx.helper.make_node("Neg", ["x"], ["input"]),
+        onnx.helper.make_node("Relu", ["input"], ["output"]),
+        onnx.helper.make_node("Sub", ["output", "x"], ["y"]),
+    ]
+    shape = [1, 1, 4, 4]
+    graph = onnx.helper.make_graph(nodes, "g", [info("x", 1, shape)], [info("y", 1, shape)])
+    data = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)]).SerializeToString()
+    renamed = with_names(data)
+    core = ort.Core()
+    x = np.random.default_rng(3).normal(size=shape).astype(np.float32)
+    before, after = (core.compile_model(core.read_model(model), "CPU") for model in (data, renamed))
+    assert (after.input(0).any_name, after.output(0).any_name) == ("input", "output")
+    assert np.array_equal(before(x)[0], after(x)[0])
+    assert with_names(renamed) == renamed
 
 
 def test_what_cannot_be_built_is_a_sentence(tmp_path: Path) -> None:

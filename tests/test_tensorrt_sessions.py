@@ -63,6 +63,7 @@ else:
     from clarivid.models import find_model
     from clarivid.paths import sha256_of
     from gpu import tools
+    from onnx_models import random_net
 
     ERROR, WARNING, INFO, VERBOSE, DEBUG = range(5)
     WIDTH, HEIGHT = 66, 50
@@ -419,6 +420,42 @@ else:
         assert told.count("backend tensorrt cannot take a tensor of 1x6x25x33: there is no engine") == 1
         assert "it failed its parity check, and precision=auto takes none that did" in told
         session.close()
+
+    @pytest.mark.parametrize(("layout", "channels"), [("y", 1), ("rgb", 3)])
+    def test_a_single_onnx_file_runs_through_its_own_engine(
+        device: Device, cache: EngineCache, tmp_path: Path, layout: str, channels: int
+    ) -> None:
+        path = random_net(tmp_path / f"{layout}.onnx", channels, 2)
+        shape = (1, channels, HEIGHT, WIDTH)
+        engine = {"fake": 1, "type": "f32", "channels": channels, "scale": 2, "least": shape,
+                  "largest": shape, "weights": 64, "activations": 64}  # fmt: skip
+        key = Key(layout, "0" * 64, "fp32", Profile(shape, shape, shape), "tensorrt", "10.14.1.48",
+                  this_machine()[0], {"made_of": sha256_of(path)})  # fmt: skip
+        cache.get(key, lambda: json.dumps(engine).encode(), {})
+
+        def session() -> _core.Session:
+            where = _core.CudaDevice(device.context, 0)
+            look = _core.Format(WIDTH, HEIGHT, tools.FORMATS["nv12"], range=1, memory=1)
+            return _core.Session(_core.Model(str(path)), look, backend="tensorrt", precision=1, cuda=where)
+
+        source = device.picture(WIDTH, HEIGHT, "nv12")
+        result = device.picture(2 * WIDTH, 2 * HEIGHT, "nv12")
+        levels = [
+            np.full(plane.shape, 90 + 20 * i, np.uint8)
+            for i, plane in enumerate(tools.noise(WIDTH, HEIGHT, 8, 0))
+        ]
+        source.upload(tools.pack(levels, "nv12"))
+        made = session()
+        made.process(source.planes, result.planes)
+        device.synchronise()
+        for plane, level in zip(tools.unpack(result.download(), "nv12"), (90, 110, 130), strict=True):
+            assert (plane == level).all()
+        del made
+        source.memory.free()
+        result.memory.free()
+        random_net(path, channels, 3)  # another net in the same file
+        with pytest.raises(Error, match="the model has changed since"):
+            session()
 
     def test_without_a_fitting_engine_the_field_is_named(device: Device, cache: EngineCache) -> None:
         put(cache)

@@ -328,8 +328,10 @@ Bundle Bundle::open(const std::string &name) {
     // An .onnx file named by its path stands for its bundle when it is the bundle's model.onnx.
     if ((folder || file.filename() == kModelFile) && fs::exists(card, ignored))
         read_card(bundle, card);
-    else
+    else {
         bundle.onnx = read_file(file);
+        bundle.onnx_digests["fp32"] = sha256_hex(bundle.onnx);
+    }
 
     const std::string what = "model " + file.string();
     OnnxSummary onnx = inspect_onnx(bundle.onnx, what);

@@ -48,6 +48,7 @@ Examples:
   clarivid engines build game_x2 --for this --shapes 1080p
   clarivid engines build game_x2 lowrank_v1 --for t4,a10,l4 --runtime tensorrt-rtx --precision fp16
   clarivid engines build game_x2 --precision int8 --calibrate mine.mp4
+  clarivid engines build mine.onnx --precision fp32           a single file, as model=mine.onnx of dnn_sr
   clarivid engines build --for sm_89 --shapes dynamic --json | jq -r '.[].path'
 """,
 )
@@ -130,9 +131,10 @@ def build_command(
     """
     from clarivid.bars import bar
     from clarivid.engines import Failed, Options, Runtime, build, installed, plan, targets
+    from clarivid.engines.bare import find
     from clarivid.engines.runtimes import INSTALL
     from clarivid.engines.status import TASKS
-    from clarivid.models import find_model, list_models
+    from clarivid.models import list_models
 
     if runtime_name is None:
         found = installed()
@@ -141,7 +143,7 @@ def build_command(
         runtime = found[0]
     else:
         runtime = Runtime(runtime_name)
-    chosen = [find_model(name) for name in models] or [m for m in list_models() if m.task in TASKS]
+    chosen = [find(name) for name in models] or [m for m in list_models() if m.task in TASKS]
     options = Options(level, workspace, version_compatible, hardware_compatible)
     problems: list[str] = []
     jobs = plan(

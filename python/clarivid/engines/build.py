@@ -13,6 +13,7 @@ from typing import Any
 
 import clarivid
 from clarivid.engines import targets
+from clarivid.engines.bare import BareModel, with_names
 from clarivid.engines.cache import EngineCache, Entry
 from clarivid.engines.key import AMPERE, MADE_OF, Identity, Key, Profile, digest_of
 from clarivid.engines.runtimes import Options, Progress, Runtime
@@ -89,12 +90,16 @@ def plan(
     if not good_for:
         return []
     for model in models:
-        verify_model(model)
+        bare = isinstance(model, BareModel)
+        if not bare:
+            verify_model(model)
         onnx, calibration = onnx_of(model, precision, videos)
+        if bare:
+            onnx = with_names(onnx)
         digest = hashlib.sha256(onnx).hexdigest()
         arguments = options.arguments()
-        if precision not in FILES:  # what the loader compares with the bundle
-            arguments[MADE_OF] = sha256_of(model.folder / FILES["fp32"])
+        if bare or precision not in FILES:  # what the loader compares with the bundle
+            arguments[MADE_OF] = sha256_of(model.onnx)
         for device, target in good_for.items():
             for profile in profiles(model):
                 key = Key(
@@ -125,12 +130,12 @@ def onnx_of(
     Raises :class:`InputError` when the bundle cannot have it, :class:`ModelError` when int8 misses its gate.
     """
     if precision in FILES:
-        path = model.folder / FILES[precision]
-        if path.name not in model.files:
+        if FILES[precision] not in model.files:
             raise InputError(
-                f"model {model.name} has no {path.name}, which precision {precision} needs: export it anew, "
-                "or build in fp32"
+                f"model {model.name} has no {FILES[precision]}, which precision {precision} needs: export it "
+                "anew, or build with --precision fp32"
             )
+        path = model.onnx if precision == "fp32" else model.folder / FILES[precision]
         return path.read_bytes(), None
     if precision not in PRECISIONS:
         raise InputError(f'there is no precision "{precision}": it is one of {", ".join(PRECISIONS)}')

@@ -87,6 +87,8 @@ def in_bf16(model: Model) -> bytes:
     """The f32 net with convolutions in bf16; input and output stay f32. :class:`InputError` when there are
     none."""
     made = onnx.load_from_string(model.onnx.read_bytes())
+    for number, node in enumerate(made.graph.node):
+        node.name = node.name or f"node {number}"  # which ONNX leaves free
     wanted = _convolutions(made)
     if not wanted:
         raise InputError(f"model {model.name} has no convolutions that bf16 would speed up")
@@ -162,7 +164,8 @@ def _convolutions(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
     for node in model.graph.node:
         kernel = weights.get(node.input[1]) if node.op_type == "Conv" else None
         grouped = any(a.name == "group" and a.i > 1 for a in node.attribute)
-        if kernel is not None and len(kernel.dims) == 4 and kernel.dims[2] > 1 and not grouped:
+        learnt = all(name in weights for name in node.input[1:])
+        if kernel is not None and len(kernel.dims) == 4 and kernel.dims[2] > 1 and learnt and not grouped:
             found[node.name] = node
     return found
 

@@ -130,6 +130,15 @@ struct Work {
     void second() const {
         const float factor = strength ? 1 - read(strength) / 2 : 1.0F;
         const int64_t plane = shape.d[2] * shape.d[3], block = 2 * scale;
+        if (shape.d[1] != 6) { // luma or RGB: rows and columns are repeated
+            const int64_t width = shape.d[3] * scale;
+            for (int64_t i = 0; i < volume(shape) * scale * scale; i++)
+                write(output + static_cast<size_t>(i) * element(),
+                      factor * read(scratch +
+                                    static_cast<size_t>(i / width / scale * shape.d[3] + i % width / scale) *
+                                        element()));
+            return;
+        }
         const auto copy = [&](int64_t to, int64_t from) {
             for (int64_t i = 0; i < plane; i++)
                 write(output + static_cast<size_t>(to * plane + i) * element(),
@@ -175,6 +184,8 @@ public:
         if (std::string(name) != "output" || shape_.nbDims != 4)
             return Dims{-1, {}};
         const int64_t scale = json_["scale"];
+        if (shape_.d[1] != 6)
+            return {4, {1, shape_.d[1], scale * shape_.d[2], scale * shape_.d[3]}};
         return {4, {1, 6 * scale * scale, shape_.d[2], shape_.d[3]}};
     }
     size_t updateDeviceMemorySizeForShapes() noexcept override {
