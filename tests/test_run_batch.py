@@ -19,6 +19,7 @@ import pytest
 from clarivid import CancelledError, Chain, InputError, chains, clips, ff, quality
 from clarivid.chains.batch import JOURNAL, Item, run_batch
 from clarivid.chains.command import Encoding
+from clarivid.chains.filter import Filter
 from conftest import Run
 
 FRAMES = 12
@@ -93,6 +94,15 @@ def test_what_was_made_from_something_else_is_made_again(films: list[Path], tmp_
 def probe(path: Path) -> str:
     command = [clips.encoder(), "-hide_banner", "-i", str(path)]
     return subprocess.run(command, capture_output=True, text=True, check=False).stderr
+
+
+def test_a_file_that_the_chain_names_counts_as_it_is_now(films: list[Path], tmp_path: Path) -> None:
+    boxes = tmp_path / "boxes.txt"
+    chain = Chain(Filter("mesh_inpaint", {"model": "none", "mesh": "1x1", "boxes": boxes}))
+    for text, state in (("0 8 8 16 16\n", "done"), ("0 8 8 16 16\n", "kept"), ("3 20 8 16 16\n", "done")):
+        if not boxes.exists() or boxes.read_text() != text:
+            boxes.write_text(text)
+        assert states(run_batch(chain, films[:1], tmp_path / "out", how=FAST)) == [state]
 
 
 def test_files_of_others_are_kept_unless_told_otherwise(films: list[Path], tmp_path: Path) -> None:

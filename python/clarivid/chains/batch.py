@@ -188,8 +188,11 @@ def _arguments(how: Encoding) -> dict[str, Any]:
 
 
 def identity(chain: Chain, mask: Path | None, how: Encoding) -> str:
-    """What of a run decides its results, besides the source: a digest of chain, models, mask and encoding."""
-    nets = {}
+    """What of a run decides its results, besides the source: a digest of chain, models, mask and encoding.
+
+    Files that the chain names (boxes, a table of colours, subtitles) count as they are now.
+    """
+    nets, files = {}, {}
     for one in chain.filters:
         known = FILTERS[one.kind].options if one.kind in FILTERS else ()
         defaults = {option.name: option.default for option in known}
@@ -197,9 +200,13 @@ def identity(chain: Chain, mask: Path | None, how: Encoding) -> str:
             name = one.options.get(key) or defaults.get(key)
             if isinstance(name, str):
                 nets[name] = _model(name)
+        for value in (*one.arguments, *one.options.values()):
+            if isinstance(value, str) and os.path.isfile(value):  # noqa: PTH113, any text, too long for a Path
+                files[value] = _file(Path(value))
     told = {
         "chain": str(chain),
         "models": nets,
+        "files": files,
         "mask": None if mask is None else _file(mask),
         "encoding": [*how.codec_arguments(), how.audio, how.hwaccel, how.damaged],
     }
