@@ -15,12 +15,12 @@
  * A session works on up to `async` frames at once and gives them back in
  * order. A frame that the filter keeps while the graph rests is safe only as
  * long as the graph lives. ffmpeg (fftools) replaces its graph when the size,
- * the format or the colour description of the input changes: it first asks
- * the old graph for frames until avfilter_graph_request_oldest() returns
- * EAGAIN, then frees it. The graph sees no EOF, and that last request is no
- * signal either: the sink has wanted a frame ever since the previous one left,
- * no filter is ready, so none is activated, and what is held back is lost with
- * the graph. Therefore:
+ * the format or the colour description of the input changes: it asks the old
+ * graph for no frame (5.1, 6.1), for one (9.0), or for frames until
+ * avfilter_graph_request_oldest() returns EAGAIN (7.1, 8.1), then frees it.
+ * The graph sees no EOF, and that last request is no signal either: the sink
+ * has wanted a frame ever since the previous one left, no filter is ready, so
+ * none is activated, and what is held back is lost with the graph. Therefore:
  *
  *  - With async=1, the default, each frame is waited for in the activation
  *    that took it. Nothing is in flight when the graph rests, so any host may
@@ -31,8 +31,9 @@
  *    worked on although the host sends one and asks for one. They leave when
  *    newer ones push them out, at EOF, and at the command "drain", after which
  *    nothing is held back any more. Our patch to fftools sends "drain" before
- *    the graph is replaced; another host that replaces graphs without sending
- *    them EOF must do so too, or keep async=1.
+ *    the graph is replaced, and asks it for frames until there is none; another
+ *    host that replaces graphs without sending them EOF must do so too, or keep
+ *    async=1.
  *
  *  - With frames in CUDA memory a frame leaves in the activation that took it,
  *    whatever async is: it is enqueued, and what comes after is too.
