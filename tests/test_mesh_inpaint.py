@@ -14,126 +14,43 @@ import subprocess
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import filter_tools as tools
 from clarivid import Inpainter
 from inpaint_models import PAINTED, bright_bundle, inpaint_bundle
+from mesh_tools import (
+    CHROMA,
+    FORMATS,
+    FRAMES,
+    HEIGHT,
+    KIND,
+    REVEALED,
+    SIZE,
+    WIDTH,
+    Scene,
+    covered,
+    inpainted,
+    luma,
+    moving_box,
+    options_of,
+    packed,
+    pictures,
+    raw,
+    still,
+    texture,
+)
 from test_filters_bad_input import refused
-
-KIND = tools.Kind("mesh_inpaint", 1, "inpaint", "", inpaint_bundle, tools.unchanged)
-FORMATS = ["yuv420p", "nv12", "yuv420p10le", "p010le"]
-WIDTH, HEIGHT, FRAMES = 192, 128, 12
-SIZE = f"{WIDTH}x{HEIGHT}"
-DILATE = 4
-CHROMA = WIDTH * HEIGHT // 4
-
-Picture = NDArray[np.uint8]
-
-
-def texture(width: int, height: int, seed: int) -> Picture:
-    """Smooth random spots, as a tracker likes them, 40..200."""
-    random = np.random.default_rng(seed)
-    total = np.zeros((height, width))
-    for cell in (4, 8, 16, 32):
-        small = random.random((height // cell + 2, width // cell + 2))
-        total += np.kron(small, np.ones((cell, cell)))[:height, :width] * cell**0.5
-    for axis in (0, 1):
-        total = (np.roll(total, 1, axis) + total * 2 + np.roll(total, -1, axis)) / 4
-    total -= total.min()
-    scaled: Picture = (40 + 160 * total / total.max()).astype(np.uint8)
-    return scaled
-
-
-def packed(luma: Picture, seed: int = 9) -> bytes:
-    """A yuv420p frame of that luma, with spots in its chroma."""
-    height, width = ((side + 1) // 2 for side in luma.shape)
-    return b"".join([luma.tobytes(), *(texture(width, height, seed + i).tobytes() for i in range(2))])
-
-
-@dataclass(frozen=True)
-class Scene:
-    """Raw video in 8 bit yuv420p: with the object, without it; and where it is (height x width, 0 or 255)."""
-
-    frames: list[bytes]
-    truth: list[bytes]
-    masks: list[Picture]
-
-    def write_masks(self, path: Path, step: int = 1) -> Path:
-        """Grey raw video of every ``step``-th mask."""
-        path.write_bytes(b"".join(mask.tobytes() for mask in self.masks[::step]))
-        return path
-
-    def grown(self, number: int, by: int = DILATE) -> NDArray[np.bool_]:
-        """Where the filter may change luma samples: the mask with ``by`` samples around it."""
-        rows, columns = (np.flatnonzero(self.masks[number].any(axis)) for axis in (1, 0))
-        hole = np.zeros((HEIGHT, WIDTH), bool)
-        hole[max(rows[0] - by, 0) : rows[-1] + by + 1, max(columns[0] - by, 0) : columns[-1] + by + 1] = True
-        return hole
 
 
 @pytest.fixture(scope="module")
 def scene() -> Scene:
-    """A grey box of 24x48 that moves 12 samples a frame: from the third frame on, all was seen before."""
-    background = packed(texture(WIDTH, HEIGHT, 1))
-    frames, masks = [], []
-    for number in range(FRAMES):
-        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-        mask[40:88, 16 + 12 * number : 40 + 12 * number] = 255
-        luma, u, v = (plane.copy() for plane in tools.planes(background, WIDTH, HEIGHT, "yuv420p"))
-        luma[mask > 0] = 235
-        for chroma in (u, v):
-            chroma[mask[::2, ::2] > 0] = 128
-        frames.append(b"".join(plane.tobytes() for plane in (luma, u, v)))
-        masks.append(mask)
-    return Scene(frames, [background] * FRAMES, masks)
-
-
-REVEALED = 4  # frames after which the box has left its first place, with what dilation and feather add
-
-
-def raw(size: str = SIZE, pix_fmt: str = "yuv420p", rate: str = "10") -> list[str]:
-    """Options of a raw video input, up to its name."""
-    return ["-f", "rawvideo", "-video_size", size, "-pixel_format", pix_fmt, "-framerate", rate, "-i"]
-
-
-def options_of(**options: Any) -> str:
-    """``mesh_inpaint`` with these options; nets are left out unless one is given."""
-    given = {"model": "none", **options}
-    return "mesh_inpaint=" + ":".join(f"{name}={value}" for name, value in given.items())
-
-
-def inpainted(
-    frames: Sequence[bytes],
-    mask: Sequence[str | Path] = (),
-    before: str = "null",
-    after: str = "null",
-    check: bool = True,
-    **options: Any,
-) -> tools.Done:
-    """Run raw frames of the scene's size through the filter; ``mask`` is the second input and its options."""
-    chain = f"[0:v]{before}[main];[main]{'[1:v]' if mask else ''}{options_of(**options)},{after}"
-    return tools.run(
-        *raw(), "-", *mask, "-filter_complex", chain, "-fps_mode", "passthrough", "-f", "rawvideo", "-",
-        stdin=b"".join(frames), check=check,
-    )  # fmt: skip
-
-
-def pictures(done: tools.Done, pix_fmt: str = "yuv420p") -> list[bytes]:
-    """What came out, frame by frame."""
-    return tools.frames(done.stdout, WIDTH, HEIGHT, pix_fmt)
-
-
-def luma(frame: bytes) -> Picture:
-    """The first plane of an 8 bit frame of the scene's size."""
-    plane: Picture = tools.planes(frame, WIDTH, HEIGHT, "yuv420p")[0]
-    return plane
+    """A box that moves over a background that stands still."""
+    return moving_box()
 
 
 @pytest.fixture(scope="module")
@@ -255,16 +172,6 @@ def test_a_mask_of_a_higher_rate_is_looked_up_too(scene: Scene, plain: list[byte
     assert pictures(inpainted(scene.frames, [*raw(pix_fmt="gray", rate="30"), fast])) == plain
 
 
-def covered(frames: Sequence[bytes], value: int = 235) -> list[bool]:
-    """For each frame whether the box of the first mask is gone (its centre is not of its colour)."""
-    return [bool(luma(frame)[64, 28] != value) for frame in frames]
-
-
-def still(scene: Scene) -> list[bytes]:
-    """The first frame, again and again."""
-    return scene.frames[:1] * FRAMES
-
-
 def test_a_mask_that_ends_early_is_held(scene: Scene, tmp_path: Path) -> None:
     one = Scene([], [], scene.masks[:1]).write_masks(tmp_path / "one.gray")
     done = inpainted(still(scene), [*raw(pix_fmt="gray"), one])
@@ -377,105 +284,6 @@ def test_a_frame_that_waits_for_its_mask_is_not_lost_at_a_change_of_size(tmp_pat
     )  # fmt: skip
     sizes = [tools.frame_bytes(*size, "yuv420p") for size in ((64, 48), (96, 64))]
     assert len(done.stdout) == 10 * sum(sizes)
-
-
-# --- boxes ---
-
-
-def test_rect_and_a_mask_of_the_same_box_give_the_same_bytes(scene: Scene, tmp_path: Path) -> None:
-    box = scene.masks[3]
-    mask = Scene([], [], [box] * FRAMES).write_masks(tmp_path / "box.gray")
-    wanted = pictures(inpainted(scene.frames, [*raw(pix_fmt="gray"), mask]))
-    for rect in ("52|40|24|48", r"52\\:40\\:24\\:48", "'52|40|24|20,52|60|24|28'"):
-        assert pictures(inpainted(scene.frames, rect=rect)) == wanted, rect
-
-
-def sidecar(path: Path) -> Path:
-    """The scene's masks as a boxes file."""
-    lines = [f"{number} {16 + 12 * number} 40 24 48" for number in range(FRAMES)]
-    path.write_text("# frame x y w h\n" + "\n".join(lines) + "\n")
-    return path
-
-
-@pytest.mark.parametrize("lookahead", [0, 2])
-def test_a_file_of_boxes_goes_by_the_number_of_the_frame(
-    scene: Scene, mask_file: Path, tmp_path: Path, lookahead: int
-) -> None:
-    boxes = sidecar(tmp_path / "boxes.txt")
-    wanted = inpainted(scene.frames, [*raw(pix_fmt="gray"), mask_file], lookahead=lookahead)
-    assert inpainted(scene.frames, boxes=boxes, lookahead=lookahead).stdout == wanted.stdout
-
-
-def test_a_frame_without_a_line_has_no_box(scene: Scene, tmp_path: Path) -> None:
-    boxes = tmp_path / "boxes.txt"
-    boxes.write_text("0 16 40 24 48\n1 16 40 24 48\n")
-    out = pictures(inpainted(still(scene), boxes=boxes))
-    assert covered(out) == [True] * 2 + [False] * (FRAMES - 2)
-    assert out[2:] == scene.frames[:1] * (FRAMES - 2)
-
-
-@pytest.mark.parametrize(
-    ("rect", "words"),
-    [
-        ("", ["empty"]),
-        ("10|10|0|20", ["width", "0"]),
-        ("10|10|20|-3", ["height", "-3"]),
-        ("10|10|20", ["3 numbers"]),
-        ("10|10|20|x", ["x", "height"]),
-        ("'1|1|2|2,10|10|0|20'", ["box 2"]),
-    ],
-)
-def test_boxes_that_are_none_are_refused(rect: str, words: list[str]) -> None:
-    refused(KIND, f"model=none:rect={rect}", *words)
-
-
-@pytest.mark.parametrize("rect", ["192|0|20|20", "-30|0|20|20", "0|500|1|1"])
-def test_boxes_outside_the_picture_change_nothing_and_are_warned_about(scene: Scene, rect: str) -> None:
-    done = inpainted(scene.frames, rect=rect)
-    assert pictures(done) == scene.frames
-    (warning,) = tools.warnings(done)
-    assert f"no box of rect={rect} lies in the picture, which is {SIZE}" in warning
-
-
-def test_boxes_over_the_border_are_cut_there(scene: Scene) -> None:
-    frames = scene.frames[:3]
-    done = inpainted(frames, rect="-10|-10|30|30", dilate=0)
-    assert not tools.warnings(done)
-    for before, after in zip(frames, pictures(done), strict=True):
-        changed = luma(before) != luma(after)
-        assert changed[:20, :20].any()
-        changed[:20, :20] = False
-        assert not changed.any()
-
-
-@pytest.mark.parametrize(
-    ("lines", "number"),
-    [
-        ("0 1 2 3 4\n1 1 2 3\n", 2),
-        ("# boxes\n\n0 1 2 0 4\n", 3),
-        ("0 1 2 3 4\n1 1 2 three 4\n", 2),
-        ("5 1 2 3 4\n4 1 2 3 4\n", 2),
-        ("-1 1 2 3 4\n", 1),
-    ],
-    ids=["short", "zero area", "no number", "out of order", "negative frame"],
-)
-def test_a_bad_line_of_a_boxes_file_is_named(tmp_path: Path, lines: str, number: int) -> None:
-    boxes = tmp_path / "boxes.txt"
-    boxes.write_text(lines)
-    refused(KIND, f"model=none:boxes={boxes}", "boxes.txt", f"line {number}")
-
-
-def test_a_boxes_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    refused(KIND, f"model=none:boxes={tmp_path}/none.txt", "none.txt")
-
-
-def test_a_boxes_file_that_touches_no_frame_is_warned_about(scene: Scene, tmp_path: Path) -> None:
-    boxes = tmp_path / "boxes.txt"
-    boxes.write_text("0 500 500 10 10\n100 10 10 10 10\n")
-    done = inpainted(scene.frames, boxes=boxes)
-    assert pictures(done) == scene.frames
-    (warning,) = tools.warnings(done)
-    assert f"boxes.txt lay in one of the {FRAMES} frames" in warning
 
 
 # --- nets ---

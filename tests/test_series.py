@@ -35,6 +35,7 @@ FILES = (
     "test_dnn_sr.py",
     "test_lowrank_pre.py",
     "test_mesh_inpaint.py",
+    "test_mesh_inpaint_boxes.py",
     "test_filters_cuda.py",
     "test_cuda_layouts.py",
 )
