@@ -15,6 +15,7 @@ import pytest
 
 from clarivid.clips import encoder
 from clarivid.engines import EngineCache, Entry, Identity, Key, Profile
+from clarivid.engines.bare import find as find_any
 from clarivid.engines.cache import SHARED
 from clarivid.engines.quantise import quantise
 from clarivid.errors import BackendError, InputError
@@ -23,6 +24,7 @@ from clarivid.parity import ADVERSARIAL, Case, Difference, Report, Row, check
 from clarivid.parity.engine_check import cases_for, check_engines, fitting, only
 from clarivid.paths import sha256_of
 from conftest import Run
+from onnx_models import random_net
 from test_tensorrt_backend import EMULATOR, FIND
 
 SHAPE, LARGE = (1, 6, 32, 48), (1, 6, 540, 960)
@@ -97,6 +99,23 @@ def test_only_engines_that_this_gpu_runs_and_of_the_model_as_it_is_are_compared(
     assert [e.path for e in fitting(bundle, T4, cache, ["fp32"])] == [fp32.path]
     with pytest.raises(BackendError, match=r"no engine of model lowrank_v1 for .* in bf16 .*engines build"):
         check_engines(bundle, cache=cache, gpu=T4, precisions=["bf16"])
+
+
+def test_engines_of_a_single_onnx_file_are_compared_too(cache: EngineCache, tmp_path: Path) -> None:
+    path = random_net(tmp_path / "community.onnx", 3, 2)
+    shape = (1, 3, 50, 66)
+    key = Key("community", "0" * 64, "fp32", Profile(shape, shape, shape), "tensorrt", "10.14.1.48", T4)
+    put(cache, key)  # of a net that had the same name
+    mine = put(cache, replace(key, arguments={"made_of": sha256_of(path)}))
+    asked: list[Path] = []
+
+    def comparing(which: Entry, chosen: Sequence[Case]) -> Report:
+        asked.append(which.path)
+        assert {(case.width, case.height) for case in chosen} == {(66, 50)}
+        return Report("community", [Row(chosen[0], {"fp32": {"tensorrt": Difference(1, 0.1, 70.0)}})])
+
+    (result,) = check_engines(find_any(str(path)), cache=cache, gpu=T4, comparing=comparing)
+    assert (asked, result.passed, result.recorded) == ([mine.path], True, True)
 
 
 def test_an_int8_engine_is_not_passed_without_real_pictures(bundle: Model, cache: EngineCache) -> None:

@@ -66,6 +66,11 @@ class Model:
         return self.folder / ONNX
 
     @property
+    def source(self) -> Path:
+        """What the library opens."""
+        return self.folder
+
+    @property
     def files(self) -> dict[str, str]:
         """File name -> its SHA-256 in hexadecimal, as the card says."""
         return {name: str(entry["sha256"]) for name, entry in self.card["files"].items()}

@@ -85,17 +85,20 @@ def command(
 ) -> int:
     """Check that the runtimes and the ffmpeg filter give PyTorch's pixels for MODEL.
 
-    MODEL is a bundle's name or path. Random, real and adversarial pictures (saturated, checkerboards, edges,
-    single bright samples), 8 and 10 bit, planar and interleaved chroma, odd sizes, limited and full range; at
-    two strengths if the model has one. An inpainting net paints a hole in each, without the filter.
+    MODEL is a bundle's name or path; with --backend tensorrt alone also the path of a single .onnx file.
+    Random, real and adversarial pictures (saturated, checkerboards, edges, single bright samples), 8 and 10
+    bit, planar and interleaved chroma, odd sizes, limited and full range; at two strengths if the model has
+    one. An inpainting net paints a hole in each, without the filter.
 
     Exits with 1 when a gate fails: an fp32 code that differs from PyTorch's by more than one, or a real
     picture of fp16 below 60 dB, of bf16 or int8 below 45 dB (docs/parity.md has the table); with --layers,
     when a layer departs; and when something that was asked for cannot run here.
     """
     from clarivid import models
+    from clarivid.engines import bare
 
-    bundle = models.find_model(model)
+    # Engines are built of single files too; everything else is about bundles.
+    bundle = bare.find(model) if set(backends) == {"tensorrt"} and not layers else models.find_model(model)
     for video in (*videos, *([source] if source is not None else [])):
         if not video.is_file():
             raise InputError(f"{video} does not exist; --source and --calibrate name videos")

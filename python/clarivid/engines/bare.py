@@ -26,6 +26,11 @@ class BareModel(Model):
         """The file."""
         return self.path
 
+    @property
+    def source(self) -> Path:
+        """The file."""
+        return self.path
+
 
 def find(name: str) -> Model:
     """A bundle by name or path, or a single .onnx file by its path.

@@ -118,8 +118,12 @@ def plan(
 
 def digests_of(model: Model) -> dict[str, str]:
     """Precision -> SHA-256 of the bundle's ONNX of it, for :meth:`Key.is_of`."""
-    paths = {precision: model.folder / name for precision, name in FILES.items() if name in model.files}
+    paths = {precision: _file(model, precision) for precision, name in FILES.items() if name in model.files}
     return {precision: sha256_of(path) for precision, path in paths.items() if path.is_file()}
+
+
+def _file(model: Model, precision: str) -> Path:
+    return model.onnx if precision == "fp32" else model.folder / FILES[precision]
 
 
 def onnx_of(
@@ -135,8 +139,7 @@ def onnx_of(
                 f"model {model.name} has no {FILES[precision]}, which precision {precision} needs: export it "
                 "anew, or build with --precision fp32"
             )
-        path = model.onnx if precision == "fp32" else model.folder / FILES[precision]
-        return path.read_bytes(), None
+        return _file(model, precision).read_bytes(), None
     if precision not in PRECISIONS:
         raise InputError(f'there is no precision "{precision}": it is one of {", ".join(PRECISIONS)}')
     from clarivid.engines import quantise

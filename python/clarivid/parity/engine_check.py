@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 import clarivid
 from clarivid.cuda import Device
 from clarivid.engines import EngineCache, Entry, Identity, Runtime
+from clarivid.engines.bare import BareModel
 from clarivid.engines.build import digests_of
 from clarivid.engines.cache import SHARED, SIDECAR
 from clarivid.engines.cache import read as read_entry
@@ -107,7 +108,9 @@ def check_engines(
 
     Raises :class:`BackendError` without a GPU, or when no engine fits it.
     """
-    verify_model(bundle)
+    bare = isinstance(bundle, BareModel)
+    if not bare:
+        verify_model(bundle)
     device: Device | None = None
     if gpu is None:
         device, gpu = this_gpu()
@@ -122,7 +125,7 @@ def check_engines(
         )
     if comparing is None:
         assert device is not None
-        comparing = _Comparing(bundle, device, source, with_filter)
+        comparing = _Comparing(bundle, device, source, with_filter and not bare)
     results = []
     for number, entry in enumerate(entries):
         progress(entry.path.name, number, len(entries))

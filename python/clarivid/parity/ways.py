@@ -107,7 +107,7 @@ class FilterWay(PictureWay):
             plane.tobytes() for picture in pictures for plane in interleave(picture, case.pix_fmt)
         )
         name = FILTERS[bundle.task]
-        options = f"model={escape(str(bundle.folder))}:backend={self._backend}:precision={self.precision}"
+        options = f"model={escape(str(bundle.source))}:backend={self._backend}:precision={self.precision}"
         if bundle.has_strength:
             options += f":strength={case.strength:g}"
         chain = f"{name}={options}"
@@ -136,7 +136,7 @@ class DeviceWay(PictureWay):
         self._bundle, self._backend = bundle, backend
         self.device = device or Device()
         self._stream = self.device.stream()
-        self._model = _core.Model(str(bundle.folder))
+        self._model = _core.Model(str(bundle.source))
 
     def run(self, pictures: Sequence[Picture], case: Case) -> list[Picture]:
         """See :class:`PictureWay`."""
@@ -193,10 +193,10 @@ def _module(
     bundle: Model, precision: str, strength: float = 1.0, backend: str = "openvino"
 ) -> PictureFilter | Inpainter:
     if bundle.task == "inpaint":
-        return Inpainter(bundle.folder, backend=backend, precision=precision)
+        return Inpainter(bundle.source, backend=backend, precision=precision)
     if bundle.task == "lowrank":
-        return LowrankPre(str(bundle.folder), strength=strength, backend=backend, precision=precision)
-    return SuperResolution(str(bundle.folder), backend=backend, precision=precision)
+        return LowrankPre(str(bundle.source), strength=strength, backend=backend, precision=precision)
+    return SuperResolution(str(bundle.source), backend=backend, precision=precision)
 
 
 def obstacle(bundle: Model, precision: str, backend: str) -> str:
