@@ -187,9 +187,16 @@ private:
             whole(node.label());
             return; // one value for all positions: it has no reach of its own
         }
-        if (!node.domain.empty() && node.domain != "ai.onnx")
+        if (node.domain.empty() || node.domain == "ai.onnx")
+            follow(node, grid);
+        else
             unknown(node.label());
-        else if (kNormalising.contains(node.type))
+        for (const auto &output : node.outputs)
+            grids_[output] = grid;
+    }
+
+    void follow(const OnnxNode &node, Grid &grid) {
+        if (kNormalising.contains(node.type))
             whole(node.label());
         else if (node.type == "Conv" || node.type == "MaxPool" || node.type == "AveragePool" ||
                  node.type == "LpPool")
@@ -204,8 +211,6 @@ private:
             resize(node, grid);
         else if (!is_local(node))
             unknown(node.label());
-        for (const auto &output : node.outputs)
-            grids_[output] = grid;
     }
 
     static bool is_channel(int64_t axis) { return axis == 1 || axis == -3; }

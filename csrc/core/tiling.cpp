@@ -68,7 +68,7 @@ TilePlan TileRules::fixed(const Log &log) const {
                         std::to_string(std::max(room, least_height_ * samples_)) + ", in multiples of " +
                         std::to_string(alignment_ * samples_));
     }
-    const TilePlan plan = plan_tiles(input_, tile, overlap_, alignment_);
+    TilePlan plan = plan_tiles(input_, tile, overlap_, alignment_);
     if (plan.count() == 1 || !log)
         return plan;
     if (!whole_.empty())
