@@ -58,8 +58,8 @@ std::string with_kind(const std::string &name, Element element, const PictureFor
 
 RgbConverter::RgbConverter(const clv::cuda::Place &place, const PictureFormat &format, int scale,
                            Dither dither, Element input, Element output)
-    : place_(place), input_(format), output_(scaled(format, scale)), dither_(dither),
-      elements_{input, output}, module_(place, clv_image_rgb),
+    : place_(place), input_(format), output_(scaled(format, scale)),
+      dither_(dither), elements_{input, output}, module_(place, clv_image_rgb),
       unpack_kernel_(module_.kernel(with_kind("picture_to_rgb", input, format), unpack_rgb_shared)),
       pack_kernel_(module_.kernel(with_kind("rgb_to_picture", output, format), pack_rgb_shared)) {
     const bool across = level_across(format.chroma_site);
