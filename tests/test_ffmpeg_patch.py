@@ -74,7 +74,9 @@ def test_the_filters_go_in_once_and_come_out_without_a_trace(tmp_path: Path, ser
 def test_the_patch_fits_the_real_source_to_the_line(series: str) -> None:
     fetched = sorted((cache_dir() / "packages").glob(f"debsrc-ffmpeg-*-{series}/tree"))
     if not fetched:
-        not_here(f"the source of FFmpeg {series} is not fetched: 'tools/setup.sh series' builds with it")
+        not_here(
+            series, f"the source of FFmpeg {series} is not fetched: 'tools/setup.sh series' builds with it"
+        )
     source = next(
         path.parent for path in fetched[0].rglob("configure") if (path.parent / "RELEASE").is_file()
     )
@@ -84,7 +86,8 @@ def test_the_patch_fits_the_real_source_to_the_line(series: str) -> None:
         cwd=source, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
-    assert "offset" not in done.stdout
+    if (source / "RELEASE").read_text("utf-8").strip() == SERIES[series].tested:
+        assert "offset" not in done.stdout
 
 
 def test_check_changes_nothing_and_tells(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_a_program_is_compiled_by_it_and_starts_wherever_the_folder_lies(moved: 
 def test_a_patched_ffmpeg_configures_with_it(moved: Path, tmp_path: Path) -> None:
     source = next((cache_dir() / "packages").glob("debsrc-ffmpeg-*-7.1/tree/ffmpeg-*"), None)
     if source is None:
-        not_here("the source of FFmpeg 7.1 is not fetched: 'clarivid ffmpeg build' does it")
+        not_here("7.1", "the source of FFmpeg 7.1 is not fetched: 'clarivid ffmpeg build' does it")
     tree = Path(shutil.copytree(source, tmp_path / "ffmpeg", symlinks=True))
     patching.plan(tree).carry_out()
     done = subprocess.run(

@@ -103,7 +103,7 @@ def find(series: str) -> ffmpeg.Built | None:
 def built(series: str) -> ffmpeg.Built:
     found = find(series)
     if found is None:
-        not_here(f"FFmpeg {series} is not built: 'tools/setup.sh series' does it")
+        not_here(series, f"FFmpeg {series} is not built: 'tools/setup.sh series' does it")
     return found
 
 
