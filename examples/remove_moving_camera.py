@@ -22,7 +22,7 @@ import click
 import cv2
 
 from clarivid import chains
-from clarivid.cli._progress import bar
+from clarivid.bars import bar
 from clarivid.errors import Error
 from clarivid.ffmpeg.run import LOSSLESS
 from clarivid.inpaint import Box, boxes_mask

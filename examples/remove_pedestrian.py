@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 import clarivid
-from clarivid.cli._progress import bar
+from clarivid.bars import bar
 from clarivid.errors import Error
 from clarivid.inpaint_bench.scenes import decode
 from clarivid.inpaint_bench.walker import Planes
