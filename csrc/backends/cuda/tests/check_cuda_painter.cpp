@@ -5,8 +5,6 @@
 // they put their gathering and putting back: random excerpts, holes and formats; the same codes, and the same
 // bytes around them. Runs on whatever device the driver has: a GPU, or the emulator.
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
@@ -172,31 +170,13 @@ void check_once(Report &report, const Place &place, Random &random) {
 
 int main(int argc, char **argv) {
     using namespace clv::cuda::test;
-    std::uint64_t seed = std::random_device()();
-    int rounds = 40;
-    for (int i = 1; i < argc; i++) {
-        const std::string option = argv[i];
-        if (option == "--seed" && i + 1 < argc) {
-            seed = std::strtoull(argv[++i], nullptr, 0);
-        } else if (option == "--rounds" && i + 1 < argc) {
-            rounds = std::atoi(argv[++i]);
-        } else {
-            std::fprintf(stderr, "usage: check_cuda_painter [--seed N] [--rounds N]\n");
-            return 2;
-        }
-    }
-    try {
-        const Device device;
-        std::printf("seed %llu, device %s\n", static_cast<unsigned long long>(seed),
-                    clv::cuda::device_info(device.place()).name.c_str());
-        Report report;
-        for (int i = 0; i < rounds; i++) {
-            Random random(seed + static_cast<std::uint64_t>(i));
-            check_once(report, device.place(), random);
-        }
-        return report.finish();
-    } catch (const clv::Error &error) {
-        std::fprintf(stderr, "check_cuda_painter: %s\n", error.what());
-        return EXIT_FAILURE;
-    }
+    return run_rounds(argc, argv, "check_cuda_painter", 40,
+                      [](const clv::cuda::Place &place, std::uint64_t seed, int rounds) {
+                          Report report;
+                          for (int i = 0; i < rounds; i++) {
+                              Random random(seed + static_cast<std::uint64_t>(i));
+                              check_once(report, place, random);
+                          }
+                          return report.finish();
+                      });
 }

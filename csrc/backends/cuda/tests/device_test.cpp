@@ -12,17 +12,6 @@
 
 namespace clv::cuda::test {
 
-Device::Device() {
-    check(driver().cuDeviceGet(&device_, 0), "find a device");
-    CUcontext context = nullptr;
-    check(driver().cuDevicePrimaryCtxRetain(&context, device_), "make a context");
-    place_ = {context, nullptr, std::make_shared<Counters>()};
-}
-
-Device::~Device() {
-    driver().cuDevicePrimaryCtxRelease(device_);
-}
-
 std::vector<RowLayout> device_layouts(const PictureFormat &format, Random &random) {
     std::vector<RowLayout> out;
     for (const auto &[width, height] : pixels::test::plane_sizes(format)) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// What the checks of nets on a device share: a place, pictures there whose every byte around the planes is
-// watched, bundles, and what two pictures differ by.
+// What the checks of nets on a device share: pictures there whose every byte around the planes is watched,
+// bundles, and what two pictures differ by.
 #pragma once
 
 #include <cstddef>
@@ -14,6 +14,7 @@
 
 #include "core/backend.h"
 #include "cuda/driver.h"
+#include "cuda/tests/device.h"
 #include "pixels/tests/harness.h"
 
 namespace clv::cuda::test {
@@ -23,20 +24,6 @@ using pixels::test::Random;
 using pixels::test::Report;
 using pixels::test::RowLayout;
 using pixels::test::TestPicture;
-
-/// The first device's primary context.
-class Device {
-public:
-    Device();
-    ~Device();
-    Device(const Device &) = delete;
-    Device &operator=(const Device &) = delete;
-    const Place &place() const { return place_; }
-
-private:
-    CUdevice device_ = 0;
-    Place place_;
-};
 
 /// Planes with strides forward and addresses that are multiples of a sample, otherwise anything.
 std::vector<RowLayout> device_layouts(const PictureFormat &format, Random &random);

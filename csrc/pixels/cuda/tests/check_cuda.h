@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What the checks on a device share: a context, and pictures and tensors whose every byte is watched there.
+// What the checks on a device share: pictures and tensors whose every byte is watched there.
 #pragma once
 
 #include "cuda/driver.h"
@@ -12,26 +12,6 @@
 #include <vector>
 
 namespace clv::pixels::test {
-
-/// A context of our own on the first device.
-class Device {
-public:
-    Device() {
-        const auto &api = clv::cuda::driver();
-        clv::cuda::check(api.cuDeviceGet(&device_, 0), "find a device");
-        CUcontext context = nullptr;
-        clv::cuda::check(api.cuDevicePrimaryCtxRetain(&context, device_), "make a context");
-        place_ = {context, nullptr, std::make_shared<clv::cuda::Counters>()};
-    }
-    ~Device() { clv::cuda::driver().cuDevicePrimaryCtxRelease(device_); }
-    Device(const Device &) = delete;
-    Device &operator=(const Device &) = delete;
-    const clv::cuda::Place &place() const { return place_; }
-
-private:
-    CUdevice device_ = 0;
-    clv::cuda::Place place_;
-};
 
 /// Rows in device memory, laid out as in the host's.
 class DeviceRows {

@@ -7,6 +7,7 @@
 //   picture -> R'G'B'      values within a few units in the last place of f32 (f16: of the same nearest half)
 //   R'G'B' -> picture      codes within 1, and nearly all the same; the fraction is printed and bounded
 
+#include "cuda/tests/device.h"
 #include "pixels/colour.h"
 #include "pixels/cuda/colour_cuda.h"
 #include "pixels/cuda/tests/check_cuda.h"
@@ -203,39 +204,22 @@ struct Suite {
 
 int main(int argc, char **argv) {
     using namespace clv::pixels::test;
-    std::uint64_t seed = std::random_device()();
-    int rounds = 1;
-    for (int i = 1; i < argc; i++) {
-        const std::string option = argv[i];
-        if (option == "--seed" && i + 1 < argc) {
-            seed = std::strtoull(argv[++i], nullptr, 0);
-        } else if (option == "--rounds" && i + 1 < argc) {
-            rounds = std::atoi(argv[++i]);
-        } else {
-            std::fprintf(stderr, "usage: check_cuda_colour [--seed N] [--rounds N]\n");
-            return 2;
-        }
-    }
-    try {
-        const Device device;
-        std::printf("seed %llu, device %s\n", static_cast<unsigned long long>(seed),
-                    clv::cuda::device_info(device.place()).name.c_str());
-        Report report;
-        Suite suite{device.place(), report};
-        for (int i = 0; i < rounds; i++) {
-            Random random(seed + static_cast<std::uint64_t>(i));
-            for (const Case &c : cases(random)) {
-                suite.to_rgb(c, random);
-                suite.from_rgb(c, random);
-                suite.chroma(c, random);
+    return clv::cuda::test::run_rounds(
+        argc, argv, "check_cuda_colour", 1,
+        [](const clv::cuda::Place &place, std::uint64_t seed, int rounds) {
+            Report report;
+            Suite suite{place, report};
+            for (int i = 0; i < rounds; i++) {
+                Random random(seed + static_cast<std::uint64_t>(i));
+                for (const Case &c : cases(random)) {
+                    suite.to_rgb(c, random);
+                    suite.from_rgb(c, random);
+                    suite.chroma(c, random);
+                }
             }
-        }
-        suite.refusals();
-        std::printf("%ld of %ld codes from R'G'B' differ, by 1\n", suite.different, suite.codes);
-        report.expect(suite.different * 1000 <= suite.codes, "at most one code in a thousand differs");
-        return report.finish();
-    } catch (const clv::Error &error) {
-        std::fprintf(stderr, "check_cuda_colour: %s\n", error.what());
-        return EXIT_FAILURE;
-    }
+            suite.refusals();
+            std::printf("%ld of %ld codes from R'G'B' differ, by 1\n", suite.different, suite.codes);
+            report.expect(suite.different * 1000 <= suite.codes, "at most one code in a thousand differs");
+            return report.finish();
+        });
 }

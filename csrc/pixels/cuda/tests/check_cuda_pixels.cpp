@@ -4,6 +4,7 @@
 // The kernels of csrc/pixels/cuda against csrc/pixels' reference, to the last bit: values, codes, and every
 // byte between, before and behind the rows. On whatever device the driver has: a GPU, or the emulator.
 
+#include "cuda/tests/device.h"
 #include "pixels/cuda/pixels_cuda.h"
 #include "pixels/cuda/tests/check_cuda.h"
 #include "pixels/cuda/tests/check_params.h"
@@ -316,44 +317,27 @@ struct Suite {
 
 int main(int argc, char **argv) {
     using namespace clv::pixels::test;
-    std::uint64_t seed = std::random_device()();
-    int rounds = 100;
-    for (int i = 1; i < argc; i++) {
-        const std::string option = argv[i];
-        if (option == "--seed" && i + 1 < argc) {
-            seed = std::strtoull(argv[++i], nullptr, 0);
-        } else if (option == "--rounds" && i + 1 < argc) {
-            rounds = std::atoi(argv[++i]);
-        } else {
-            std::fprintf(stderr, "usage: check_cuda_pixels [--seed N] [--rounds N]\n");
-            return 2;
-        }
-    }
-    try {
-        const Device device;
-        std::printf("seed %llu, device %s\n", static_cast<unsigned long long>(seed),
-                    clv::cuda::device_info(device.place()).name.c_str());
-        Report report;
-        {
-            clv::pixels::device::Conversions conversions(device.place());
-            const clv::cuda::Module kernels(device.place(), clv_image_check_pixels_kernels);
-            const Suite suite{device.place(), conversions, kernels, report};
-            suite.normalise();
-            for (int i = 0; i < rounds; i++) {
-                Random random(seed + static_cast<std::uint64_t>(i));
-                suite.unpack(random, false);
-                suite.pack(random, false);
-                suite.unpack(random, true);
-                suite.pack(random, true);
-                suite.read(random);
-                suite.write(random);
-            }
-            suite.tall();
-            suite.refusals();
-        }
-        return report.finish();
-    } catch (const clv::Error &error) {
-        std::fprintf(stderr, "check_cuda_pixels: %s\n", error.what());
-        return EXIT_FAILURE;
-    }
+    return clv::cuda::test::run_rounds(argc, argv, "check_cuda_pixels", 100,
+                                       [](const clv::cuda::Place &place, std::uint64_t seed, int rounds) {
+                                           Report report;
+                                           {
+                                               clv::pixels::device::Conversions conversions(place);
+                                               const clv::cuda::Module kernels(
+                                                   place, clv_image_check_pixels_kernels);
+                                               const Suite suite{place, conversions, kernels, report};
+                                               suite.normalise();
+                                               for (int i = 0; i < rounds; i++) {
+                                                   Random random(seed + static_cast<std::uint64_t>(i));
+                                                   suite.unpack(random, false);
+                                                   suite.pack(random, false);
+                                                   suite.unpack(random, true);
+                                                   suite.pack(random, true);
+                                                   suite.read(random);
+                                                   suite.write(random);
+                                               }
+                                               suite.tall();
+                                               suite.refusals();
+                                           }
+                                           return report.finish();
+                                       });
 }
