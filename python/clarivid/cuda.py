@@ -199,6 +199,20 @@ class Device:
         return DevicePicture(self, width, height, pix_fmt, pitch)
 
 
+def check_allocation(result: int, device: Device, size: int, advice: str, purpose: str = "") -> None:
+    """As :func:`check`, for an allocation: where memory ran out the error tells how much is free.
+
+    ``purpose`` begins with a blank: " for a result".
+    """
+    if result == _OUT_OF_MEMORY:
+        free, total = device.memory_info()
+        raise BackendError(
+            f"CUDA could not allocate {size >> 20} MiB{purpose}: {free >> 20} of {total >> 20} MiB are free; "
+            f"{advice}"
+        )
+    check(result, f"allocate {size} bytes")
+
+
 class Memory:
     """Device memory; freed with the object, which waits for the device's work.
 
@@ -211,13 +225,7 @@ class Memory:
         pointer = ctypes.c_uint64()
         with device.current():
             result = driver().cuMemAlloc_v2(ctypes.byref(pointer), ctypes.c_size_t(size))
-        if result == _OUT_OF_MEMORY:
-            free, total = device.memory_info()
-            raise BackendError(
-                f"CUDA could not allocate {size >> 20} MiB: {free >> 20} of {total >> 20} MiB are free; "
-                "take smaller or fewer pictures"
-            )
-        check(result, f"allocate {size} bytes")
+        check_allocation(result, device, size, "take smaller or fewer pictures")
         self.address = pointer.value
 
     def free(self) -> None:

@@ -21,11 +21,10 @@ from numpy.typing import NDArray
 
 from clarivid import _core
 from clarivid.arrays import NO_SYNCHRONISATION, View
-from clarivid.cuda import PITCH, Device, Stream, check, driver
-from clarivid.errors import BackendError, InputError
+from clarivid.cuda import PITCH, Device, Stream, check, check_allocation, driver
+from clarivid.errors import InputError
 
 LEGACY = 1  # CU_STREAM_LEGACY: waits for all blocking streams, and they for it
-_OUT_OF_MEMORY = 2
 _ATTRIBUTE_CONTEXT, _ATTRIBUTE_ORDINAL = 1, 9  # CUpointer_attribute
 _POOLS = 115  # CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED
 _NO_TIMING = 2  # CU_EVENT_DISABLE_TIMING
@@ -213,13 +212,8 @@ class _Block:
                 )
             else:
                 result = cuda.cuMemAlloc_v2(ctypes.byref(pointer), ctypes.c_size_t(size))
-        if result == _OUT_OF_MEMORY:
-            free, total = device.memory_info()
-            raise BackendError(
-                f"CUDA could not allocate {size >> 20} MiB for a result: {free >> 20} of {total >> 20} MiB "
-                "are free; let go of frames that are done with, or take smaller pictures"
-            )
-        check(result, f"allocate {size} bytes")
+        advice = "let go of frames that are done with, or take smaller pictures"
+        check_allocation(result, device, size, advice, " for a result")
         self.address = pointer.value
 
     def __del__(self) -> None:
