@@ -51,12 +51,12 @@ _COMPONENTS: dict[str, str] = {
     ),
     "parser": "aac ac3 av1 flac h264 hevc mjpeg mpeg4video mpegaudio mpegvideo png vp8 vp9",
     "demuxer": (
-        "aac avi concat flac flv framehash h264 hevc image2 image2pipe image_jpeg_pipe image_png_pipe "
+        "aac avi concat flac flv framehash h264 hevc hls image2 image2pipe image_jpeg_pipe image_png_pipe "
         "ivf matroska mjpeg mov mp3 mpegps mpegts mpegvideo m4v nut rawvideo wav yuv4mpegpipe"
     ),
     "muxer": (
-        "avi crc flac framecrc framehash framemd5 h264 hash hevc image2 image2pipe ivf matroska md5 "
-        "mjpeg mov mp4 mpegts mpeg2video null nut rawvideo segment wav webm yuv4mpegpipe"
+        "avi crc flac flv framecrc framehash framemd5 h264 hash hevc hls image2 image2pipe ivf matroska md5 "
+        "mjpeg mov mp4 mpegts mpeg2video null nut rawvideo segment tee wav webm yuv4mpegpipe"
     ),
     "protocol": "concat data fd file pipe subfile",
     "bsf": (
