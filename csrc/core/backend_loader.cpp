@@ -54,6 +54,8 @@ std::optional<fs::path> find_library(const std::string &name) {
     if (!is_plain_name(name))
         return std::nullopt;
     auto folders = folders_from_environment("CLARIVID_BACKEND_PATH");
+    // Debian's packages keep what nobody links with in a folder of its own.
+    folders.push_back(library_folder() / "clarivid");
     folders.push_back(library_folder());
     std::error_code ignored;
     for (const auto &folder : folders)

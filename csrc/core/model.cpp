@@ -66,7 +66,13 @@ std::optional<clv_layout> layout_from(const std::string &text) {
 /// Where a bundle's name is looked up, in this order.
 std::vector<fs::path> search_path() {
     auto folders = folders_from_environment("CLARIVID_MODEL_PATH");
-    folders.push_back((library_folder() / "../share/clarivid/models").lexically_normal());
+    // Beside lib/, or beside lib/<triplet>/ where a distribution's packages have it.
+    const auto beside = [](const char *up) {
+        return (library_folder() / up / "share/clarivid/models").lexically_normal();
+    };
+    std::error_code ignored;
+    const auto near = beside(".."), far = beside("../..");
+    folders.push_back(!fs::exists(near, ignored) && fs::exists(far, ignored) ? far : near);
     return folders;
 }
 

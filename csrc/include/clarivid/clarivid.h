@@ -135,9 +135,9 @@ typedef struct clv_model_info {
 /**
  * Opens a bundle and checks the SHA-256 digests in its card.
  * @param name a bundle's name ("game_x2"), looked up in CLARIVID_MODEL_PATH (folders, ':' between them), then
- * in
- *             ../share/clarivid/models beside the library; or a path to a bundle's folder or to an .onnx
- * file. An .onnx file without a card must have one input of 1, 3, 6 or 7 channels, which gives the layout.
+ *             in ../share/clarivid/models beside the library (../../share/clarivid/models where only that is
+ *             there); or a path to a bundle's folder or to an .onnx file. An .onnx file without a card must
+ *             have one input of 1, 3, 6 or 7 channels, which gives the layout.
  * @return CLV_OK and *model, which the caller closes; CLV_ERR_NOT_FOUND (the sentence lists where it looked),
  *         CLV_ERR_INVALID_MODEL, CLV_ERR_UNSUPPORTED, CLV_ERR_IO, CLV_ERR_NO_MEMORY
  */
