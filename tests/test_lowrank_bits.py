@@ -8,25 +8,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import clarivid
 from clarivid.clips import encoder
+from pictures import Frame, noisy_pan, packed
 
-Frame = tuple[NDArray[np.uint8], ...]
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 MUXERS = {"libx264": "h264", "libx265": "hevc"}
-
-
-def noisy_pan(frames: int = 10, width: int = 320, height: int = 192) -> list[Frame]:
-    """Shapes, edges and fine texture that move by two samples a frame, under a little noise."""
-    rng = np.random.default_rng(0)
-    y, x = np.mgrid[0:height, 0 : width + 2 * frames].astype(np.float32)
-    art = 110 + 50 * np.sin(x / 17 + y / 29) + 25 * ((x // 24 + y // 18) % 2)
-    art += 14 * np.sin(x * 1.1) * np.sin(y * 0.9) * (x > width // 2)
-    grey = np.full((height // 2, width // 2), 128, np.uint8)
-    luma = (art[:, 2 * t : 2 * t + width] + 1.5 * rng.standard_normal((height, width)) for t in range(frames))
-    return [(np.clip(plane, 16, 235).astype(np.uint8), grey, grey) for plane in luma]
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +29,7 @@ def coded_size(frames: list[Frame], codec: str, crf: int) -> int:
     command = [encoder(), "-nostdin", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "yuv420p"]
     command += ["-s", f"{width}x{height}", "-r", "25", "-i", "pipe:0", "-c:v", codec, "-threads", "1"]
     command += ["-crf", str(crf), "-f", MUXERS[codec], "pipe:1"]
-    raw = b"".join(plane.tobytes() for frame in frames for plane in frame)
-    return len(subprocess.run(command, input=raw, capture_output=True, check=True).stdout)
+    return len(subprocess.run(command, input=packed(frames), capture_output=True, check=True).stdout)
 
 
 @pytest.mark.parametrize("codec", MUXERS)
