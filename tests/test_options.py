@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import subprocess
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,10 @@ import pytest
 import clarivid
 from clarivid import InputError, ff, options_files
 from clarivid.cli import cli
+from clarivid.ffmpeg.series import DEFAULT
 from clarivid.options import FILTERS, FilterTable, Option
 from conftest import Run
-from ffmpeg_series import differs
+from ffmpeg_series import SERIES, differs
 from filter_tools import built
 
 EVERY_FILTER = pytest.mark.parametrize("table", FILTERS.values(), ids=FILTERS)
@@ -85,27 +88,84 @@ def test_the_numbers_of_choices_are_those_of_the_library(table: FilterTable, roo
             assert re.search(rf"\b{choice.constant}\s*=\s*{number}\b", header), choice.constant
 
 
-@pytest.mark.parametrize("page", ["docs/ffmpeg.md"])
-def test_tables_that_people_wrote_name_the_same_options_and_defaults(page: str, root: Path) -> None:
-    known: dict[str, set[str]] = {}
-    for table in FILTERS.values():
-        for option in table.options:
-            default = "" if option.default is None else str(option.default)
-            known.setdefault(option.name, set()).add(default.removesuffix(".0"))
-    rows = 0
-    column = 0
-    for line in (root / page).read_text("utf-8").splitlines():
-        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-        if cells[:1] == ["option"]:
-            column = cells.index("default")
-        elif not cells:
-            column = 0
-        elif column and (found := re.fullmatch(r"`(\w+)`", cells[0])):
-            rows += 1
-            assert found[1] in known, line
-            words = re.findall(r"`([^`]+)`", cells[column]) or re.findall(r"^[\d.]+$", cells[column])
-            assert not words or set(words) & known[found[1]], line
-    assert rows > 5
+@dataclass(frozen=True)
+class Told:
+    """An option as ``ffmpeg -h filter=NAME`` prints it."""
+
+    name: str
+    kind: str
+    flags: str
+    help: str
+    default: str
+    limits: tuple[str, str] | None
+    choices: tuple[tuple[str, str], ...] = ()
+
+    def value(self) -> str:
+        if self.choices:
+            return ", ".join(f"`{name}`" for name, _ in self.choices)
+        if self.kind in ("int", "double"):
+            assert self.limits is not None
+            return "..".join(self.limits)
+        return {"string": "text", "image_size": "WxH", "boolean": "`true`, `false`"}[self.kind]
+
+    def meaning(self) -> str:
+        text = self.help.rstrip(". ").replace("|", "\\|")
+        if self.choices:
+            text += ": " + "; ".join(f"`{name}` {what.rstrip('. ')}" for name, what in self.choices)
+        if "T" in self.flags:
+            text += "; a filter command changes it while frames flow"
+        return text
+
+
+def told(name: str) -> list[Told]:
+    """The options of a filter of the built ffmpeg, its own first."""
+    command = [str(built().ffmpeg), "-hide_banner", "-h", f"filter={name}"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found: list[Told] = []
+    for line in text.splitlines():
+        if option := re.fullmatch(
+            r" {3}(\w+) +<(\w+)> +(\S+) (.*?) *(?:\(from (\S+) to (\S+)\))?(?: \(default \"?(.*?)\"?\))?",
+            line,
+        ):
+            word, kind, flags, what, low, high, default = option.groups()
+            found.append(Told(word, kind, flags, what, default or "", (low, high) if low else None))
+        elif choice := re.fullmatch(r" {5}(\w+) +\d+ +\S+ (.*)", line):
+            last = found[-1]
+            found[-1] = replace(last, choices=(*last.choices, (choice[1], choice[2])))
+    if "support for timeline" in text:
+        what = "when the filter works; at other times frames pass through as they are"
+        found.append(Told("enable", "string", "", what, "", None))
+    return found
+
+
+def table_of_options() -> str:
+    """What stands in docs/ffmpeg.md: one row for options that are the same in several filters."""
+    rows: dict[Told, list[str]] = {}
+    for name, table in FILTERS.items():
+        options = told(name)
+        assert [option.name for option in options] == [*(one.name for one in table.options), *table.others]
+        for option in options:
+            rows.setdefault(option, []).append(name)
+    order = list(dict.fromkeys(option.name for option in rows))
+    lines = ["| option | of | value | default | what it does |", "|---|---|---|---|---|"]
+    for option, names in sorted(rows.items(), key=lambda row: order.index(row[0].name)):
+        of = "all" if len(names) == len(FILTERS) else ", ".join(f"`{name}`" for name in names)
+        default = f"`{option.default}`" if option.default else ""
+        lines.append(f"| `{option.name}` | {of} | {option.value()} | {default} | {option.meaning()} |")
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.skipif(SERIES != DEFAULT, reason="the page is about the series that everybody builds")
+def test_the_table_in_the_documentation_is_what_the_filters_say(root: Path) -> None:
+    page = root / "docs" / "ffmpeg.md"
+    text = page.read_text("utf-8")
+    begin, end = "<!-- options: written by tests/test_options.py -->\n", "<!-- end of options -->"
+    before, found, rest = text.partition(begin)
+    assert found, f"{page} has lost its line {begin!r}"
+    wanted = f"{before}{begin}{table_of_options()}{end}{rest.partition(end)[2]}"
+    if os.environ.get("CLARIVID_WRITE_DOCS"):
+        page.write_text(wanted, "utf-8")
+    assert page.read_text("utf-8") == wanted, "run CLARIVID_WRITE_DOCS=1 pytest tests/test_options.py -k says"
 
 
 def commands(group: click.Group) -> list[tuple[str, click.Command]]:

@@ -2,8 +2,8 @@
 """The options of clarivid's filters: the one place that names them.
 
 From the tables below ``python -m clarivid.options_files --write`` makes ``filters/clarivid_options.h``, which
-the filters are compiled with, and ``docs/options.md``. Chains are checked against them before ffmpeg starts,
-and a test proves that a built ffmpeg and the Python classes have the same names, ranges and defaults.
+the filters are compiled with. Chains are checked against them before ffmpeg starts, and a test proves that a
+built ffmpeg and the Python classes have the same names, ranges and defaults.
 """
 
 from __future__ import annotations

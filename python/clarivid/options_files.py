@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What is made from :mod:`clarivid.options`: the filters' C header, a page of the documentation, help texts.
+"""What is made from :mod:`clarivid.options`: the filters' C header, and help texts.
 
-python -m clarivid.options_files           # say which files differ from what the tables give; exit code 1
-python -m clarivid.options_files --write   # write them
+python -m clarivid.options_files           # says when the header is not what the tables give; exit code 1
+python -m clarivid.options_files --write   # writes it
+
+The table in docs/ffmpeg.md is made by tests/test_options.py, from what a built ffmpeg says of its filters.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ from clarivid.options import FILTERS, FilterTable, Option, near
 from clarivid.paths import checkout_dir
 
 _HEADER = "filters/clarivid_options.h"
-_PAGE = "docs/options.md"
 _MADE = "made by 'python -m clarivid.options_files --write' from python/clarivid/options.py"
 
 _TOP_OF_HEADER = f"""\
@@ -48,18 +49,10 @@ _TOP_OF_HEADER = f"""\
     {{ name, help, 0, AV_OPT_TYPE_CONST, {{ .i64 = value }}, 0, 0, CLARIVID_FLAGS, .unit = set }}
 """
 
-_TOP_OF_PAGE = f"""\
-<!-- {_MADE} -->
-# Options of the filters
-
-They are the same words in the filters, in Python and in the files of chains. `ffmpeg -h filter=NAME` and
-`clarivid run --options NAME` print them.
-"""
-
 
 def files() -> dict[str, str]:
     """What is made, by its path in the checkout."""
-    return {_HEADER: header(), _PAGE: page()}
+    return {_HEADER: header()}
 
 
 def header() -> str:
@@ -101,47 +94,6 @@ def _c_option(table: FilterTable, option: Option) -> list[str]:
         text = json.dumps(choice.help)
         lines.append(f'        CLARIVID_CONST("{choice.name}", {text}, {choice.constant}, "{option.name}"),')
     return lines
-
-
-def page() -> str:
-    """``docs/options.md``: a table for each filter."""
-    parts = [_TOP_OF_PAGE]
-    for table in FILTERS.values():
-        parts.append(
-            f"## {table.name}\n\n{table.summary} In Python: `clarivid.{table.python_class}`.\n\n"
-            "| option | value | default | what it does |\n|---|---|---|---|\n"
-            + "".join(
-                f"| `{option.name}` | {_value(option)} | {_default(option)} | {_help(option)} |\n"
-                for option in table.options
-            )
-        )
-        if table.others:
-            parts.append(f"ffmpeg adds {', '.join(f'`{name}`' for name in table.others)}.\n")
-    return "\n".join(parts)
-
-
-def _value(option: Option) -> str:
-    if option.kind == "choice":
-        return ", ".join(f"`{choice.name}`" for choice in option.choices)
-    if option.kind in ("int", "double"):
-        return f"{option.minimum:g}..{option.maximum:g}"
-    return {"string": "text", "size": "WxH"}[option.kind]
-
-
-def _default(option: Option) -> str:
-    return f"`{option.default}`" if option.default not in (None, "") else "none"
-
-
-def _help(option: Option) -> str:
-    text = option.help.replace("|", "\\|")
-    notes = []
-    if option.runtime:
-        notes.append("a filter command changes it while frames flow")
-    if not option.argument:
-        notes.append("not in Python's calls")
-    elif option.python_default is not None:
-        notes.append(f"in Python `{option.python_default}` by default")
-    return text + (f" ({'; '.join(notes)})" if notes else "")
 
 
 def help_text(name: str) -> str:
