@@ -17,6 +17,8 @@ Examples:
   clarivid compare a.mp4 b.mp4 source.mkv --labels x264 x265 --every 10
   clarivid compare a.mp4 b.mp4 source.mkv --sheet figure.png --pictures 3
   clarivid compare a.mp4 b.mp4 source.mkv --json | jq .scores.b.vmaf.mean
+  clarivid compare --blind a1.mkv b1.mkv a2.mkv b2.mkv -o vote.html   people vote, and do not know on what
+  clarivid compare --count vote.key.json votes-*.json                 counts what they have saved
 
 \b
 With REF both are scored against it; without, B is scored against A. Files with as many frames are paired by
@@ -29,14 +31,12 @@ they differ most enlarged side by side, scores and bits of each frame. docs/comp
 
 
 @click.command(name="compare", epilog=EPILOG)
-@click.argument("a", type=click.Path(path_type=Path))
-@click.argument("b", type=click.Path(path_type=Path))
-@click.argument("ref", type=click.Path(path_type=Path), required=False)
+@click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="A B [REF]")
 @click.option(
     "-o",
     "--out",
     type=click.Path(path_type=Path),
-    help="The page.  [default: compare.html; none with --sheet or --json]",
+    help="The page.  [default: compare.html (blind.html); none with --sheet or --json]",
 )
 @click.option("--sheet", type=click.Path(path_type=Path), help="Write a sheet of crops, a PNG for papers.")
 @click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON.")
@@ -81,16 +81,30 @@ they differ most enlarged side by side, scores and bits of each frame. docs/comp
 @click.option(
     "--pictures",
     type=click.IntRange(1, 24),
-    default=6,
-    show_default=True,
     metavar="N",
-    help="Frames to look at: half of them where A and B differ most.",
+    help="Frames to look at: half of them where A and B differ most.  [default: 6; --blind: 3 of each pair]",
+)
+@click.option(
+    "--blind",
+    is_flag=True,
+    help="A page to vote on that hides which is which; A B pairs, one after the other.",
+)
+@click.option(
+    "--key",
+    type=click.Path(path_type=Path),
+    help="With --blind: where it is written which is which.  [default: beside the page, .key.json]",
+)
+@click.option("--seed", type=int, help="With --blind: for the order and the sides.  [default: drawn]")
+@click.option(
+    "--count",
+    "counted",
+    type=click.Path(path_type=Path),
+    metavar="KEY",
+    help="Count the votes in FILES, which were saved on the blind page of this key.",
 )
 @click.option("-y", "--overwrite", is_flag=True, help="Replace what is there.")
 def command(
-    a: Path,
-    b: Path,
-    ref: Path | None,
+    files: tuple[Path, ...],
     out: Path | None,
     sheet: Path | None,
     as_json: bool,
@@ -101,10 +115,33 @@ def command(
     shift: int,
     scores: tuple[str, ...],
     scaler: str,
-    pictures: int,
+    pictures: int | None,
+    blind: bool,
+    key: Path | None,
+    seed: int | None,
+    counted: Path | None,
     overwrite: bool,
 ) -> None:
-    """Compare the videos A and B, and perhaps with a reference REF, in one HTML page."""
+    """Compare the videos A and B, and perhaps with a reference REF, in one HTML page.
+
+    With --blind: a page on which people choose between A and B, which may be several pairs (A B A B), without
+    knowing which they look at.
+    """
+    if counted is not None:
+        _count(counted, files, as_json)
+        return
+    if blind:
+        if sheet is not None or as_json or scores or every != 1 or shift:
+            raise click.UsageError("--blind takes none of --sheet, --json, --score, --every and --shift")
+        _blind(files, out, key, labels, frames, pairing, scaler, pictures, seed, overwrite)
+        return
+    if key is not None or seed is not None:
+        raise click.UsageError("--key and --seed are for --blind")
+    if len(files) not in (2, 3):
+        raise click.UsageError("give two videos A and B, and perhaps a reference REF (or --blind and pairs)")
+    a, b, ref = (*files, None)[:3]
+    assert a is not None
+    assert b is not None
     from clarivid import compare as comparing
     from clarivid.bars import bar
     from clarivid.compare import page
@@ -137,7 +174,7 @@ def command(
             progress=tell,
         )
         if outputs:
-            shown = found.pictures(pictures, tell)
+            shown = found.pictures(pictures or 6, tell)
             if out is not None:
                 page.write(found, shown, out)
             if sheet is not None:
@@ -150,3 +187,59 @@ def command(
     click.echo(comparing.table(found))
     for path in outputs:
         click.echo(path)
+
+
+def _blind(
+    files: tuple[Path, ...],
+    out: Path | None,
+    key: Path | None,
+    labels: tuple[str, str] | None,
+    frames: int | None,
+    pairing: str,
+    scaler: str,
+    pictures: int | None,
+    seed: int | None,
+    overwrite: bool,
+) -> None:
+    """Write a blind page and its key."""
+    from clarivid import blind
+    from clarivid.bars import bar
+    from clarivid.compare import check_outputs
+
+    if len(files) % 2:
+        raise click.UsageError(
+            "--blind takes pairs of videos: A B A B ..., each A made in one way, each B in another"
+        )
+    importlib.import_module("PIL.Image")
+    page = out or Path("blind.html")
+    key = key or page.with_suffix(".key.json")
+    check_outputs([page, key], files, overwrite)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with bar("compare") as (progress, task):
+
+        def tell(what: str, done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total or None, note=f"{what}, {done}")
+
+        items = blind.write(
+            list(zip(files[::2], files[1::2], strict=True)),
+            page,
+            key,
+            labels=labels or None,
+            pictures=pictures or 3,
+            seed=seed,
+            scaler=scaler,
+            pairing=pairing,
+            frames=frames,
+            progress=tell,
+        )
+    click.echo(f"{len(items)} questions on {len(files) // 2} clips")
+    click.echo(page)
+    click.echo(key)
+
+
+def _count(key: Path, files: tuple[Path, ...], as_json: bool) -> None:
+    """Count saved votes."""
+    from clarivid.blind import votes
+
+    found = votes.count(key, files)
+    click.echo(json.dumps(found.to_dict()) if as_json else votes.table(found))

@@ -105,10 +105,15 @@ def difference_of(a: Picture, b: Picture) -> NDArray[np.float32]:
     return change
 
 
-def places(difference: NDArray[np.float32], count: int = PLACES) -> list[Place]:
-    """Up to ``count`` places that do not overlap, by their difference; where there is none, the middle."""
+def places(
+    difference: NDArray[np.float32], count: int = PLACES, size: tuple[int, int] = PLACE
+) -> list[Place]:
+    """Up to ``count`` places that do not overlap, by their difference; where there is none, the middle.
+
+    ``size``: their width and height, at most half of the picture's.
+    """
     height, width = difference.shape
-    w, h = min(PLACE[0], max(width // 2, 1)), min(PLACE[1], max(height // 2, 1))
+    w, h = min(size[0], max(width // 2, 1)), min(size[1], max(height // 2, 1))
     # Sums over every w x h window from a table of sums (Crow 1984).
     table = np.zeros((height + 1, width + 1))
     table[1:, 1:] = difference.cumsum(0, dtype=np.float64).cumsum(1)
