@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from clarivid.errors import ToolError
+
 Options = Callable[[Callable[..., None]], Callable[..., None]]
 
 
@@ -50,6 +52,7 @@ def _progress(parts: str) -> Iterator[Callable[[int, int], None]]:
     epilog="""\b
 Examples:
   clarivid data sources                   which pictures are used, under which licences
+  clarivid data capture                   film the games that are installed, for 'data sr'
   clarivid data sr --out sr0.pack         coded pairs for 'clarivid train sr', some minutes
   clarivid data lowrank --out low0.pack   coded clips for 'clarivid train lowrank', some minutes
   clarivid data inpaint --out paint0.pack tiles for 'clarivid train inpaint', a minute
@@ -58,7 +61,8 @@ Examples:
 def command() -> None:
     """Fetch and pack training pictures.
 
-    All pictures come from Debian packages, fetched with apt-get into the cache.
+    All pictures come from Debian packages, fetched with apt-get into the cache; games are filmed where they
+    are installed.
     """
 
 
@@ -76,7 +80,7 @@ Examples:
     type=click.Choice(["sr", "lowrank"]),
     default="sr",
     show_default=True,
-    help="lowrank has fonts, game films and real footage as well.",
+    help="Both have fonts and films of games; lowrank has real footage as well.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of objects.")
 def sources(pack: str, as_json: bool) -> None:
@@ -84,13 +88,15 @@ def sources(pack: str, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from clarivid.data.sources import collect
-
-    rows = collect()[1]
     if pack == "lowrank":
         from clarivid.data.lowrank import more_sources
+        from clarivid.data.sources import collect
 
-        rows += more_sources()
+        rows = collect()[1] + more_sources()
+    else:
+        from clarivid.data.sr_build import gather
+
+        rows = gather()[1]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
@@ -103,29 +109,96 @@ def sources(pack: str, as_json: bool) -> None:
 
 
 @command.command(
+    name="capture",
+    epilog="""\b
+Examples:
+  clarivid data capture --list
+  clarivid data capture etr chromium
+  clarivid data capture --json | jq -r '.[] | [.title, .licence, .sha256] | @tsv'
+""",
+)
+@click.argument("titles", nargs=-1)
+@click.option("--list", "only_list", is_flag=True, help="Film nothing; list what there is.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of the films in the cache.")
+def capture(titles: tuple[str, ...], only_list: bool, as_json: bool) -> None:
+    """Film games and rendered scenes, losslessly, for 'clarivid data sr'.
+
+    Without TITLES all that are installed are filmed and not in the cache yet. A virtual screen, xdotool and
+    gcc are needed; the games are Debian packages.
+    """
+    from clarivid import games
+    from clarivid.data.synth import ffmpeg_exe
+
+    chosen = [games.find(name) for name in titles] or list(games.TITLES)
+    if not only_list:
+        work = chosen if titles else [t for t in chosen if games.installed(t)]
+        failed = []
+        with _progress("films") as show:
+            for number, title in enumerate(work):
+                show(number, len(work))
+                try:
+                    games.film(title, ffmpeg_exe())
+                except ToolError as error:
+                    failed.append(str(error))
+            show(len(work), len(work))
+        if failed:
+            raise ToolError("; ".join(failed))
+    rows = games.manifest()
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    versions = {str(row["title"]): str(row["version"]) for row in rows}
+    table = Table("title", "kind", "package", "version", "held out", "filmed", "licence", box=None)
+    for title in chosen:
+        state = "yes" if title.name in versions else "no" if games.installed(title) else "not installed"
+        held = "yes" if title.held_out else ""
+        table.add_row(
+            title.name, title.kind, title.package, versions.get(title.name, ""), held, state, title.licence
+        )
+    Console(highlight=False).print(table)
+
+
+@command.command(
     name="sr",
     epilog="""\b
 Examples:
   clarivid data sr --out sr0.pack
-  clarivid data sr --out sr1.pack --seed 1 --jobs 4     more pairs of the same pictures
-  clarivid data sr --out tiny.pack --clips 4 --kind game
+  clarivid data sr --out sr1.pack --seed 1 --clips 80 --val 0     a larger one, other clips
+  clarivid data sr --out tiny.pack --clips 2 --kind art --kind noisy --no-films
 """,
 )
 @_out("clips")
 @click.option(
     "--clips",
-    default=222,
+    default=30,
     show_default=True,
     type=click.IntRange(1),
-    help="Clips of each kind. 222 make a pack of about 56 MiB.",
+    help="Clips of each kind. 30 make a pack of less than 60 MiB.",
 )
-@_crops("Crops a clip, 96x96 luma pixels on the low side.")
+@click.option(
+    "--crops",
+    default=6,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Crops a clip, 96x96 luma pixels on the low side.",
+)
+@click.option(
+    "--pairs",
+    default=2,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Crops of two frames in succession a clip, for the loss of steadiness.",
+)
 @click.option(
     "--kind",
-    type=click.Choice(["all", "game", "natural"]),
-    default="all",
-    show_default=True,
-    help="game: drawn and rendered art, sprites, text; natural: photographs.",
+    "kinds",
+    type=click.Choice(["game", "art", "cg", "screen", "natural", "noisy"]),
+    multiple=True,
+    help="Kinds of video; all when it is not given. art: anime and illustration; noisy: any of them with "
+    "noise, grain, dither, interlacing or an old codec.",
 )
 @_seed("views, motions, encodes and crops of the same pictures")
 @click.option(
@@ -135,23 +208,41 @@ Examples:
     type=click.IntRange(0),
     help="Whole validation pictures of each kind, of titles that no crop shows.",
 )
+@click.option(
+    "--films/--no-films",
+    default=True,
+    show_default=True,
+    help="Use the films of 'clarivid data capture' that are in the cache.",
+)
 @_jobs
-def sr(out: Path, clips: int, crops: int, kind: str, seed: int, val: int, jobs: int) -> None:
-    """Make pairs for super-resolution: full size, and half size after x264 or x265.
+def sr(
+    out: Path,
+    clips: int,
+    crops: int,
+    pairs: int,
+    kinds: tuple[str, ...],
+    seed: int,
+    val: int,
+    films: bool,
+    jobs: int,
+) -> None:
+    """Make pairs for super-resolution: full size, and half size after the encoders of real ladders.
 
-    Each picture becomes a clip of 5 to 7 frames under a slow pan, zoom and turn, with sprites, text, blur,
-    grain or an earlier encode at random; the low side is scaled by area, bicubic or Lanczos and coded at CRF
-    16 to 34 (one in ten nearly clean).
+    Stills become clips of nine frames under a pan, zoom, turn, perspective and shake, with cut-outs and text;
+    games and rendered scenes are filmed, screens drawn. The source may be noisy, interlaced or coded
+    already; the low side is scaled by area, bicubic or Lanczos, at times coded once before, and goes through
+    x264, x265 or SVT-AV1 with 8 or 10 bits.
     """
-    from clarivid.data.pack import build
-    from clarivid.data.sources import KINDS
+    from clarivid.data.sr_build import build
+    from clarivid.data.sr_sources import KINDS
 
-    kinds = tuple(k for k in KINDS if kind in ("all", k))
+    chosen = tuple(k for k in KINDS if k in kinds) or KINDS
     with _progress("clips") as show:
-        manifest = build(out, clips, crops, kinds, seed, jobs, val, show)
+        manifest = build(out, clips, crops, pairs, chosen, seed, jobs, val, films, show)
+    filmed = sum(row["role"] == "film" for row in manifest["sources"])
     click.echo(
-        f"{out}: {out.stat().st_size / 2**20:.1f} MiB, {len(manifest['clips'])} frames from "
-        f"{sum(int(s['files']) for s in manifest['sources'])} pictures"
+        f"{out}: {out.stat().st_size / 2**20:.1f} MiB, {clips * crops * len(chosen)} crops and "
+        f"{clips * pairs * len(chosen)} pairs from {len(manifest['clips'])} clips; {filmed} films were there"
     )
 
 

@@ -33,12 +33,13 @@ from clarivid import capture, clips
 from clarivid.data import screen
 from clarivid.data.motion import random_motion
 from clarivid.data.noise import Sensor, random_sensor
-from clarivid.data.pack import draw_picture, read_tiles, write_tiles
+from clarivid.data.pack import read_tiles, write_tiles
 from clarivid.data.parts import Part, Parts
 from clarivid.data.sources import Picture, collect
 from clarivid.data.synth import (
     Planes,
     code_clip,
+    draw_picture,
     ffmpeg_exe,
     grade,
     paste_sprites,

@@ -54,11 +54,11 @@ class Motion:
         moved: Points = q + centre
         return moved
 
-    def margin(self, count: int) -> int:
-        """How far frames 0 .. ``count`` - 1 look beyond the frame's own area, in pixels."""
+    def margin(self, count: int, first: int = 0) -> int:
+        """How far frames ``first`` .. ``first + count - 1`` look beyond the frame's own area, in pixels."""
         corners = self._corners()
         far = 0.0
-        for t in range(count):
+        for t in range(first, first + count):
             where = self.source(corners, t)
             far = max(far, -float(where.min()), float((where - np.array(self.size)).max()))
         return int(np.ceil(far)) + 2
@@ -76,7 +76,13 @@ class Motion:
             waves=tuple((w[0] * factor, w[1] * factor, *w[2:]) for w in self.waves),
         )
 
-    def frame(self, canvas: Image.Image, margin: int, t: int) -> Image.Image:
+    def frame(
+        self,
+        canvas: Image.Image,
+        margin: int,
+        t: int,
+        method: Image.Resampling = Image.Resampling.BICUBIC,
+    ) -> Image.Image:
         """Frame ``t``, drawn from ``canvas``: the still with ``margin`` pixels more on each side."""
         corners = self._corners()
         where = self.source(corners, t) + margin
@@ -88,7 +94,7 @@ class Motion:
                 box = tuple(int(c) for c in (*corners[i, j], *corners[i + 1, j + 1]))
                 quad = (*where[i, j], *where[i + 1, j], *where[i + 1, j + 1], *where[i, j + 1])
                 mesh.append((box, tuple(float(c) for c in quad)))
-        return canvas.transform(self.size, Image.Transform.MESH, mesh, Image.Resampling.BICUBIC)
+        return canvas.transform(self.size, Image.Transform.MESH, mesh, method)
 
     def _corners(self) -> Points:
         xs = np.linspace(0, self.size[0], _GRID[0]).round()

@@ -346,7 +346,9 @@ class _Window:
         content = self.page.crop((0, y, right - left, y + bottom - top - self.bar))
         if self.typed:
             x, first, end, last, speed = self.typed
-            ImageDraw.Draw(content).rectangle((x + int(speed * t), first, end, last), self.theme.ground)
+            ImageDraw.Draw(content).rectangle(
+                (min(x + int(speed * t), end), first, end, last), self.theme.ground
+            )
         draw = ImageDraw.Draw(view)
         draw.rectangle((left - 1, top - 1, right, bottom), self.theme.bar, self.theme.faint)
         if self.bar:

@@ -8,6 +8,7 @@ flower.png, scikit-image's images, mate's Garden and LadyBird, Kleiber, renpy-de
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,9 +16,9 @@ from typing import Literal
 from clarivid.errors import InputError
 from clarivid.packages import Package, fetch_deb
 
-Kind = Literal["game", "natural"]
+Kind = Literal["game", "natural", "art", "cg"]
 Role = Literal["scene", "sprite"]
-KINDS: tuple[Kind, ...] = ("game", "natural")
+KINDS: tuple[Kind, ...] = ("game", "natural")  # of SOURCES; clarivid.data.sr_sources has more
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,11 @@ class Picture:
     held_out: bool
 
 
-def collect(kinds: tuple[Kind, ...] = KINDS) -> tuple[list[Picture], list[dict[str, object]]]:
+def collect(
+    kinds: tuple[Kind, ...] = KINDS,
+    sources: tuple[Source, ...] = SOURCES,
+    held_out: Mapping[Kind, tuple[str, ...]] = HELD_OUT,
+) -> tuple[list[Picture], list[dict[str, object]]]:
     """Fetch the packages and list their pictures.
 
     Returns the pictures (symbolic links and doubles left out, sorted) and the manifest: a row a source with
@@ -231,7 +236,7 @@ def collect(kinds: tuple[Kind, ...] = KINDS) -> tuple[list[Picture], list[dict[s
     pictures: list[Picture] = []
     manifest: list[dict[str, object]] = []
     packages: dict[str, Package] = {}
-    for source in SOURCES:
+    for source in sources:
         if source.kind not in kinds:
             continue
         package = packages.setdefault(source.package, fetch_deb(source.package))
@@ -242,7 +247,7 @@ def collect(kinds: tuple[Kind, ...] = KINDS) -> tuple[list[Picture], list[dict[s
                 continue
             if any(fnmatch.fnmatch(title, pattern) for pattern in source.exclude):
                 continue
-            held = any(fnmatch.fnmatch(title, pattern) for pattern in HELD_OUT[source.kind])
+            held = any(fnmatch.fnmatch(title, pattern) for pattern in held_out[source.kind])
             found.append(Picture(path, title, source, held))
         if not found:
             raise InputError(

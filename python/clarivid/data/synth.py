@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A still picture becomes a short clip, and the clip a pair: clean at full size, coded at half size.
+"""What made clips are made with: colour conversion, halving, encoding, stills with sprites and text.
 
-The coded side went through a real encoder with P and B frames, because that is what the filter meets. All
-pictures are yuv420p, BT.709, limited range, chroma sited left as MPEG-2, H.264 and H.265 have it by default:
+All pictures are yuv420p, BT.709, limited range, chroma sited left as MPEG-2, H.264 and H.265 have it by
+default:
 
     luma   o   o   o   o        chroma C lies on every second luma column, half-way between two rows; at
            C       C            half size the luma sample lies between 2 by 2 old ones, and so the new
@@ -17,13 +17,11 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from clarivid.data.sources import Picture
 from clarivid.errors import ToolError
@@ -39,15 +37,6 @@ _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One frame of a clip: ``high`` at full size, ``low`` at half size after coding, and how it was made."""
-
-    high: Planes
-    low: Planes
-    recipe: dict[str, Any]
 
 
 # ------------------------------------------------------------------------------------------------ colour
@@ -186,6 +175,15 @@ def _load(path: str, rgba: bool) -> Image.Image:
     return image.convert("RGBA") if rgba else image.convert("RGBA").convert("RGB")
 
 
+def draw_picture(pictures: Sequence[Picture], rng: Rng) -> Picture:
+    """A picture; each source has its weight, shared by its pictures."""
+    counts: dict[int, int] = {}
+    for p in pictures:
+        counts[id(p.source)] = counts.get(id(p.source), 0) + 1
+    weights = np.array([p.source.weight / counts[id(p.source)] for p in pictures])
+    return pictures[int(rng.choice(len(pictures), p=weights / weights.sum()))]
+
+
 def reduced(picture: Picture, need: tuple[int, int], rng: Rng) -> tuple[Image.Image, float]:
     """A part of the picture reduced by a random factor to ``need`` (width, height); and that factor."""
     image = _load(str(picture.path), False)
@@ -205,7 +203,7 @@ def reduced(picture: Picture, need: tuple[int, int], rng: Rng) -> tuple[Image.Im
     ), factor
 
 
-def _texels(canvas: Image.Image, rng: Rng) -> Image.Image:
+def texels(canvas: Image.Image, rng: Rng) -> Image.Image:
     """The picture as an old game shows it: a coarse texture, seen aslant, sampled without interpolation."""
     factor = float(np.exp(rng.uniform(np.log(1.5), np.log(7.0))))
     width, height = int(canvas.width / factor), int(canvas.height / factor)
@@ -214,50 +212,6 @@ def _texels(canvas: Image.Image, rng: Rng) -> Image.Image:
     corners += rng.uniform(0, 0.3, (4, 2)) * (width, height) * np.array([(1, 1), (1, -1), (-1, -1), (-1, 1)])
     quad = tuple(float(c) for c in corners.flat)
     return small.transform(canvas.size, Image.Transform.QUAD, quad, Image.Resampling.NEAREST)
-
-
-def _motion_frames(
-    canvas: Image.Image, size: tuple[int, int], count: int, rng: Rng, method: Image.Resampling
-) -> list[Image.Image]:
-    """``count`` views of ``canvas`` under a slow pan, zoom and rotation, one of them exact (no
-    resampling)."""
-    still = rng.random() < 0.15
-    speed = rng.uniform(0, 2.5)
-    angle = rng.uniform(0, 2 * np.pi)
-    turn = 0.0 if rng.random() < 0.5 else rng.normal(0, 0.0015)
-    zoom = 0.0 if rng.random() < 0.5 else rng.normal(0, 0.0015)
-    bends = rng.normal(0, rng.uniform(0.3, 2.0), (3, 3, 2)) if rng.random() < 0.6 else None
-    anchor = int(rng.integers(1, count))  # the frame that is used must be as sharp as the picture
-    width, height = size
-    views = []
-    for t in range(count):
-        k = 0 if still else t - anchor
-        if k == 0:
-            views.append(canvas.crop((12, 12, 12 + width, 12 + height)))
-            continue
-        scale = 1 + zoom * k
-        cos, sin = scale * np.cos(turn * k), scale * np.sin(turn * k)
-        cx, cy = width / 2, height / 2
-        dx, dy = speed * k * np.cos(angle), speed * k * np.sin(angle)
-        matrix = (cos, -sin, cx + 12 + dx - cos * cx + sin * cy, sin, cos, cy + 12 + dy - sin * cx - cos * cy)
-        view = canvas.transform(size, Image.Transform.AFFINE, matrix, method)
-        views.append(_bend(view, bends * k, method) if bends is not None else view)
-    return views
-
-
-def _bend(view: Image.Image, bends: npt.NDArray[np.float64], method: Image.Resampling) -> Image.Image:
-    """Shift the inner corners of a 4x4 grid by ``bends`` [3,3,2] pixels: motion no single vector predicts."""
-    width, height = view.size
-    xs, ys = np.linspace(0, width, 5).round(), np.linspace(0, height, 5).round()
-    corner = np.stack(np.meshgrid(xs, ys), -1)
-    corner[1:4, 1:4] += bends
-    mesh = []
-    for i in range(4):
-        for j in range(4):
-            box = (int(xs[j]), int(ys[i]), int(xs[j + 1]), int(ys[i + 1]))
-            quad = (*corner[i, j], *corner[i + 1, j], *corner[i + 1, j + 1], *corner[i, j + 1])
-            mesh.append((box, tuple(float(c) for c in quad)))
-    return view.transform(view.size, Image.Transform.MESH, mesh, method)
 
 
 def paste_sprites(views: list[Image.Image], sprites: Sequence[Picture], rng: Rng) -> None:
@@ -323,12 +277,15 @@ _WORDS = (
 )
 
 
-def write_text(views: list[Image.Image], rng: Rng) -> None:
-    """Subtitles and screen text: sharp strokes that stand still while the picture moves."""
+def write_text(views: list[Image.Image], rng: Rng, fonts: Sequence[str] = ()) -> None:
+    """Subtitles and screen text: sharp strokes that stand still while the picture moves; ``fonts`` are files
+    that serve beside pillow's own."""
     width, height = views[0].size
     for _ in range(int(rng.integers(1, 4))):
         words = " ".join(str(w) for w in rng.choice(_WORDS, int(rng.integers(1, 7))))
         font = ImageFont.load_default(size=float(rng.integers(13, 40)))
+        if fonts and rng.random() < 0.6:
+            font = ImageFont.truetype(fonts[int(rng.integers(len(fonts)))], int(rng.integers(13, 40)))
         where = (int(rng.integers(0, width // 2)), int(rng.integers(0, height - 20)))
         bright = rng.random() < 0.7
         fill = tuple(int(c) for c in (rng.integers(190, 256, 3) if bright else rng.integers(0, 90, 3)))
@@ -342,112 +299,3 @@ def write_text(views: list[Image.Image], rng: Rng) -> None:
                 stroke_width=stroke,
                 stroke_fill=(0, 0, 0) if bright else (255, 255, 255),
             )
-
-
-def _grain(views: list[npt.NDArray[np.uint8]], rng: Rng) -> list[npt.NDArray[np.uint8]]:
-    """Film grain or sensor noise, new in each frame; it stays in the target, so the net learns its mean."""
-    sigma = float(rng.uniform(1.0, 5.0))
-    soft = rng.random() < 0.5
-    noisy = []
-    for view in views:
-        height, width = view.shape[:2]
-        if soft:
-            field = rng.normal(0, 1, (height + 2, width + 2)).astype(np.float32)
-            field = (
-                field[:-2, 1:-1]
-                + field[2:, 1:-1]
-                + field[1:-1, :-2]
-                + field[1:-1, 2:]
-                + 2 * field[1:-1, 1:-1]
-            ) / 2.83
-        else:
-            field = rng.normal(0, 1, (height, width)).astype(np.float32)
-        noisy.append(_code(view + sigma * field[:, :, None]))
-    return noisy
-
-
-# ------------------------------------------------------------------------------------------------ clips
-
-
-def make_pairs(
-    scene: Picture,
-    sprites: Sequence[Picture],
-    rng: Rng,
-    size: tuple[int, int] = (1024, 640),
-    keep: int = 2,
-    fixed: dict[str, Any] | None = None,
-) -> list[Pair]:
-    """One clip from ``scene``; returns ``keep`` of its frames as pairs.
-
-    ``size`` is the full (width, height), multiples of 4; smaller when the picture is small. ``fixed``
-    overrides parts of the random recipe (``codec``, ``crf``, ``down``, ``plain``) so that validation is
-    comparable.
-    """
-    fixed = fixed or {}
-    plain = bool(fixed.get("plain", False))
-    natural = scene.source.kind == "natural"
-    with Image.open(scene.path) as header:
-        known = header.size
-    size = (min(size[0], (known[0] - 24) // 4 * 4), min(size[1], (known[1] - 24) // 4 * 4))
-    # Half-size copies of coded video are common, and what we are judged on: such a clip is made and coded at
-    # twice the target's size, and halved.
-    halved = not plain and known[0] >= 1304 and known[1] >= 824 and rng.random() < 0.5
-    if halved:
-        size = (1280, 800)
-    canvas, factor = reduced(scene, (size[0] + 24, size[1] + 24), rng)
-    soft = 0.35 if natural else 0.15  # lenses and cameras are softer than wallpapers
-    if not plain and not halved and rng.random() < soft:
-        canvas = canvas.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.4, 1.8))))
-    elif not plain and rng.random() < 0.12:  # and cameras sharpen
-        canvas = canvas.filter(
-            ImageFilter.UnsharpMask(float(rng.uniform(0.7, 1.5)), int(rng.integers(30, 120)), 0)
-        )
-    texels = not natural and not plain and rng.random() < 0.3
-    if texels:
-        canvas = _texels(canvas, rng)
-    count = int(rng.integers(5, 8))
-    method = Image.Resampling.NEAREST if texels else Image.Resampling.BICUBIC
-    views = _motion_frames(canvas, size, count, rng, method)
-    if not plain:
-        paste_sprites(views, sprites, rng)
-        if rng.random() < (0.08 if natural else 0.2):
-            write_text(views, rng)
-        if not natural and rng.random() < 0.05:  # dithered art
-            views = [view.quantize(int(rng.integers(16, 65))).convert("RGB") for view in views]
-    if not plain and rng.random() < 0.5:
-        views = grade(views, rng)
-    arrays = [np.asarray(view) for view in views]
-    noisy = not plain and rng.random() < 0.2
-    if noisy:
-        arrays = _grain(arrays, rng)
-    high = [rgb_to_yuv420(array) for array in arrays]
-    recoded = halved or (not plain and rng.random() < (0.35 if natural else 0.25))
-    if recoded:  # most video has been coded before, at its full size; that is then the target
-        high = code_clip(high, "libx264", int(rng.integers(16, 29)), "veryfast")
-    sited = bool(rng.random() < 0.5)
-    if halved:
-        high = [halve(frame, "area", sited) for frame in high]
-    down = str(fixed.get("down") or rng.choice(["area", "bicubic", "lanczos"], p=[0.3, 0.45, 0.25]))
-    low = [halve(frame, down, sited) for frame in high]
-    codec = str(fixed.get("codec") or ("libx264" if rng.random() < 0.7 else "libx265"))
-    # Still pictures under a smooth motion are easy to code: rates go further than people's 18..28 to match
-    # the losses of real motion.
-    crf = int(fixed.get("crf") or (rng.integers(4, 14) if rng.random() < 0.1 else rng.integers(16, 35)))
-    preset = str(fixed.get("preset") or rng.choice(["faster", "fast", "medium"], p=[0.2, 0.3, 0.5]))
-    coded = code_clip(low, codec, crf, preset)
-    recipe = {
-        "scene": scene.title,
-        "kind": scene.source.kind,
-        "factor": round(factor, 3),
-        "down": down,
-        "codec": codec,
-        "crf": crf,
-        "preset": preset,
-        "noisy": noisy,
-        "recoded": recoded,
-        "halved": halved,
-        "texels": texels,
-        "sited": sited,
-    }
-    chosen = rng.permutation(np.arange(1, count))[:keep]
-    return [Pair(high[t], coded[t], {**recipe, "frame": int(t)}) for t in sorted(int(t) for t in chosen)]
