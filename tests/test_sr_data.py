@@ -5,17 +5,20 @@ lossless, the same again, and go on after an interruption."""
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("imageio_ffmpeg")
 
 from clarivid import clips, games  # noqa: E402
+from clarivid.cli.data import command  # noqa: E402
 from clarivid.data import ladder, pack, sr_build, sr_clips, sr_sources, synth  # noqa: E402
 from clarivid.data.ladder import Rung  # noqa: E402
 from clarivid.data.motion import Motion, random_motion  # noqa: E402
@@ -364,6 +367,19 @@ def test_what_validates_is_never_trained_on(tmp_path: Path) -> None:
     assert all("held" in title for title in shown[True])
     blemishes = {c["blemish"] for c in manifest["clips"] if c["val"] and c["kind"] == "noisy"}
     assert blemishes == set(ladder.BLEMISHES)
+
+
+def test_a_pack_knows_the_command_that_makes_it_again(tmp_path: Path, drawn: list[dict[str, Any]]) -> None:
+    assert drawn
+    manifest = sr_build.build(tmp_path / "p", 1, 2, 1, ("art",), seed=4, val=0)
+    assert pack.command(manifest, "x.pack") == (
+        "clarivid data sr --out x.pack --seed 4 --clips 1 --crops 2 --pairs 1 --val 0 --kind art"
+    )
+    assert pack.command({}, "x.pack") == ""
+    CliRunner().invoke(
+        command, shlex.split(pack.command(manifest, str(tmp_path / "q")))[2:], catch_exceptions=False
+    )
+    assert pack.load(tmp_path / "q").manifest == pack.load(tmp_path / "p").manifest
 
 
 def test_unknown_kinds_are_sentences(tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ class Title:
 
     ``package`` holds it and is under ``licence``; ``command`` starts it on a screen of ``size``; ``kind`` is
     "game" or "cg"; ``skip`` pictures pass before the ``frames`` that are kept. ``files`` are written into its
-    home folder first. ``opening`` is what a player does before the film begins: seconds to wait, or keys (X
-    names, space between, all pressed at once and let go); ``held`` are keys held down during the film,
+    home folder first. ``opening`` is what a player does before the film begins: seconds to wait, keys (X
+    names, space between, all pressed at once and let go) or ``click`` and a place; ``held`` are keys held down during the film,
     ``tapped`` keys of which one is pressed now and then. ``held_out`` titles validate.
     """
 
@@ -88,7 +88,6 @@ _CG = (
     *("hydrostat", "romanboy"),
 )
 _CG_HELD_OUT = ("engine", "glknots")
-_TUX = "/usr/share/games/supertux2/levels"
 
 TITLES: tuple[Title, ...] = (
     Title(
@@ -111,7 +110,7 @@ TITLES: tuple[Title, ...] = (
         opening=(12.0,),
         tapped=("Left", "Right", "Up", "Down"),
         files={".neverball/neverballrc": "fullscreen 0\nwidth 1280\nheight 720\nmultisample 0\n"},
-        frames=180,
+        frames=60,
         held_out=True,
     ),
     Title(
@@ -137,21 +136,19 @@ TITLES: tuple[Title, ...] = (
         size=(1024, 768),
         frames=180,
     ),
-    *(
-        Title(
-            f"pingus-{level}",
-            "game",
-            "pingus",
-            "GPL-3+ (debian/copyright)",
-            ("/usr/games/pingus", "-w", "-g", "1280x720", "-r", "opengl", "-m", "-s", f"{folder}/{file}"),
-            opening=(8.0, "Return", 8.0),
-            tapped=("Right", "Left", "1", "2", "Right"),
-            frames=120,
-        )
-        for level, folder, file in (
-            ("crystal", "/usr/share/games/pingus/data/levels/crystal", "crystal1.pingus"),
-            ("jungle", "/usr/share/games/pingus/data/levels/jungle", "jungle1.pingus"),
-        )
+    Title(
+        "pingus",
+        "game",
+        "pingus",
+        "GPL-3+ (debian/copyright)",
+        (
+            *("/usr/games/pingus", "-w", "-g", "1280x720", "-r", "opengl", "-m", "-s"),
+            "/usr/share/games/pingus/data/levels/crystal/crystal1.pingus",
+        ),
+        opening=(10.0, "click 917 545", 10.0, "click 640 700", 3.0),
+        tapped=("Right", "Left", "1", "2", "Right"),
+        frames=90,
+        held_out=True,
     ),
     *(
         Title(
@@ -160,25 +157,19 @@ TITLES: tuple[Title, ...] = (
             "supertux",
             "GPL-3+ and CC-BY-SA (debian/copyright)",
             (
-                "/usr/games/supertux2",
-                "-w",
-                "-g",
-                "1280x720",
-                "--renderer",
-                "opengl",
-                "--disable-sound",
-                f"{_TUX}/{file}",
+                *("/usr/games/supertux2", "-w", "-g", "1280x720", "--renderer", "opengl"),
+                *("--disable-sound", f"/usr/share/games/supertux2/levels/{file}.stl"),
             ),
             opening=(14.0,),
             held=("Right",),
             tapped=("space",),
             frames=180,
             skip=75,
-            held_out=held,
         )
-        for level, file, held in (
-            ("frosted", "world1/frosted_fields.stl", False),
-            ("forest", "world2/besides_bushes.stl", True),
+        for level, file in (
+            ("frosted", "world1/frosted_fields"),
+            ("forest", "world2/beside_bushes"),
+            ("night", "world1/night_chill"),
         )
     ),
     Title(
@@ -377,6 +368,8 @@ class _Stage:
         for step in title.opening:
             if isinstance(step, float):
                 time.sleep(step)
+            elif step.startswith("click"):
+                self.press("mousemove", *step.split()[1:], "click", "1")
             else:
                 self.press("key", *step.split())
             if program.poll() is not None:
@@ -417,7 +410,8 @@ class _Stage:
             raise ToolError(f"cannot film {title.name}: {last_line(camera.stderr.read().decode())}")
 
     def press(self, what: str, *keys: str) -> None:
-        """Press (``keydown``), let go (``keyup``) or both (``key``), wherever the focus is."""
+        """Press (``keydown``), let go (``keyup``) or both (``key``), wherever the focus is; or what else
+        xdotool knows."""
         command = ["xdotool", what, *keys]
         subprocess.run(command, env=self._environment, capture_output=True, check=False)
 

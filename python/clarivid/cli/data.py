@@ -173,21 +173,21 @@ Examples:
 @_out("clips")
 @click.option(
     "--clips",
-    default=30,
+    default=40,
     show_default=True,
     type=click.IntRange(1),
-    help="Clips of each kind. 30 make a pack of less than 60 MiB.",
+    help="Clips of each kind. 40 make a pack of less than 60 MiB.",
 )
 @click.option(
     "--crops",
-    default=6,
+    default=8,
     show_default=True,
     type=click.IntRange(1),
     help="Crops a clip, 96x96 luma pixels on the low side.",
 )
 @click.option(
     "--pairs",
-    default=2,
+    default=1,
     show_default=True,
     type=click.IntRange(0),
     help="Crops of two frames in succession a clip, for the loss of steadiness.",

@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from clarivid.data.sr_sources import KINDS
 from clarivid.errors import InputError
 
 PLANES = ("y_hi", "u_hi", "v_hi", "y_lo", "u_lo", "v_lo")
@@ -49,6 +50,18 @@ class Pack:
     def count(self) -> int:
         """Number of crops of all kinds."""
         return sum(len(t["y_lo"]) for t in self.crops.values())
+
+
+def command(manifest: dict[str, Any], file: str) -> str:
+    """The command line that makes a pack again, as ``file``; empty for a pack that does not know."""
+    known = manifest.get("arguments", {})
+    if "clips" not in known or "kinds" not in known:
+        return ""
+    words = ["clarivid data sr", f"--out {file}"]
+    words += [f"--{name} {known[name]}" for name in ("seed", "clips", "crops", "pairs", "val")]
+    if len(known["kinds"]) < len(KINDS):
+        words += [f"--kind {kind}" for kind in known["kinds"]]
+    return " ".join(words) + ("" if known["films"] else " --no-films")
 
 
 # ------------------------------------------------------------------------------------------------ file

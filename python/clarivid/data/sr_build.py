@@ -55,8 +55,8 @@ class Job:
     index: int
     seed: int
     val: bool
-    crops: int = 6
-    pairs: int = 2
+    crops: int = 8
+    pairs: int = 1
 
     @property
     def name(self) -> str:
@@ -67,8 +67,8 @@ class Job:
 def build(
     out: Path,
     clips: int,
-    crops: int = 6,
-    pairs: int = 2,
+    crops: int = 8,
+    pairs: int = 1,
     kinds: Sequence[str] = KINDS,
     seed: int = 0,
     jobs: int = 1,
@@ -173,7 +173,7 @@ def _planes(part: Part, name: str) -> Tiles:
 
 
 def cut(clip: Clip, count: int, rng: Rng, pairs: bool) -> list[Tiles]:
-    """``count`` crops, each the more textured of three tries (one in five is taken as it falls).
+    """``count`` crops, each the most textured of four tries (one in eight is taken as it falls).
 
     Every other one is of a frame that was not resampled, as far as there are any; ``pairs`` have the
     frame after it too. The first frame, an encoder's best, is taken no oftener than another.
@@ -186,7 +186,7 @@ def cut(clip: Clip, count: int, rng: Rng, pairs: bool) -> list[Tiles]:
     for i in range(count):
         t = sharp[int(rng.integers(len(sharp)))] if sharp and i % 2 == 0 else int(rng.integers(0, last + 1))
         best, best_score = (0, 0), -1.0
-        for _ in range(1 if rng.random() < 0.2 else 3):
+        for _ in range(1 if rng.random() < 0.125 else 4):
             top = 2 * int(rng.integers(0, (height - n) // 2 + 1))
             left = 2 * int(rng.integers(0, (width - n) // 2 + 1))
             view = clip.low[t][0][top : top + n, left : left + n].astype(np.int16)
