@@ -42,9 +42,9 @@ class Title:
 
     ``package`` holds it and is under ``licence``; ``command`` starts it on a screen of ``size``; ``kind`` is
     "game" or "cg"; ``skip`` pictures pass before the ``frames`` that are kept. ``files`` are written into its
-    home folder first. ``opening`` is what a player does before the film begins: seconds to wait, keys (X
-    names, space between, all pressed at once and let go) or ``click`` and a place; ``held`` are keys held down during the film,
-    ``tapped`` keys of which one is pressed now and then. ``held_out`` titles validate.
+    home folder first. ``opening`` is what a player does before the film: seconds to wait, keys (X names,
+    space between, all pressed at once and let go) or ``click`` and a place. ``held`` are keys held down
+    during the film, ``tapped`` keys of which one is pressed now and then. ``held_out`` titles validate.
     """
 
     name: str
