@@ -27,10 +27,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from clarivid import apt
 from clarivid.errors import ToolError
 from clarivid.paths import cache_dir, sha256_of
 
-__all__ = ["Package", "containing", "fetch_deb", "fetch_debian_source", "fetch_pypi"]
+__all__ = [
+    "Package",
+    "apt_mirror",
+    "containing",
+    "fetch_deb",
+    "fetch_debian_source",
+    "fetch_patched_source",
+    "fetch_pypi",
+]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
 # As root, apt would drop to the user _apt, who cannot write into a private temporary folder.
@@ -85,7 +94,7 @@ def fetch_deb(name: str, version: str | None = None, *, suite: str | None = None
     def make(work: Path) -> tuple[str, Path]:
         _need("apt-get", "dpkg-deb")
         target = f"{name}={version}" if version else name
-        options = [*_SANDBOX, "-q"] if suite is None else _suite_options("deb", _apt_mirror()[0], suite)
+        options = [*_SANDBOX, "-q"] if suite is None else _suite_options("deb", apt_mirror()[0], suite)
         _run(
             ["apt-get", *options, "download", target],
             cwd=work / "archive",
@@ -111,7 +120,7 @@ def fetch_debian_source(
     the machine's own, so neither root nor a ``deb-src`` line is needed.
     """
     _check_name(name)
-    mirror, default_suite = _apt_mirror()
+    mirror, default_suite = apt_mirror()
     suite = suite or default_suite
     _check_suite(suite)
 
@@ -141,6 +150,47 @@ def fetch_debian_source(
         return found, main
 
     return _fetch("debsrc", name, "-".join(filter(None, [suite, _file_safe(release or version)])), make)
+
+
+def fetch_patched_source(name: str, version: str, package: str) -> Package:
+    """A source package of exactly that version as the distribution builds it: with its own patches.
+
+    ``package`` is a binary package of it; the archives of whoever publishes that are asked
+    (:mod:`clarivid.apt`). ``sha256`` is that of the .dsc file, which holds the digests of the rest.
+    """
+    _check_name(name)
+
+    def make(work: Path) -> tuple[str, Path]:
+        with apt.archive(package) as archive:
+            archive.source(name, version, work / "archive")
+        dsc = _single(work / "archive", "*.dsc", name)
+        tarballs = [p for p in (work / "archive").iterdir() if re.search(r"\.tar\.[a-z0-9]+$", p.name)]
+        changes = [p for p in tarballs if ".debian.tar." in p.name]
+        for tarball in tarballs:
+            if tarball not in changes:
+                _unpack_tar(tarball, work / "tree")
+        root = next((p for p in (work / "tree").iterdir() if p.is_dir()), work / "tree")
+        for tarball in changes:
+            _unpack_tar(tarball, root)
+        _apply_series(root)
+        return version, dsc
+
+    return _fetch("patched", name, _file_safe(version), make)
+
+
+def _apply_series(root: Path) -> None:
+    """Apply the patches of a Debian source package (format 3.0, quilt)."""
+    patches = root / "debian" / "patches"
+    try:
+        lines = (patches / "series").read_text("utf-8").splitlines()
+    except OSError:
+        return
+    _need("patch")
+    for line in lines:
+        words = line.partition("#")[0].split()
+        if words:
+            strip = next((word for word in words[1:] if word.startswith("-p")), "-p1")
+            _run(["patch", strip, "--forward", "--batch", "-s", "-i", str(patches / words[0])], cwd=root)
 
 
 def fetch_pypi(name: str, version: str) -> Package:
@@ -247,7 +297,7 @@ def _licence(tree: Path, kind: str, name: str) -> Path | None:
     return found[0] if found else None
 
 
-def _apt_mirror() -> tuple[str, str]:
+def apt_mirror() -> tuple[str, str]:
     """The mirror and the suite of the first Debian archive in apt's configuration."""
     text = _output(
         ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(SITE)|$(REPO_URI)|$(CODENAME)|$(RELEASE)"]

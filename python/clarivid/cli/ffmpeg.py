@@ -180,6 +180,90 @@ def patch(tree: Path, check: bool, reverse: bool, force: bool) -> None:
         )
 
 
+@command.command(
+    epilog="""\b
+Examples:
+  clarivid ffmpeg dropin                        for the machine's own ffmpeg; says what is missing for it
+  clarivid ffmpeg dropin --with-build-deps      fetches that, into the cache
+  $(clarivid ffmpeg dropin) -i in.mp4 -vf lowrank_pre,dnn_sr=model=game_x2 -c:a copy out.mp4
+  clarivid ffmpeg dropin --out /opt/clarivid    then: /opt/clarivid/bin/clarivid-run mpv ...
+  clarivid ffmpeg dropin --remove
+"""
+)
+@click.option(
+    "--ffmpeg",
+    "program",
+    type=click.Path(path_type=Path),
+    metavar="PROGRAM",
+    help="The ffmpeg that is installed.  [default: /usr/bin/ffmpeg, else that on the PATH]",
+)
+@click.option(
+    "--with-build-deps",
+    is_flag=True,
+    help="Fetch headers that are missing, with apt, into the cache; nothing is installed, no root is needed.",
+)
+@click.option(
+    "--allow-missing", is_flag=True, help="Go without filters that cannot be had, instead of refusing."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder to leave it in; may be copied to machines with the same FFmpeg.  [default: in the cache]",
+)
+@click.option(
+    "--source",
+    "source_path",
+    type=click.Path(path_type=Path),
+    metavar="DIR|TARBALL",
+    help="The source it was built from; without it, the distribution's source package is fetched.",
+)
+@click.option("--jobs", type=click.IntRange(1), help="Compilers at once.  [default: as many as processors]")
+@click.option("--remove", is_flag=True, help="Remove the drop-ins from the cache, or the one in --out.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: paths, what is missing, the report.")
+def dropin(
+    program: Path | None,
+    with_build_deps: bool,
+    allow_missing: bool,
+    out: Path | None,
+    source_path: Path | None,
+    jobs: int | None,
+    remove: bool,
+    as_json: bool,
+) -> None:
+    """Make a libavfilter with the filters for the ffmpeg that is installed, and print how to start it.
+
+    Nothing that is installed is changed: a script starts the same ffmpeg with another libavfilter, built from
+    the same source, with every filter that the installed one has. Frames of some eighty graphs are compared
+    before anybody gets it; report.md in its folder tells.
+    """
+    from clarivid.ffmpeg import dropin as dropins
+
+    if remove:
+        gone = dropins.remove(program, out)
+        if as_json:
+            click.echo(json.dumps({"removed": [str(folder) for folder in gone]}, indent=2))
+        else:
+            click.echo("\n".join(f"removed {folder}" for folder in gone) or "there is nothing to remove")
+        return
+    reporter = _Reporter()
+    made = dropins.build(
+        program=program,
+        source_path=source_path,
+        with_build_deps=with_build_deps,
+        allow_missing=allow_missing,
+        out=out,
+        jobs=jobs,
+        say=reporter.say,
+        progress=reporter.progress,
+    )
+    reporter.finish()
+    for what, names in (("missing", made.missing), ("with less in them", made.poorer)):
+        if names:
+            click.echo(f"ffmpeg: filters {what}: {', '.join(names)}", err=True)
+    click.echo(json.dumps(made.to_json(), indent=2) if as_json else made.ffmpeg)
+
+
 class _Reporter:
     """Progress on stderr: one line that is written over on a terminal, else a line for each tenth."""
 

@@ -25,7 +25,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,24 +124,24 @@ def build(
         "source": f"{src.digest} {headers.digest}",
         "patch": library.digest([_patch(src.series)]),
         "flags": " ".join(flags),
-        **_inputs(lib),
+        **inputs_of(lib),
     }
     tree_key = _tree_key(inputs)
-    key = _key(inputs)
+    key = key_of(inputs)
     home = cache_dir() / "ffmpeg"
-    with _locked(home / f".lock-{tree_key}", say):
+    with locked(home / f".lock-{tree_key}", say):
         built = _read(home / key)
         if built is None:
             log = cache_dir() / "logs" / f"ffmpeg-{key}.log"
             log.parent.mkdir(parents=True, exist_ok=True)
             log.write_text(f"FFmpeg {src.version} from {src.origin}\n", "utf-8")
             runner = Runner(log, tool_environment(cache_dir()), progress)
-            tree = _make_tree(home / f"tree-{tree_key}", src, runner)
+            tree = make_tree(home / f"tree-{tree_key}", src, runner)
             lib.write_prefix(tree / _PREFIX)
             headers.write_prefix(tree / _PREFIX)
             library.copy_if_changed(library.shared_files("filters", "*.[ch]"), tree / "libavfilter")
             _configure(tree, bare, flags, runner)
-            _make(tree, jobs, runner)
+            compile_tree(tree, jobs, runner)
             record = {"version": src.version, "kind": kind, "bare": bare, "inputs": inputs}
             _install(tree, home / key, lib, record)
             built = _read(home / key)
@@ -177,7 +177,7 @@ def find(*, series: str | None = None, kind: Kind | None = None, bare: bool | No
     folders = sorted(
         (p.parent for p in home.glob("*/build.json")), key=lambda p: p.stat().st_mtime, reverse=True
     )
-    common = _inputs(lib)
+    common = inputs_of(lib)
     current = [
         (folder, record["inputs"])
         for folder in folders
@@ -221,10 +221,10 @@ def tree_of(built: Built) -> Path:
 
 
 def _tree_key(inputs: dict[str, str]) -> str:
-    return _key({name: inputs[name] for name in ("source", "patch", "flags")})
+    return key_of({name: inputs[name] for name in ("source", "patch", "flags")})
 
 
-def _inputs(lib: library.Library) -> dict[str, str]:
+def inputs_of(lib: library.Library) -> dict[str, str]:
     """What a build of any series depends on: names and digests."""
     return {
         "filters": library.digest(library.shared_files("filters", "*.[ch]")),
@@ -237,7 +237,8 @@ def _patch(series: Series) -> Path:
     return library.shared_files("patches", series.patch)[0]
 
 
-def _key(inputs: dict[str, str]) -> str:
+def key_of(inputs: Mapping[str, str]) -> str:
+    """A short name for what something was made from."""
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -257,7 +258,8 @@ def _check_tools(bare: bool) -> None:
 
 
 @contextmanager
-def _locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Let one process at a time work on what ``path`` stands for; the others wait, and say so."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
         try:
@@ -268,7 +270,7 @@ def _locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
         yield
 
 
-def _make_tree(tree: Path, src: source.Source, runner: Runner) -> Path:
+def make_tree(tree: Path, src: source.Source, runner: Runner) -> Path:
     """The patched source at ``tree``, made unless it is there."""
     if tree.is_dir():
         return tree
@@ -313,10 +315,11 @@ def _configure(tree: Path, bare: bool, flags: Sequence[str], runner: Runner) -> 
     stamp.touch()
 
 
-def _make(tree: Path, jobs: int | None, runner: Runner) -> None:
+def compile_tree(tree: Path, jobs: int | None, runner: Runner, targets: Sequence[str] = ()) -> None:
+    """Run ``make`` in a configured tree, for all or for ``targets``; with progress."""
     count = jobs if jobs is not None else len(os.sched_getaffinity(0))
     plan = subprocess.run(
-        ["make", "-n"],
+        ["make", "-n", *targets],
         cwd=tree,
         env=dict(runner.env),
         capture_output=True,
@@ -326,7 +329,11 @@ def _make(tree: Path, jobs: int | None, runner: Runner) -> None:
     )
     total = sum(line.startswith("printf") for line in plan.stdout.splitlines())
     runner.run(
-        "compile", ["make", f"-j{count}"], tree, total=total, counts=lambda s: bool(_MAKE_STEP.match(s))
+        "compile",
+        ["make", f"-j{count}", *targets],
+        tree,
+        total=total,
+        counts=lambda line: bool(_MAKE_STEP.match(line)),
     )
 
 
@@ -395,4 +402,4 @@ def _prune(home: Path, keep: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
-__all__ = ["Built", "build", "find", "tree_of"]
+__all__ = ["Built", "build", "compile_tree", "find", "inputs_of", "key_of", "locked", "make_tree", "tree_of"]

@@ -64,7 +64,7 @@ class Source:
                     tar.extractall(inner, filter="data")
                 else:
                     tar.extractall(inner)
-            _root(inner).rename(into)
+            root_of(inner).rename(into)
         except (tarfile.TarError, EOFError, OSError) as error:
             raise ToolError(f"cannot unpack {self.path}: {error}") from error
         finally:
@@ -99,7 +99,7 @@ def fetch(series: Series, say: Callable[[str], None]) -> Source:
             f"Debian {series.suite} now carries FFmpeg {version}; tested was {series.tested}. apt has "
             "checked it against the signed index; going on with it."
         )
-    return Source(_root(package.root), version, package.sha256, f"Debian {series.suite}")
+    return Source(root_of(package.root), version, package.sha256, f"Debian {series.suite}")
 
 
 def open_source(path: Path) -> Source:
@@ -155,7 +155,7 @@ def _digest_of_folder(root: Path) -> str:
     return digest.hexdigest()
 
 
-def _root(folder: Path) -> Path:
+def root_of(folder: Path) -> Path:
     """The folder itself, or the single folder in it, whichever holds FFmpeg's configure."""
     if (folder / "configure").is_file():
         return folder
@@ -175,9 +175,24 @@ def read_version(root: Path) -> str | None:
         return None
 
 
+def read_file(src: Source, name: str) -> str:
+    """One file of a source as text, such as its ``configure``. Raises :class:`InputError` without it."""
+    try:
+        if src.path.is_dir():
+            return (src.path / name).read_text("utf-8", "replace")
+        with tarfile.open(src.path) as tar:
+            member = next((m for m in tar if re.fullmatch(rf"(\./)?[^/]+/{re.escape(name)}", m.name)), None)
+            file = tar.extractfile(member) if member is not None else None
+            if file is not None:
+                return file.read().decode("utf-8", "replace")
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise InputError(f"cannot read '{name}' in {src.path}: {error}") from error
+    raise InputError(f"{src.path} holds no file '{name}'")
+
+
 def _upstream(debian: str) -> str:
     """``7:7.1.5-0+deb13u1`` is upstream's ``7.1.5``."""
     return debian.rpartition(":")[2].partition("-")[0]
 
 
-__all__ = ["Source", "fetch", "open_source", "read_version"]
+__all__ = ["Source", "fetch", "open_source", "read_file", "read_version", "root_of"]
