@@ -45,7 +45,7 @@ run does only what is missing. docs/evaluation.md says what the clips are and ho
     type=click.Choice(["quick", "full"]),
     default="quick",
     show_default=True,
-    help="quick: 16 clips, 12 frames, x264 at 2 rates. full: all clips, 24 frames, 7 points of x264, x265 "
+    help="quick: 16 clips, 12 frames, x264 at 2 rates. full: all clips, 16 frames, 7 points of x264, x265 "
     "and SVT-AV1, rivals. Other options change it.",
 )
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="Clips of these; repeatable.")
@@ -98,7 +98,7 @@ run does only what is missing. docs/evaluation.md says what the clips are and ho
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("out/bench-sr"),
     show_default=True,
-    help="Where results.json, results.csv and table.md go.",
+    help="Where results.json, results.csv, table.md and scores for cards go.",
 )
 def command(
     names: tuple[str, ...],
@@ -211,7 +211,7 @@ def _record(
         "methods": {method.name: method.filters or method.python for method in wanted.methods},
         "gains": known,
         "gate": {
-            name: [asdict(check) for check in gate.gate(tier, known[name])]
+            name: [asdict(check) for check in gate.gate(tier, known[name], missing)]
             for name in models
             if tier and name in known
         },

@@ -54,7 +54,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def _reef() -> Iterator[Image.Image]:
-    """A level of a game: a painted ground that waves, walls, creatures, two fish, and what one of them says."""
+    """A level of a game: a ground that waves, walls, creatures, two fish, and what one of them says."""
     package = fetch_deb(GAME)
     folder = "usr/share/games/fillets-ng/images"
 

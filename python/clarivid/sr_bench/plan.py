@@ -117,7 +117,7 @@ PRESETS = {
     "quick": Preset((*Point.parse("x264=22,28"),), 12, (), material.QUICK),
     "full": Preset(
         (*Point.parse("x264=20,25,30"), *Point.parse("x265=22,28"), *Point.parse("svtav1=28,40")),
-        24,
+        16,
         tuple(rival.name for rival in RIVALS),
     ),
 }

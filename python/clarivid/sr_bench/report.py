@@ -193,14 +193,52 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [*lines, *(f"| {' | '.join(row)} |" for row in rows)]
 
 
+def card_scores(record: Mapping[str, Any], method: str) -> dict[str, Any]:
+    """What a card says of a model, for ``clarivid export --scores``."""
+    gained = record["gains"][method]
+
+    def short(gain: Gain | None) -> dict[str, float | None]:
+        return {s: None if gain is None or (v := gain[s]) is None else round(v, TITLES[s][1]) for s in SHOWN}
+
+    least_of = gained["least"]["psnr_y"]
+    return {
+        "against": "swscale's Lanczos",
+        "points": _points(record["points"]),
+        "frames": record["frames"],
+        "clips": len(gained["clips"]),
+        "mean": short(gained["mean"]),
+        "kinds": {kind: short(gain) for kind, gain in gained["kinds"].items()},
+        "least_clip": {least_of: short(gained["clips"][least_of])} if least_of else {},
+    }
+
+
+def card_lines(scores: Mapping[str, Any]) -> list[str]:
+    """Markdown of :func:`card_scores`, for a model's README."""
+    head = ["held-out clips", *(TITLES[score][0] for score in SHOWN)]
+    rows = [[name, *(text_of(gain, s) for s in SHOWN)] for name, gain in scores["kinds"].items()]
+    rows.append(["**mean**, without hard", *(text_of(scores["mean"], s) for s in SHOWN)])
+    rows += [[f"least: {name}", *(text_of(g, s) for s in SHOWN)] for name, g in scores["least_clip"].items()]
+    points = ", ".join(scores["points"])
+    return [
+        f"Gain over {scores['against']} on {scores['clips']} held-out clips and stills after an encoder, mean "
+        f"over {points} (`clarivid bench sr`). Errors are quotients: below 1 is less.",
+        "",
+        *_table(head, rows),
+    ]
+
+
 def write(record: Mapping[str, Any], out: Path) -> list[Path]:
-    """``results.json``, ``results.csv`` and ``table.md`` in a folder, which is made."""
+    """``results.json``, ``results.csv``, ``table.md`` and, for each model, ``scores-NAME.json`` (for the
+    card) in a folder, which is made."""
     out.mkdir(parents=True, exist_ok=True)
     files: dict[str, Callable[[], str]] = {
         "results.json": lambda: json.dumps(record, indent=1, allow_nan=False) + "\n",
         "results.csv": lambda: csv_text(record["rows"]),
         "table.md": lambda: markdown(record),
     }
+    for model in record["models"]:
+        held = {"held_out": card_scores(record, model)}
+        files[f"scores-{model}.json"] = lambda held=held: json.dumps(held, indent=1) + "\n"  # type: ignore[misc]
     for name, text in files.items():
         write_whole(out / name, text().encode())
     return [out / name for name in files]
