@@ -182,7 +182,9 @@ TITLES: tuple[Title, ...] = (
         held=("w",),
         files={
             ".minetest/minetest.conf": "screen_w = 1280\nscreen_h = 720\nvideo_driver = opengl\n"
-            "viewing_range = 60\nenable_sound = false\n"
+            "viewing_range = 60\nenable_sound = false\n",
+            "world/world.mt": "gameid = minetest\nbackend = sqlite3\nplayer_backend = sqlite3\n"
+            "auth_backend = sqlite3\nmod_storage_backend = sqlite3\n",
         },
         frames=150,
     ),
