@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -133,6 +134,7 @@ static void begin(void) {
     out = open(pipe, O_WRONLY | O_CLOEXEC);
     if (!pixels || out < 0)
         _exit(3);
+    signal(SIGPIPE, SIG_IGN);
     game = shown = real_clock(CLOCK_MONOTONIC);
     start_shift = real_clock(CLOCK_REALTIME) - shown;
     atomic_store(&filming, 1);
