@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * Preloaded into a game that is filmed (clarivid.games): the game's clock goes on by one frame of the film with
- * every picture that it shows, however long drawing takes, and each picture is written to a pipe.
+ * Preloaded into a game that is filmed (clarivid.games): the game's clock goes on by one frame of the film
+ * with every picture that it shows, however long drawing takes, and each picture is written to a pipe.
  *
  *   CLARIVID_STAGE_GO    a file: filming begins when it is there, until then the clock is the real one
  *   CLARIVID_STAGE_PIPE  where pictures go: width*height*4 bytes, red first, GL's rows are bottom to top
  *   CLARIVID_STAGE_SIZE  <width>x<height>
  *   CLARIVID_STAGE_FPS   pictures a second of the game's time
  *
- * Games wait for the time of their next picture by sleeping. While filming a sleep of the main thread takes no
- * time but moves the clock; other threads (sound) sleep as they always did.
+ * Games wait for the time of their next picture by sleeping. While filming a sleep of the main thread takes
+ * no time but moves the clock; other threads (sound) sleep as they always did.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -30,9 +30,9 @@
 #define SECOND INT64_C(1000000000)
 
 static _Atomic int filming;
-static _Atomic int64_t game;   /* monotonic time of the game, while filming */
-static int64_t shown;          /* game's time of the picture before */
-static int64_t start_shift;    /* realtime less monotonic clock */
+static _Atomic int64_t game; /* monotonic time of the game, while filming */
+static int64_t shown;        /* game's time of the picture before */
+static int64_t start_shift;  /* realtime less monotonic clock */
 static int out = -1, width, height;
 static unsigned char *pixels;
 
@@ -54,7 +54,9 @@ static int is_wall(clockid_t id) {
            id == CLOCK_REALTIME_COARSE || id == CLOCK_MONOTONIC_COARSE || id == CLOCK_BOOTTIME;
 }
 
-static int main_thread(void) { return syscall(SYS_gettid) == getpid(); }
+static int main_thread(void) {
+    return syscall(SYS_gettid) == getpid();
+}
 
 /* True when the sleep was only a step of the clock. */
 static int sleeps(int64_t duration) {
@@ -174,7 +176,7 @@ static void gl_picture(void) {
     void (*store)(unsigned, int) = function("libGL.so.1", "glPixelStorei");
     if (!read || !store)
         _exit(4);
-    store(0x0D05, 1);                                         /* GL_PACK_ALIGNMENT */
+    store(0x0D05, 1);                                  /* GL_PACK_ALIGNMENT */
     read(0, 0, width, height, 0x1908, 0x1401, pixels); /* GL_RGBA, GL_UNSIGNED_BYTE */
     picture_done();
 }
