@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from clarivid import clips
+from clarivid import clips, games
 from clarivid.clips import KINDS, Clip
 from clarivid.desktop import PROGRAMS, film
 from clarivid.errors import InputError
@@ -36,6 +36,11 @@ def _desktop(program: str) -> Path:
     return film(program, clips.encoder())
 
 
+def _game(name: str) -> Path:
+    """The film of a game that training leaves out as a whole."""
+    return games.film(games.find(name), clips.encoder())
+
+
 def _noisy(name: str) -> Path:
     return clips.find_rd(name).source_file()
 
@@ -59,6 +64,8 @@ _DITHERED = "scale=sws_dither=bayer,format=rgb8"
 _COMBED = "tinterlace=interleave_top,setfield=prog"
 
 _MORE = (
+    Clip("neverball", "game", partial(_game, "neverball"), "GPL-2+", first=10, frames=24),
+    Clip("pingus", "game", partial(_game, "pingus"), "GPL-3+", first=20, frames=24),
     Clip("reef", "game", partial(_drawn, "reef"), "GPL-2+", frames=24, halve=False),
     Clip("dialogue", "anime", partial(_drawn, "dialogue"), "Expat", frames=24, halve=False),
     Clip("band", "anime", _NOVEL("images/concert2.png"), "Expat", frames=1),
@@ -143,6 +150,8 @@ def package(clip: Clip) -> str:
         return clips.find_rd(name).package
     if source.func is _drawn:
         return {"reef": drawn.GAME, "dialogue": drawn.NOVEL}[name]
+    if source.func is _game:
+        return games.find(name).package
     if source.func is _desktop:
         return PROGRAMS[name]
     return "scikit-image" if source.func is _image else clip.package

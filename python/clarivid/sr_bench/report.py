@@ -220,8 +220,8 @@ def card_lines(scores: Mapping[str, Any]) -> list[str]:
     rows += [[f"least: {name}", *(text_of(g, s) for s in SHOWN)] for name, g in scores["least_clip"].items()]
     points = ", ".join(scores["points"])
     return [
-        f"Gain over {scores['against']} on {scores['clips']} held-out clips and stills after an encoder, mean "
-        f"over {points} (`clarivid bench sr`). Errors are quotients: below 1 is less.",
+        f"Gain over {scores['against']} on {scores['clips']} held-out clips and stills after an encoder, "
+        f"mean over {points} (`clarivid bench sr`). Errors are quotients: below 1 is less.",
         "",
         *_table(head, rows),
     ]
