@@ -72,6 +72,7 @@ class Report:
     backends: list[Part]
     packages: dict[str, str | None]
     ffmpeg: Part
+    dropin: Part
     models: list[str]
     cache: dict[str, Any]
     engines: dict[str, Any]
@@ -227,6 +228,16 @@ def _ffmpeg() -> Part:
     return Part("ffmpeg", not lacking, f"{path} ({filters})")
 
 
+def _dropin() -> Part:
+    """The ffmpeg that is installed: whether it has a drop-in, and one that still fits."""
+    try:
+        found = importlib.import_module("clarivid.ffmpeg.dropin").find()
+    except (Error, ImportError) as error:
+        return Part("dropin", False, str(error))
+    missing = f", without {', '.join(found.missing)}" if found.missing else ""
+    return Part("dropin", True, f"{found.ffmpeg} ({found.program}, FFmpeg {found.version}{missing})")
+
+
 def _engines(has_gpu: bool, backends: list[Part]) -> dict[str, Any]:
     """Builders, what runs engines, what is in the cache, and what the GPUs here miss."""
     from clarivid import engines
@@ -363,6 +374,7 @@ def examine() -> Report:
         backends=backends,
         packages=_packages(),
         ffmpeg=_ffmpeg(),
+        dropin=_dropin(),
         models=models.model_names(),
         cache={"folder": str(cache), "bytes": _size(cache)},
         engines=_engines(bool(gpus), backends),

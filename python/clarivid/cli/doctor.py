@@ -32,6 +32,7 @@ def _print(report: doctor.Report) -> None:
         _line("  " + part.name, part.text if part.ok else f"no: {part.text}")
     _line("packages", ", ".join(f"{name} {version or '-'}" for name, version in report.packages.items()))
     _line("ffmpeg", report.ffmpeg.text)
+    _line("drop-in", report.dropin.text)
     _line("models", ", ".join(report.models) or "none")
     _line("cache", f"{report.cache['folder']}, {report.cache['bytes'] / (1 << 20):,.0f} MiB")
     engines = report.engines

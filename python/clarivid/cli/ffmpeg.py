@@ -113,6 +113,7 @@ def build(
 Examples:
   $(clarivid ffmpeg path) -i in.mp4 -vf dnn_sr=model=game_x2 out.mp4
   $(clarivid ffmpeg path --probe) out.mp4
+  $(clarivid ffmpeg path --dropin) -i in.mp4 -vf lowrank_pre out.mp4
   clarivid ffmpeg path --json | jq -r .version
 """
 )
@@ -122,12 +123,29 @@ Examples:
 @click.option("--full", "kind", flag_value="full", help="The build with all components.")
 @click.option("--checks", "kind", flag_value="checks", help="The build for checks.")
 @click.option("--bare", is_flag=True, help="The build without external libraries.")
+@click.option(
+    "--dropin",
+    "is_dropin",
+    is_flag=True,
+    help="The machine's own ffmpeg with the drop-in that was made for it.",
+)
 @click.option("--probe", is_flag=True, help="Print the path of ffprobe instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: both paths, FFmpeg's version, the kind.")
-def path(series: str | None, kind: Kind | None, bare: bool, probe: bool, as_json: bool) -> None:
+def path(
+    series: str | None, kind: Kind | None, bare: bool, is_dropin: bool, probe: bool, as_json: bool
+) -> None:
     """Print the path of the built ffmpeg, for use in a command line."""
     from clarivid import ffmpeg
 
+    if is_dropin:
+        from clarivid.ffmpeg import dropin as dropins
+
+        if series or kind or bare:
+            raise click.UsageError("--dropin is for the ffmpeg that is installed: no other option chooses it")
+        found = dropins.find()
+        script = found.ffmpeg.with_name("clarivid-ffprobe") if probe else found.ffmpeg
+        click.echo(json.dumps(found.to_json(), indent=2) if as_json else script)
+        return
     built = ffmpeg.find(series=series, kind=kind, bare=True if bare else None)
     if as_json:
         row = {"ffmpeg": str(built.ffmpeg), "ffprobe": str(built.ffprobe), "folder": str(built.root)}

@@ -78,7 +78,7 @@ _PICTURES = (
     "drawtext=text='clarivid %{n}':x=5:y=5:fontsize=24:fontcolor=white",
     "subtitles=filename={subtitles}",
     "zscale=w=300:h=200:filter=lanczos",
-    "zscale=m=bt709:min=bt601:r=full",
+    "zscale=matrix=709:matrixin=170m:rangein=limited:range=full",
     "format=gbrpf32le,tonemap=hable,format=yuv420p",
     "split[a][b];[a]palettegen[p];[b][p]paletteuse",
     "split[a][b];[b]hflip[c];[a][c]hstack",
@@ -139,7 +139,6 @@ _WHOLE = (
     "amovie=filename={clip},aresample=32000",
     "life=s=64x48:r=25:seed=3,trim=end_frame=8",
     "smptehdbars=s=128x96:d=0.2",
-    "gradients=s=64x48:seed=5:d=0.2",
     "cellauto=s=64x48:seed=5,trim=end_frame=4",
 )
 

@@ -23,7 +23,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from clarivid.paths import cache_dir, sha256_of
 
 _PREFIX = "clarivid-prefix"
 _TOOLS = ("gcc", "make", "patch", "pkg-config", "readelf")
+_KEEP_SECONDS = 3 * 24 * 3600.0
 _RECIPE = 1  # counts up when this module builds something else from the same
 # libclarivid.so lies one folder above. The linker takes it from the environment: configure and make would
 # each take a level of quoting off $ORIGIN, and not the same in every series.
@@ -147,20 +148,32 @@ def build(
         progress("fetch the source", 0, 0)
         src = own_source or _fetch_source(stock)
         made = _compile(stock, src, lib, with_build_deps, allow_missing, jobs, say, runner)
-        return _install(stock, made, root, lib, request, jobs, started, runner)
+        built = _install(stock, made, root, lib, request, jobs, started, runner)
+        _prune(home, root)
+        return built
 
 
 def find(program: Path | None = None, out: Path | None = None) -> Dropin:
     """The drop-in for an ffmpeg as it is now. Raises :class:`ToolError` when there is none."""
     stock = inspect(locate(program))
     request = _request(stock, library.Library.find(), None)
+    del request["source"]  # whoever gave one need not give it again
     home = cache_dir() / "dropin"
     folders = [out.absolute()] if out else [p.parent for p in home.glob(f"*/{RECORD}")]
-    for folder in folders:
-        found = _current(folder, {k: v for k, v in request.items() if k != "source"}, True)
+    records = {folder: record for folder in folders if (record := _record(folder)) is not None}
+    for folder in records:
+        found = _current(folder, request, True)
         if found is not None:
+            os.utime(folder)
             return found
-    raise ToolError(f"there is no drop-in for {stock.program} as it is now; run 'clarivid ffmpeg dropin'")
+    if any(record["program"] == str(stock.program) for record in records.values()):
+        raise ToolError(
+            f"the drop-in for {stock.program} was built before that ffmpeg, the filters, the library or the "
+            "models last changed; run 'clarivid ffmpeg dropin' again"
+        )
+    raise ToolError(
+        f"there is no drop-in for {stock.program} yet; run 'clarivid ffmpeg dropin' (some minutes, once)"
+    )
 
 
 def remove(program: Path | None = None, out: Path | None = None) -> list[Path]:
@@ -179,14 +192,28 @@ def remove(program: Path | None = None, out: Path | None = None) -> list[Path]:
         folders = [
             folder for folder, record in records.items() if program is None or record.get("program") == wanted
         ]
-        kept = [record for folder, record in records.items() if folder not in folders]
-        used = {str(record.get(name)) for record in kept for name in ("tree", "deps")}
-        folders += [p for p in (*home.glob("tree-*"), *home.glob("deps-*")) if p.name not in used]
+        folders += _unused(home, [record for folder, record in records.items() if folder not in folders])
     for folder in folders:
         gone = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         folder.rename(gone / "gone")  # at once for whoever looks for it
         shutil.rmtree(gone, ignore_errors=True)
     return sorted(folders)
+
+
+def _unused(home: Path, records: Iterable[Mapping[str, Any]]) -> list[Path]:
+    """The trees and development files that none of these drop-ins was made with."""
+    used = {str(record.get(name)) for record in records for name in ("tree", "deps")}
+    return [path for path in (*home.glob("tree-*"), *home.glob("deps-*")) if path.name not in used]
+
+
+def _prune(home: Path, keep: Path) -> None:
+    """Remove drop-ins in the cache that nobody has asked for in days, and what they were made with."""
+    limit = time.time() - _KEEP_SECONDS
+    folders = [path.parent for path in home.glob(f"*/{RECORD}") if path.parent != keep]
+    old = [folder for folder in folders if folder.stat().st_mtime < limit]
+    left = [_record(folder) or {} for folder in (keep, *folders) if folder not in old]
+    for folder in [*old, *(path for path in _unused(home, left) if path.stat().st_mtime < limit)]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -243,7 +270,9 @@ def _current(root: Path, request: Mapping[str, str], allow_missing: bool) -> Dro
     )
     if (found.missing or found.poorer) and not allow_missing:
         return None
-    return found if found.ffmpeg.is_file() else None
+    if not found.ffmpeg.is_file():
+        return None
+    return found
 
 
 def _check_tools() -> None:
