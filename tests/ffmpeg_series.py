@@ -8,6 +8,7 @@ there: where FFmpeg lacks what a test uses, the test does with less, and the tab
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
@@ -15,8 +16,10 @@ from typing import NoReturn
 import pytest
 
 from clarivid.errors import ToolError
-from clarivid.ffmpeg import source
+from clarivid.ffmpeg import library, source
 from clarivid.ffmpeg.series import DEFAULT, get
+from clarivid.paths import cache_dir
+from conftest import missing_here
 
 SERIES = os.environ.get("CLARIVID_TEST_SERIES") or DEFAULT
 
@@ -86,9 +89,25 @@ def not_here(series: str, sentence: str) -> NoReturn:
     except ToolError as error:
         if "no longer carries" in str(error):
             pytest.skip(str(error))
-    if os.environ.get("CI", "").lower() in ("1", "true", "yes"):
-        pytest.fail(sentence)
-    pytest.skip(sentence)
+    missing_here(sentence)
+
+
+def misfit(series: str) -> str:
+    """What ``patch`` says of our patch and the source that Debian has, if it is not "fits to the line"."""
+    fetched = sorted((cache_dir() / "packages").glob(f"debsrc-ffmpeg-*-{series}/tree"))
+    if not fetched:
+        not_here(
+            series, f"the source of FFmpeg {series} is not fetched: 'tools/setup.sh series' builds with it"
+        )
+    tree = next(path.parent for path in fetched[0].rglob("configure") if (path.parent / "RELEASE").is_file())
+    patch = library.shared_files("patches", f"ffmpeg-{series}.patch")[0]
+    done = subprocess.run(
+        ["patch", "-p1", "--force", "--dry-run", "--fuzz=0", "-i", str(patch.absolute())],
+        cwd=tree, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    exact = (tree / "RELEASE").read_text("utf-8").strip() == get(series).tested
+    fits = done.returncode == 0 and not (exact and "offset" in done.stdout)
+    return "" if fits else done.stdout
 
 
 def differs(name: str) -> bool:
