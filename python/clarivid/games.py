@@ -75,7 +75,7 @@ def _scene(name: str, held_out: bool = False, frames: int = 90) -> Title:
         f"scene-{name}",
         "cg",
         "xscreensaver-gl",
-        "MIT (debian/copyright)",
+        "X11-like and MIT by file (debian/copyright)",
         (f"{_SCENES}/{name}", "--root"),
         opening=(4.0,),
         frames=frames,
@@ -117,7 +117,7 @@ TITLES: tuple[Title, ...] = (
         "chromium",
         "game",
         "chromium-bsu",
-        "Artistic (debian/copyright)",
+        "Clarified Artistic License (debian/copyright)",
         ("/usr/games/chromium-bsu", "--window", "--noaudio", "--vidmode", "3"),
         opening=(8.0, "Return", 8.0),
         held=("space",),
@@ -140,7 +140,7 @@ TITLES: tuple[Title, ...] = (
         "pingus",
         "game",
         "pingus",
-        "GPL-3+ (debian/copyright)",
+        "GPL-2+ (debian/copyright)",
         (
             *("/usr/games/pingus", "-w", "-g", "1280x720", "-r", "opengl", "-m", "-s"),
             "/usr/share/games/pingus/data/levels/crystal/crystal1.pingus",
@@ -155,7 +155,7 @@ TITLES: tuple[Title, ...] = (
             f"supertux-{level}",
             "game",
             "supertux",
-            "GPL-3+ and CC-BY-SA (debian/copyright)",
+            "GPL-3+, GPL-2+, CC-BY-SA-4.0 and CC-BY-SA-3.0 by file (debian/copyright)",
             (
                 *("/usr/games/supertux2", "-w", "-g", "1280x720", "--renderer", "opengl"),
                 *("--disable-sound", f"/usr/share/games/supertux2/levels/{file}.stl"),
@@ -176,7 +176,7 @@ TITLES: tuple[Title, ...] = (
         "minetest",
         "game",
         "minetest",
-        "LGPL-2.1+ and CC-BY-SA (debian/copyright)",
+        "LGPL-2.1+, CC-BY-SA-4.0, CC-BY-SA-3.0 and MIT by file (debian/copyright)",
         (*("/usr/games/minetest", "--go", "--gameid", "minetest", "--world", "world", "--random-input"),),
         opening=(60.0,),
         held=("w",),
@@ -230,7 +230,7 @@ def _missing(title: Title) -> list[str]:
 
 def film(title: Title, encoder: str) -> Path:
     """The film of ``title``, made when it is not in the cache; beside it a ``.json`` with ``sha256``,
-    ``package``, ``version``, ``licence``, ``fps``, ``frames`` and ``size``.
+    ``package``, ``version``, ``fps``, ``frames`` and ``size``.
 
     Raises :class:`ToolError` when a program is not installed, or shows nothing that moves.
     """
@@ -253,7 +253,7 @@ def film(title: Title, encoder: str) -> Path:
         if different < title.frames // 4:
             raise ToolError(f"{title.name} hardly moves: {different} of {title.frames} pictures differ")
         about: dict[str, object] = {"sha256": sha256_of(work / "film.mkv"), "package": title.package}
-        about |= {"version": _version(title.package), "licence": title.licence, "title": title.name}
+        about |= {"version": _version(title.package), "title": title.name}
         about |= {"fps": FPS, "frames": title.frames, "size": list(title.size), "different": different}
         (work / "film.json").write_text(json.dumps(about, indent=1) + "\n", "utf-8")
         (work / "film.json").replace(title.path.with_suffix(".json"))

@@ -71,7 +71,7 @@ SOURCES: tuple[Source, ...] = (
         "scene",
         1.5,
         False,
-        "CC-BY-SA-3.0 (debian/copyright)",
+        "CC-BY-SA-3.0 or GPL-2+ by picture (debian/copyright)",
     ),
     Source(
         "planetblupi-common",
