@@ -39,7 +39,7 @@ SOURCES: tuple[Source, ...] = (
     *_sorted_anew(),
     Source(
         "endless-sky-data",
-        (f"{_SKY}/land/*.jpg",),
+        (f"{_SKY}/land/*.jpg", f"{_SKY}/scene/*.jpg"),
         "natural",
         "scene",
         4.0,
@@ -48,7 +48,7 @@ SOURCES: tuple[Source, ...] = (
     ),
     Source(
         "endless-sky-data",
-        (f"{_SKY}/scene/*.jpg", f"{_SKY}/ui/galaxy.jpg", f"{_SKY}/star/nova+.jpg"),
+        (f"{_SKY}/ui/galaxy.jpg", f"{_SKY}/star/nova+.jpg"),
         "cg",
         "scene",
         1.0,
@@ -98,8 +98,8 @@ SOURCES: tuple[Source, ...] = (
 HELD_OUT: dict[Kind, tuple[str, ...]] = {
     "game": ("*game-screen-1.14*",),
     "art": tuple(p for p in _HELD_OUT["game"] if "game-screen" not in p),
-    "cg": ("*gnome/truchet*", "*endless-sky*scene/loc*", "*planetblupi*win*", "*ship/hai*"),
-    "natural": (*_HELD_OUT["natural"], "*land/snow*", "*land/city*"),
+    "cg": ("*gnome/truchet*", "*planetblupi*win*", "*ship/hai*"),
+    "natural": (*_HELD_OUT["natural"], "*land/snow*", "*land/city*", "*scene/loc*"),
 }
 
 
