@@ -34,6 +34,7 @@ test: setup ## All tests that need no GPU (ARGS="-k name" goes to pytest)
 	@tools/setup.sh browser || echo 'test: without a browser the tests of our HTML pages are skipped (or fail, where CI=true)'
 	@tools/setup.sh series || echo 'test: the filters are not tested on a series of FFmpeg that is missing (or fail, where CI=true)'
 	@tools/setup.sh stock || echo 'test: without a drop-in for the ffmpeg that is installed its tests are skipped (or fail, where CI=true)'
+	@tools/setup.sh programs || echo 'test: without mpv no program of others is tested with the filters (or fails, where CI=true)'
 	@ctest --test-dir $(BUILD) --output-on-failure
 	@$(BIN)/python -m pytest -m 'not gpu' $(ARGS)
 

@@ -127,7 +127,7 @@ def check_command(words: list[str], root: Path) -> None:
         project = (root / "pyproject.toml").read_text(encoding="utf-8")
         for extra in re.findall(r"clarivid\[(\w+)\]", " ".join(words)):
             assert re.search(rf"^{extra} = \[", project, flags=re.MULTILINE), f"there is no extra {extra}"
-    elif program in ("ffmpeg", "$F") or program.startswith("$("):
+    elif program in ("ffmpeg", "$F", "clarivid-run") or program.startswith("$("):
         for filters in re.findall(r"\b((?:dnn_sr|lowrank_pre|mesh_inpaint)=[^,\s\"]+)", " ".join(words)):
             check_filter(filters)
     elif "/" in program:

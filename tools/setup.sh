@@ -25,6 +25,7 @@ Only when they are named (`make test` does):
   browser    a Chromium, in which the tests open our HTML pages
   series     small builds of the other series of FFmpeg that the filters are for, for their tests
   stock      Debian's own ffmpeg, and a drop-in with the filters for it
+  programs   a program of others that gets the filters by the drop-in: mpv
 
 Environment:
   CLARIVID_CACHE    where logs and builds go (else $XDG_CACHE_HOME/clarivid, else ~/.cache/clarivid)
@@ -60,6 +61,7 @@ declare -A title=(
     [browser]='Chromium for the tests of pages'
     [series]='Other series of FFmpeg for the tests'
     [stock]="Debian's ffmpeg and a drop-in for it"
+    [programs]='Programs that use libavfilter'
 )
 
 debian_packages=(
@@ -220,6 +222,14 @@ stock_run() {
     "$python" -m clarivid ffmpeg dropin --with-build-deps
 }
 
+programs_done() {
+    command -v mpv >/dev/null
+}
+
+programs_run() {
+    apt_install mpv # 2 MB more than Debian's ffmpeg
+}
+
 # --- Running them. ---
 
 job= # process group of the step that runs
@@ -274,7 +284,7 @@ main() {
     for step in "${steps[@]}"; do
         case $step in
         -h | --help) usage && exit ;;
-        debian | venv | packages | native | ffmpeg | browser | series | stock) ;;
+        debian | venv | packages | native | ffmpeg | browser | series | stock | programs) ;;
         *)
             printf 'setup: there is no step "%s"; tools/setup.sh --help lists them.\n' "$step" >&2
             exit 2
