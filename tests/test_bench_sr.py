@@ -390,7 +390,7 @@ def test_two_models_share_the_clips_by_what_they_are_for() -> None:
 def test_the_command_writes_files_and_prints_what_was_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, film: Clip, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from clarivid.cli import bench_sr
+    from clarivid.cli import _bench_sr as bench_sr
 
     monkeypatch.setattr(material, "find", lambda name: replace(film, name=name))
     monkeypatch.setattr(plan, "model", lambda text, _precision: replace(SHARP, name=text))

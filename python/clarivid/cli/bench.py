@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clarivid.bars import bar
-from clarivid.cli import bench_sr
+from clarivid.cli import _bench_sr
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,7 +48,7 @@ def command() -> None:
     """Measure a filter against truth and against its rivals."""
 
 
-command.add_command(bench_sr.command)
+command.add_command(_bench_sr.command)
 
 
 @command.command(name="inpaint", epilog=EPILOG)
