@@ -359,7 +359,7 @@ def test_an_interrupted_build_goes_on(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("drawn")
 def test_what_validates_is_never_trained_on(tmp_path: Path) -> None:
-    manifest = sr_build.build(tmp_path / "p", 3, 1, 0, val=7)
+    manifest = sr_build.build(tmp_path / "p", 3, 1, 0, ("game", "noisy"), val=7)
     shown = {held: {c["title"] for c in manifest["clips"] if c["val"] == held} for held in (False, True)}
     for titles in shown.values():
         titles.discard("screen")  # which is drawn with other fonts
