@@ -185,7 +185,7 @@ def test_out_replaces_a_dropin_and_nothing_else(stub: Stub, tmp_path: Path) -> N
     (tmp_path / "shared" / "models" / "net_x2" / "model.onnx").write_text("a better net")
     assert make(stub, out=out).root == made.root
     assert (out / "share/clarivid/models/net_x2/model.onnx").read_text() == "a better net"
-    assert len((tree() / "make.calls").read_text().splitlines()) == 1  # only copied anew
+    assert len((tree() / "configure.calls").read_text().splitlines()) == 1  # only linked and copied anew
     with pytest.raises(InputError, match="does not exist; make it first"):
         make(stub, out=tmp_path / "nowhere" / "out")
 

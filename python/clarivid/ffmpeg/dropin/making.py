@@ -186,7 +186,10 @@ def remove(program: Path | None = None, out: Path | None = None) -> list[Path]:
             raise InputError(f"'{out}' is no drop-in: it holds no {RECORD}")
         folders = [out.absolute()] if out.exists() else []
     else:
-        wanted = str(Path("/usr/bin/ffmpeg") if program is None else program.expanduser().absolute())
+        try:
+            wanted = str(locate(program))
+        except InputError:  # it may be gone, and what was made for it not
+            wanted = str(program)
         home = cache_dir() / "dropin"
         records = {p.parent: _record(p.parent) or {} for p in home.glob(f"*/{RECORD}")}
         folders = [
@@ -369,7 +372,9 @@ def _compile(
     _write_prefix(tree, stock, lib, headers)
     library.copy_if_changed(library.shared_files("filters", "*.[ch]"), tree / "libavfilter")
     _configure(tree, flags, stock, headers, runner)
-    # The libraries that it is linked with are there; they are not made.
+    # Linked anew each time: a library of ours may have another name than the last time. The libraries of
+    # FFmpeg's that it is linked with are there; they are not made.
+    (tree / "libavfilter" / stock.soname).unlink(missing_ok=True)
     linking = Runner(runner.log, {**runner.env, "LD_RUN_PATH": _RUNPATH}, runner.progress)
     builder.compile_tree(tree, jobs, linking, [f"libavfilter/{stock.soname}", "DEP_LIBS="])
     return _Made(tree, src, wanted, missing, poorer, headers, lacking)
@@ -482,9 +487,10 @@ def _install(
     try:
         _fill(work, stock, made, lib, cached)
         runner.progress("check", 0, 0)
+        digest = sha256_of(work / "lib" / "avfilter" / stock.soname)
         checked = report.check(
-            stock, work, made.missing, jobs or len(os.sched_getaffinity(0)),
-            lambda done, total: runner.progress("check", done, total),
+            stock, work, made.missing, made.tree / f".clarivid-frames-{digest[:16]}.json",
+            jobs or len(os.sched_getaffinity(0)), lambda done, total: runner.progress("check", done, total),
         )  # fmt: skip
         checked.filters_poorer = made.poorer
         checked.packages = build_deps.packages_of(made.lacking)
@@ -493,7 +499,7 @@ def _install(
             "source": made.source.origin,
             "seconds": round(time.monotonic() - started, 1),
             "library_bytes": (work / "lib" / "avfilter" / stock.soname).stat().st_size,
-            "sha256": sha256_of(work / "lib" / "avfilter" / stock.soname),
+            "sha256": digest,
         }
         for name, text in (
             ("report.json", json.dumps(checked.to_json(), indent=1) + "\n"),

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -79,12 +80,15 @@ def check(
     stock: Stock,
     root: Path,
     missing: dict[str, list[str]],
+    frames: Path,
     jobs: int,
     progress: Callable[[int, int], None],
 ) -> Report:
     """Check the drop-in in ``root``.
 
     :param missing: filters that are known to be missing and were accepted.
+    :param frames: the file that keeps which frames came out: they are those of this very libavfilter and
+        this stock one, and need not be compared again when only a model is another one.
     :param progress: takes how many graphs were run, and of how many.
     """
     report = Report(stock=describe(stock), filters_missing=missing)
@@ -97,10 +101,21 @@ def check(
         report.failures.append(f"the stock ffmpeg does not start with it: {error}")
         return report
     _check_filters(before, after, report)
-    with tempfile.TemporaryDirectory(prefix="clarivid-") as folder:
-        _check_frames(stock, wrapper, [*after], Path(folder), jobs, report, progress)
-        _check_ours(wrapper, report)
+    report.frames = _known_frames(frames)
+    if not report.frames:
+        with tempfile.TemporaryDirectory(prefix="clarivid-") as folder:
+            report.frames = _compare_all(stock, wrapper, after, Path(folder), jobs, progress)
+        frames.write_text(json.dumps([asdict(row) for row in report.frames]), "utf-8")
+    _check_frames(report)
+    _check_ours(wrapper, report)
     return report
+
+
+def _known_frames(path: Path) -> list[Frames]:
+    try:
+        return [Frames(**row) for row in json.loads(path.read_text("utf-8"))]
+    except (OSError, ValueError, TypeError):
+        return []
 
 
 def describe(stock: Stock) -> dict[str, Any]:
@@ -162,25 +177,27 @@ def _check_filters(before: dict[str, str], after: dict[str, str], report: Report
         report.failures.append(f"it lacks clarivid's own filters: {_some(ours)}")
 
 
-def _check_frames(
+def _compare_all(
     stock: Stock,
     wrapper: str,
-    filters: Sequence[str],
+    filters: Iterable[str],
     folder: Path,
     jobs: int,
-    report: Report,
     progress: Callable[[int, int], None],
-) -> None:
+) -> list[Frames]:
     (folder / "words.srt").write_text(_SUBTITLES, "utf-8")
     _run(str(stock.program), "testsrc2=s=128x96:r=25:d=0.4[out];sine=d=0.4[sound]", folder / "clip.nut")
     todo = cases(filters)
-    done = 0
+    rows: list[Frames] = []
     progress(0, len(todo))
     with ThreadPoolExecutor(max(1, jobs)) as pool:
         for row in pool.map(lambda case: _compare(str(stock.program), wrapper, case, folder), todo):
-            report.frames.append(row)
-            done += 1
-            progress(done, len(todo))
+            rows.append(row)
+            progress(len(rows), len(todo))
+    return rows
+
+
+def _check_frames(report: Report) -> None:
     wrong = [row.graph for row in report.frames if not row.is_good]
     if wrong:
         report.failures.append(f"{len(wrong)} graphs of stock filters give something else: {_some(wrong, 3)}")
