@@ -50,7 +50,7 @@ def checkpoint(tmp_path: Path) -> Path:
         "seconds": 7200.0,
         "history": [{"options": vars(Options(steps=5)), "steps": 5, "seconds": 3600.0}],
         "options": vars(Options(kind="game")),
-        "packs": [{"seed": 3, "kind": "all", "clips": 5}],
+        "packs": [{"file": "sr3.pack", "command": "clarivid data sr --out sr3.pack --seed 3"}],
         "score": {"game": {"psnr_y": 33.0, "lanczos": 32.0, "gain_db": 1.0, "worst_gain_db": 0.5}},
         "sources": [
             [{"source": "pictures", "version": "1", "kind": "game", "files": 3, "licence": "CC0-1.0"}]
@@ -115,7 +115,9 @@ def test_bundle_is_complete_and_loads(checkpoint: Path, tmp_path: Path) -> None:
     assert card["training"]["steps"] == 17
     assert card["training"]["hours"] == 3.0
     assert card["training"]["command"].count("clarivid train sr") == 2
-    assert "clarivid data sr --seed 3 --kind all --clips 5 --out " in card["training"]["command"]
+    assert "clarivid data sr --out sr3.pack --seed 3" in card["training"]["command"]
+    last = "clarivid train sr --minutes 60 --kind game --init run0/last.pt --out run1 sr3.pack"
+    assert card["training"]["command"].endswith(last)
     assert card["training"]["data"][0]["licence"] == "CC0-1.0"
     assert card["scores"]["clips"]["psnr_gain"] == 1.2
     assert card["parity"]["fp32"]["passed"]

@@ -20,7 +20,14 @@ from clarivid.train import sr  # noqa: E402
 from clarivid.train.batches import Batches, unfold  # noqa: E402
 from clarivid.train.runs import Report  # noqa: E402
 
-TINY = {"channels": 12, "blocks": 1, "batch": 4, "validate_every": 1e9, "save_every": 1e9}
+TINY = {
+    "channels": 12,
+    "blocks": 1,
+    "batch": 4,
+    "validate_every": 1e9,
+    "save_every": 1e9,
+    "shares": "game=1",
+}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +56,6 @@ def test_run_is_repeatable_and_resumes_exactly(tiny_pack: Path, tmp_path: Path) 
         return dict(sr.read_checkpoint(folder / "last.pt")["model"])
 
     options = sr.Options(steps=12, precision="fp32", **TINY)  # type: ignore[arg-type]
-    options = sr.Options(**{**vars(options), "kind": "game", "other": 0.0})
     sr.train(options, [tiny_pack], tmp_path / "a")
     sr.train(options, [tiny_pack], tmp_path / "b")
     a, b = weights(tmp_path / "a"), weights(tmp_path / "b")
@@ -71,7 +77,7 @@ def test_run_is_repeatable_and_resumes_exactly(tiny_pack: Path, tmp_path: Path) 
 
 
 def test_some_steps_beat_lanczos_and_the_log_says_so(tiny_pack: Path, tmp_path: Path) -> None:
-    options = sr.Options(**{**TINY, "channels": 24, "kind": "game", "other": 0.0, "steps": 100, "lr": 3e-3})
+    options = sr.Options(**{**TINY, "channels": 24, "steps": 100, "optimiser": "adam", "lr": 3e-3})
     score = sr.train(options, [tiny_pack], tmp_path)
     assert score["game"]["gain_db"] > 0.1
     last = json.loads((tmp_path / "log.jsonl").read_text("utf-8").splitlines()[-1])
@@ -83,9 +89,9 @@ def test_some_steps_beat_lanczos_and_the_log_says_so(tiny_pack: Path, tmp_path: 
 def test_command_line_trains_from_an_earlier_run(tiny_pack: Path, tmp_path: Path) -> None:
     from clarivid.cli.train import command
 
-    first = sr.Options(**{**TINY, "channels": 48, "blocks": 4, "kind": "game", "other": 0.0, "steps": 2})
+    first = sr.Options(**{**TINY, "channels": 48, "blocks": 4, "steps": 2})
     sr.train(first, [tiny_pack], tmp_path / "base")
-    arguments = ["sr", str(tiny_pack), "--kind", "game", "--other", "0", "--steps", "1", "--batch", "2"]
+    arguments = ["sr", str(tiny_pack), "--shares", "game=1", "--steps", "1", "--batch", "2"]
     arguments += ["--out", str(tmp_path / "game"), "--init", str(tmp_path / "base" / "best.pt")]
     result = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert result.exit_code == 0
@@ -97,4 +103,4 @@ def test_missing_pack_and_missing_kind_are_sentences(tiny_pack: Path, tmp_path: 
     with pytest.raises(InputError, match="clarivid data sr"):
         sr.train(sr.Options(steps=1), [tmp_path / "none.pack"], tmp_path)
     with pytest.raises(InputError, match="no crops of kind 'natural'"):
-        sr.train(sr.Options(steps=1, kind="natural"), [tiny_pack], tmp_path)
+        sr.train(sr.Options(steps=1, shares="natural=1"), [tiny_pack], tmp_path)

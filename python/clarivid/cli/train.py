@@ -147,7 +147,10 @@ def display(
     epilog="""\b
 Examples:
   clarivid train sr --kind all --minutes 40 --out runs/base sr0.pack
-  clarivid train sr --kind game --minutes 25 --init runs/base/best.pt --lr 5e-4 --out runs/game sr0.pack
+  clarivid train sr --kind game --minutes 25 --init runs/base/best.pt --lr 5e-3 --out runs/game sr0.pack
+  clarivid train sr --kind game --channels 32 --blocks 2 --no-attention --minutes 25 --out runs/fast sr0.pack
+  clarivid train sr --kind game --minutes 30 --init runs/game/best.pt --lr 1e-3 --adversarial 0.01 \\
+      --out runs/perceptual sr0.pack
   clarivid train sr --kind game --minutes 25 --out runs/game --resume sr0.pack      after an interruption
   tail -f runs/game/log.jsonl | jq -c .validation
 """,
@@ -157,14 +160,49 @@ Examples:
     type=click.Choice(["all", "game", "natural"]),
     default="all",
     show_default=True,
-    help="Which pictures to learn from. all: half and half, a base to start the others from.",
+    help="Which pictures to learn from. all: every kind alike, a base to start the others from; game: games, "
+    "art, CG and screens first; natural: camera pictures first.",
 )
 @click.option(
-    "--other",
-    default=0.15,
+    "--shares",
+    default="",
+    metavar="KIND=NUMBER,...",
+    help="Shares of the kinds of pictures, in place of --kind's: game, art, cg, screen, natural, noisy.",
+)
+@click.option(
+    "--net",
+    type=click.Choice(["hpca", "espcn", "ecbsr", "bicubic_pp", "rt4ksr", "span"]),
+    default="hpca",
+    show_default=True,
+    help="hpca: ours. The others are published nets, at their own sizes, to compare with.",
+)
+@click.option("--channels", default=48, show_default=True, type=click.IntRange(12), help="Width of the net.")
+@click.option("--blocks", default=4, show_default=True, type=click.IntRange(1), help="Depth of the net.")
+@click.option(
+    "--attention/--no-attention",
+    default=True,
+    show_default=True,
+    help="Weigh channels by their high frequencies over the picture; without, pictures can be tiled exactly.",
+)
+@click.option(
+    "--branches/--no-branches",
+    default=True,
+    show_default=True,
+    help="Train each block as skip + 1x1 + 3x3; either way one 3x3 is left.",
+)
+@click.option(
+    "--optimiser",
+    type=click.Choice(["muon", "adam"]),
+    default="muon",
+    show_default=True,
+    help="muon: gets in a tenth of the steps where adam gets; adam wants --lr 1e-3.",
+)
+@click.option(
+    "--small",
+    default=0.0,
     show_default=True,
     type=click.FloatRange(0, 1),
-    help="Share of crops of the other kind when --kind is not all: keeps the net sound on mixed video.",
+    help="Part of the run, at its start, with four times as many crops of half the side.",
 )
 @click.option("--chroma-weight", default=0.25, show_default=True, help="Weight of U and V in the loss.")
 @click.option(
@@ -175,13 +213,43 @@ Examples:
 )
 @click.option(
     "--loss",
-    type=click.Choice(["charbonnier", "rms"]),
-    default="charbonnier",
+    type=click.Choice(["psnr", "rms", "charbonnier"]),
+    default="psnr",
     show_default=True,
-    help="charbonnier: a smoothed magnitude, sharper; rms: each crop's root mean square, for PSNR.",
+    help="psnr: every crop counts by its dB; rms: by its root mean square, hard crops most; charbonnier: a "
+    "smoothed magnitude, sharper.",
+)
+@click.option(
+    "--consistency",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Weight of the change of the error from frame to frame, against shimmering. Wants packs with pairs.",
+)
+@click.option(
+    "--adversarial",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Weight of a critic's word (U-Net). It makes texture, and costs PSNR and SSIM. Start from --init.",
+)
+@click.option(
+    "--artefacts",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Weight of the penalty of what the critic brings forth beside detail (LDL); with --adversarial.",
+)
+@click.option(
+    "--compile",
+    "compiled",
+    type=click.Choice(["auto", "yes", "no"]),
+    default="auto",
+    show_default=True,
+    help="Compile net and loss: some 25 s at the start, then a sixth faster on a CPU. auto: on a GPU.",
 )
 @precision_option
-@run_options(batch=16, lr=1e-3, ema=0.999, validate_every=120.0)
+@run_options(batch=16, lr=0.015, ema=0.999, validate_every=120.0)
 def sr(packs: tuple[Path, ...], out: Path, resume: bool, init: Path | None, **words: Any) -> None:
     """Train the super-resolution net on PACKS made by 'clarivid data sr'.
 

@@ -11,10 +11,14 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
+from clarivid.errors import InputError
 from clarivid.export.bundle import Source, training_of
 from clarivid.export.graph import Graph, Weights, weights_of
 from clarivid.nets.sr import GATE_STRIDE, IN_CHANNELS, NEAREST, SLOPE, SRNet
 from clarivid.train.runs import summary_of
+from clarivid.train.sr import Options
+
+_OF_THE_MACHINE = ("threads", "device", "save_every", "validate_every", "compiled")
 
 
 def build_onnx(net: SRNet, name: str, half: bool = False) -> onnx.ModelProto:
@@ -71,6 +75,11 @@ def _gate(graph: Graph, y: str, block: str, weights: Weights, channels: int) -> 
 def source(state: Mapping[str, Any], name: str, scores: Mapping[str, Any], summary: str) -> Source:
     """The bundle of a checkpoint of ``clarivid train sr``."""
     config = state["net"]
+    if config["type"] != "sr_hpca":
+        raise InputError(
+            f"the checkpoint is of the published net {config['type'].removeprefix('rival_')}, which makes no "
+            "bundle; clarivid.nets.rivals.write_onnx writes it for dnn_sr=model=FILE.onnx"
+        )
     net = SRNet(config["channels"], config["blocks"], config["scale"], config["attention"])
     net.load_state_dict(state["ema"])
     runs = [*state.get("history", []), summary_of(state)]
@@ -112,28 +121,31 @@ def _score_lines(validation: Mapping[str, Any]) -> list[str]:
 
 def _commands(runs: list[Mapping[str, Any]]) -> list[str]:
     """The commands that train such a net again: first the packs, then one run after the other."""
-    packs: dict[tuple[int, str, int], str] = {}
-    for run in runs:
-        for p in run.get("packs", []):
-            packs[p["seed"], p["kind"], p["clips"]] = f"sr-{p['kind']}-{p['seed']}-{p['clips']}.pack"
-    lines = [
-        f"clarivid data sr --seed {seed} --kind {kind} --clips {clips} --out {file}"
-        for (seed, kind, clips), file in packs.items()
-    ]
+    packs = {pack["file"]: pack["command"] for run in runs for pack in run.get("packs", [])}
+    lines = [command for command in packs.values() if command]
     for i, run in enumerate(runs):
-        options = run["options"]
-        words = [f"clarivid train sr --kind {options['kind']}"]
-        steps = options["steps"]
-        words.append(f"--steps {steps}" if steps else f"--minutes {options['minutes']:g}")
-        words.append(f"--loss {options.get('loss', 'charbonnier')}")
-        for key in ("lr", "other", "batch", "edge_weight", "seed"):
-            words.append(f"--{key.replace('_', '-')} {options[key]:g}")
+        words = ["clarivid train sr", *_words(run["options"])]
         if i:
             words.append(f"--init run{i - 1}/last.pt")
-        words.append(f"--out run{i}")
-        words += [packs[p["seed"], p["kind"], p["clips"]] for p in run.get("packs", [])]
-        lines.append(" ".join(words))
+        lines.append(" ".join([*words, f"--out run{i}", *(pack["file"] for pack in run.get("packs", []))]))
     return lines
+
+
+def _words(options: Mapping[str, Any]) -> list[str]:
+    """The options of a run that are not as they are by default."""
+    default = {key: value for key, value in vars(Options()).items() if key not in _OF_THE_MACHINE}
+    budget = "steps" if options["steps"] else "minutes"
+    words = [f"--{budget} {options[budget]:g}"]
+    for key, usual in default.items():
+        value = options.get(key, usual)
+        if value == usual or key in ("steps", "minutes"):
+            continue
+        word = key.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{word}" if value else f"--no-{word}")
+        else:
+            words.append(f"--{word} {value:g}" if isinstance(value, float) else f"--{word} {value}")
+    return words
 
 
 __all__ = ["build_onnx", "source"]

@@ -180,7 +180,7 @@ class Rival(nn.Module):
             if isinstance(module, Conv):
                 yield module
 
-    def forward(self, x: Tensor, mix: float = 0.0) -> Tensor:
+    def forward(self, x: Tensor, mix: Tensor | None = None) -> Tensor:
         """``mix`` is what SRNet's gates take in training; there are none here."""
         if not self.luma:
             return self.net(x) + x[:, self.base]

@@ -42,9 +42,9 @@ NEAREST = [(r // 2) * 2 + c // 2 for r in range(4) for c in range(4)] + [4] * 4 
 
 class RepConv(nn.Module):
     """A 3x3 convolution trained as the sum of a channel-wise skip, a 1x1 and a 3x3 (RepVGG,
-    arXiv:2101.03697)."""
+    arXiv:2101.03697); ``branches`` False leaves the first two at their start."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, branches: bool = True) -> None:
         super().__init__()
         self.k3 = nn.Parameter(torch.empty(channels, channels, 3, 3))
         self.k1 = nn.Parameter(torch.empty(channels, channels))
@@ -55,6 +55,8 @@ class RepConv(nn.Module):
         with torch.no_grad():
             self.k3.mul_(0.3)
             self.k1.mul_(0.3)
+        self.k1.requires_grad_(branches)
+        self.skip.requires_grad_(branches)
 
     def merged(self) -> Tensor:
         """The one 3x3 kernel that the three branches amount to, [C,C,3,3]."""
@@ -92,10 +94,10 @@ class HighPassGate(nn.Module):
         high = F.conv2d(x, self.kernel.to(x.dtype), stride=GATE_STRIDE, groups=x.shape[1])
         return high.abs().mean((2, 3), dtype=torch.float32)
 
-    def forward(self, x: Tensor, mix: float = 0.0) -> Tensor:
+    def forward(self, x: Tensor, mix: Tensor | None = None) -> Tensor:
         """[N,C,1,1]. ``mix`` blends each sample's statistics with the batch's, see :meth:`SRNet.forward`."""
         stats = self.statistics(x.detach())
-        if mix:
+        if mix is not None:
             stats = torch.lerp(stats, stats.mean(0, keepdim=True).expand_as(stats), mix)
         weight = 2 * torch.sigmoid(self.up(F.leaky_relu(self.down(stats), SLOPE)))
         return weight[:, :, None, None]
@@ -104,12 +106,12 @@ class HighPassGate(nn.Module):
 class Block(nn.Module):
     """out = x + gate · LeakyReLU(conv(x))."""
 
-    def __init__(self, channels: int, attention: bool) -> None:
+    def __init__(self, channels: int, attention: bool, branches: bool) -> None:
         super().__init__()
-        self.conv = RepConv(channels)
+        self.conv = RepConv(channels, branches)
         self.gate = HighPassGate(channels) if attention else None
 
-    def forward(self, x: Tensor, mix: float = 0.0) -> Tensor:
+    def forward(self, x: Tensor, mix: Tensor | None = None) -> Tensor:
         y = F.leaky_relu(self.conv(x), SLOPE)
         if self.gate is not None:
             y = y * self.gate(y, mix).to(y.dtype)
@@ -120,10 +122,18 @@ class SRNet(nn.Module):
     """[N,6,h,w] to [N,6 s²,h,w] for scale s, see the module's text. Values are centred (card:
     ycbcr_unit_centred).
 
-    ``channels`` at least 12; ``attention`` False leaves the gates out (for comparison).
+    ``channels`` at least 12; ``attention`` False leaves the gates out (the fast tier; for comparison);
+    ``branches`` False trains plain convolutions (for comparison).
     """
 
-    def __init__(self, channels: int = 48, blocks: int = 4, scale: int = 2, attention: bool = True) -> None:
+    def __init__(
+        self,
+        channels: int = 48,
+        blocks: int = 4,
+        scale: int = 2,
+        attention: bool = True,
+        branches: bool = True,
+    ) -> None:
         super().__init__()
         if channels < 2 * IN_CHANNELS or blocks < 1 or scale != 2:
             raise ValueError(
@@ -131,7 +141,7 @@ class SRNet(nn.Module):
             )
         self.channels, self.scale, self.attention = channels, scale, attention
         self.head = nn.Conv2d(IN_CHANNELS, channels, 3, padding=1)
-        self.blocks = nn.ModuleList(Block(channels, attention) for _ in range(blocks))
+        self.blocks = nn.ModuleList(Block(channels, attention, branches) for _ in range(blocks))
         self.tail = nn.Conv2d(channels, IN_CHANNELS * scale * scale, 3, padding=1)
         self.register_buffer("base", torch.tensor(NEAREST), persistent=False)
         self.base: Tensor
@@ -164,8 +174,8 @@ class SRNet(nn.Module):
             for parameter in (conv.k3, conv.k1, conv.skip):
                 parameter[: 2 * IN_CHANNELS] *= 0.05  # hardly touch what is carried through
 
-    def forward(self, x: Tensor, mix: float = 0.0) -> Tensor:
-        """``mix`` (training): 0 uses each sample's own gate statistics, 1 the batch's mean.
+    def forward(self, x: Tensor, mix: Tensor | None = None) -> Tensor:
+        """``mix`` (training), [] in 0..1: 0 uses each sample's own gate statistics, 1 the batch's mean.
 
         Crops differ more from each other than pictures do; drawing ``mix`` at random teaches the net to work
         with statistics that come from elsewhere in the picture.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from clarivid.data.pack import PLANES, Pack
+from clarivid.data.pack import LOW_CROP, PLANES, Pack, Tiles
 from clarivid.errors import InputError
 
 Planes = tuple[Tensor, Tensor, Tensor]  # Y [N,H,W], U and V [N,H/2,W/2]
@@ -50,16 +50,35 @@ def normalise(y: Tensor, u: Tensor, v: Tensor) -> Planes:
 @dataclass(frozen=True)
 class Batch:
     """``low`` [N,6,h,w], ``high`` [N,24,h,w]; ``chroma`` False when the chroma of this batch must not be
-    learnt."""
+    learnt; ``mix`` 0..1 [] as :meth:`clarivid.nets.sr.SRNet.forward` takes it."""
 
     low: Tensor
     high: Tensor
     chroma: bool
-    mix: float = 0.0
+    mix: Tensor
+
+
+class _Crops:
+    """Crops of packs on a device, from which some are drawn by the shares of their kinds."""
+
+    def __init__(
+        self, kinds: Mapping[str, Sequence[Tiles]], shares: Mapping[str, float], device: torch.device
+    ) -> None:
+        counts = {kind: sum(len(tiles["y_lo"]) for tiles in own) for kind, own in kinds.items()}
+        self.weights = torch.cat([torch.full((n,), shares[kind] / n) for kind, n in counts.items()])
+        tiles = [t for own in kinds.values() for t in own]
+        self.planes = {
+            name: torch.cat([torch.from_numpy(t[name]) for t in tiles]).to(device) for name in tiles[0]
+        }
+        self.device = device
+
+    def draw(self, count: int, rng: torch.Generator) -> dict[str, Tensor]:
+        index = torch.multinomial(self.weights, count, replacement=True, generator=rng).to(self.device)
+        return {name: plane[index] for name, plane in self.planes.items()}
 
 
 class Batches:
-    """Draws batches at random, with flips and transposition.
+    """Draws batches at random, with flips and transposition; ``shares`` are those of the kinds of pictures.
 
     Chroma is sited left: mirrored left to right or transposed it lies elsewhere, and a net that learnt from
     such pictures would shift it. So half of the batches are only flipped upside down, and in the other half,
@@ -67,46 +86,62 @@ class Batches:
     """
 
     def __init__(
-        self, packs: Sequence[Pack], shares: Mapping[str, float], batch: int, seed: int, device: torch.device
+        self,
+        packs: Sequence[Pack],
+        shares: Mapping[str, float],
+        batch: int,
+        seed: int,
+        device: torch.device,
+        pairs: bool = False,
     ) -> None:
-        self.batch, self.device = batch, device
+        self.batch = batch
         self.rng = torch.Generator().manual_seed(seed)
-        tiles: list[list[Tensor]] = [[] for _ in PLANES]
-        weights: list[Tensor] = []
-        for kind, share in shares.items():
-            own = [pack.crops[kind] for pack in packs if kind in pack.crops]
-            count = sum(len(t["y_lo"]) for t in own)
-            if share <= 0:
-                continue
-            if count == 0:
-                raise InputError(
-                    f"the training packs have no crops of kind '{kind}'; make a pack with that kind"
-                )
-            for t in own:
-                for plane, store in zip(PLANES, tiles, strict=True):
-                    store.append(torch.from_numpy(t[plane]))
-            weights.append(torch.full((count,), share / count))
-        self.planes = [torch.cat(store).to(device) for store in tiles]
-        self.weights = torch.cat(weights)
+        self._crops = _Crops(_by_kind([pack.crops for pack in packs], shares, "crops"), shares, device)
+        self._pairs: _Crops | None = None
+        if pairs:
+            of_pairs = _by_kind([pack.pairs for pack in packs], shares, "pairs of frames")
+            self._pairs = _Crops(of_pairs, shares, device)
 
     def __len__(self) -> int:
-        return len(self.weights)
+        return len(self._crops.weights)
 
-    def draw(self) -> Batch:
-        index = torch.multinomial(self.weights, self.batch, replacement=True, generator=self.rng).to(
-            self.device
-        )
+    def draw(self, size: int = LOW_CROP) -> Batch:
+        """A batch of crops of the low side's ``size`` (even): the smaller, the more, for the same work."""
+        count = self.batch * (LOW_CROP // size) ** 2
+        planes = self._crops.draw(count, self.rng)
+        if size < LOW_CROP:
+            planes = self._part(planes, size)
+        return self._batches(planes, ("",))[0]
+
+    def draw_pairs(self, count: int) -> tuple[Batch, Batch]:
+        """Crops of frames in succession, seen alike; ``pairs`` must have been asked for."""
+        assert self._pairs is not None
+        now, after = self._batches(self._pairs.draw(count, self.rng), ("", "_next"))
+        return now, after
+
+    def _part(self, planes: dict[str, Tensor], size: int) -> dict[str, Tensor]:
+        """The same part of all crops."""
+        top, left = (2 * torch.randint(0, (LOW_CROP - size) // 2 + 1, (2,), generator=self.rng)).tolist()
+
+        def cut(name: str, plane: Tensor) -> Tensor:
+            unit = (4 if "hi" in name else 2) // (1 if name[0] == "y" else 2)  # of two luma pixels of low
+            a, b, n = top * unit // 2, left * unit // 2, size * unit // 2
+            return plane[:, a : a + n, b : b + n]
+
+        return {name: cut(name, plane) for name, plane in planes.items()}
+
+    def _batches(self, planes: dict[str, Tensor], suffixes: Sequence[str]) -> list[Batch]:
         turn = torch.randint(0, 8, (2,), generator=self.rng).tolist()
         chroma = turn[0] < 4
-        planes = [self._turn(plane[index], turn[1] & 1 if chroma else turn[1]) for plane in self.planes]
-        y_hi, u_hi, v_hi, y_lo, u_lo, v_lo = planes
-        layout = torch.channels_last
-        return Batch(
-            fold(*normalise(y_lo, u_lo, v_lo)).contiguous(memory_format=layout),
-            fold(*normalise(y_hi, u_hi, v_hi), size=2).contiguous(memory_format=layout),
-            chroma,
-            float(torch.rand((), generator=self.rng)),
-        )
+        how = turn[1] & 1 if chroma else turn[1]
+        mix = torch.rand((), generator=self.rng)
+        batches = []
+        for suffix in suffixes:
+            y_hi, u_hi, v_hi, y_lo, u_lo, v_lo = (self._turn(planes[p + suffix], how) for p in PLANES)
+            low = fold(*normalise(y_lo, u_lo, v_lo)).contiguous(memory_format=torch.channels_last)
+            high = fold(*normalise(y_hi, u_hi, v_hi), size=2).contiguous(memory_format=torch.channels_last)
+            batches.append(Batch(low, high, chroma, mix.to(low.device)))
+        return batches
 
     @staticmethod
     def _turn(x: Tensor, how: int) -> Tensor:
@@ -114,3 +149,16 @@ class Batches:
             x = x.transpose(1, 2)
         dims = [d for d, bit in ((1, 1), (2, 2)) if how & bit]
         return x.flip(dims) if dims else x
+
+
+def _by_kind(
+    sets: Sequence[Mapping[str, Tiles]], shares: Mapping[str, float], what: str
+) -> dict[str, list[Tiles]]:
+    kinds = {kind: [s[kind] for s in sets if kind in s] for kind, share in shares.items() if share > 0}
+    missing = [kind for kind, tiles in kinds.items() if not tiles]
+    if missing:
+        raise InputError(
+            f"the training packs have no {what} of kind '{missing[0]}'; make a pack with that kind, "
+            "or set its share to 0"
+        )
+    return kinds

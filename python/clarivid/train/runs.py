@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,20 @@ from torch import Tensor, nn
 from clarivid.errors import InputError
 
 CHECKPOINT_SCHEMA = 1
+
+
+class Optimiser(Protocol):
+    """What a run needs of an optimiser; all of :mod:`torch.optim` have it.
+
+    A group's "share", where there is one, multiplies the schedule's rate.
+    """
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]: ...
+    def zero_grad(self, set_to_none: bool = True) -> None: ...
+    def step(self) -> Any: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -135,7 +149,7 @@ class Run(ABC):
     def __init__(self, net: nn.Module, options: RunOptions, out: Path, device: torch.device) -> None:
         self.net, self.options, self.out, self.device = net, options, out, device
         self.average = {name: value.detach().clone() for name, value in net.state_dict().items()}
-        self.optimiser = torch.optim.Adam(net.parameters(), lr=options.lr, betas=(0.9, 0.99))
+        self.optimiser = self.make_optimiser()
         self.rng: torch.Generator | None = None
         self.step, self.seconds, self.merit = 0, 0.0, -math.inf
         self.history: list[dict[str, Any]] = []
@@ -156,6 +170,10 @@ class Run(ABC):
     @abstractmethod
     def load_weights(self, state: Mapping[str, Any], which: str, path: Path) -> None:
         """Give the net the weights ``state[which]``; :class:`InputError` when they are another net's."""
+
+    def make_optimiser(self) -> Optimiser:
+        """Of the net's parameters."""
+        return torch.optim.Adam(self.net.parameters(), lr=self.options.lr, betas=(0.9, 0.99))
 
     def details(self) -> dict[str, Any]:
         """What else belongs in a checkpoint: "task", "sources", "packs", and what :meth:`restore` reads."""
@@ -253,7 +271,8 @@ class Run(ABC):
 
     def _step(self, done: float) -> Tensor:
         for group in self.optimiser.param_groups:
-            group["lr"] = cosine(self.options.lr, done, self.step, self.warm_up, self.least)
+            rate = cosine(self.options.lr, done, self.step, self.warm_up, self.least)
+            group["lr"] = group.get("share", 1.0) * rate
         loss = self.loss(done)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

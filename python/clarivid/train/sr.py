@@ -14,12 +14,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from clarivid.data.pack import Pack, Tiles, load
-from clarivid.data.sources import KINDS
+from clarivid.data.pack import LOW_CROP, Pack, Tiles, command, load
+from clarivid.data.sr_sources import KINDS
 from clarivid.errors import InputError
+from clarivid.nets import rivals
 from clarivid.nets.sr import SRNet
 from clarivid.train.batches import Batch, Batches, fold, normalise, unfold
+from clarivid.train.critic import UNetCritic, artefact_penalty, critic_loss, deception
+from clarivid.train.muon import MuonAdam
 from clarivid.train.runs import (
+    Optimiser,
     Report,
     Run,
     RunOptions,
@@ -29,22 +33,52 @@ from clarivid.train.runs import (
 )
 
 TASK = "sr"
+OURS = "hpca"
+Net = SRNet | rivals.Rival
+ONE_CODE = 1 / 219  # of 8-bit limited-range luma
+CRITIC_RATE = 2e-4  # Adam's
+PAIRS_EVERY = 2  # steps from one with pairs of frames to the next
+
+
+# Shares of the kinds of pictures, by what a model is for; "all" is the same of each.
+SHARES: dict[str, dict[str, float]] = {
+    "all": dict.fromkeys(KINDS, 1 / len(KINDS)),
+    "game": {"game": 0.30, "art": 0.22, "cg": 0.16, "screen": 0.12, "natural": 0.05, "noisy": 0.15},
+    "natural": {"natural": 0.55, "noisy": 0.25, "game": 0.05, "art": 0.05, "cg": 0.05, "screen": 0.05},
+}
 
 
 @dataclass(frozen=True)
 class Options(RunOptions):
-    """What a run is made of; the command line has the same words."""
+    """What a run is made of; the command line has the same words.
 
+    ``net`` is "hpca", ours, or one of :data:`clarivid.nets.rivals.RIVALS`, at its own size. ``shares``
+    replaces those of ``kind``, as "game=0.7,art=0.3". ``small`` is the part of the run with crops
+    of half the side, four times as many. ``optimiser`` is "muon" or "adam", whose ``lr`` is a twentieth.
+    ``consistency`` weighs the change of the error from frame to frame, ``adversarial`` the critic's word and
+    ``artefacts`` the penalty that tames it. ``branches`` False trains plain convolutions. ``compiled`` is
+    "auto" (on a GPU), "yes" or "no".
+    """
+
+    net: str = OURS
     kind: str = "all"
-    other: float = 0.15
+    shares: str = ""
+    optimiser: str = "muon"
+    lr: float = 0.015
+    small: float = 0.0
     chroma_weight: float = 0.25
     edge_weight: float = 0.0
-    loss: str = "charbonnier"
+    loss: str = "psnr"
     border_weight: float = 0.3
+    consistency: float = 0.0
+    adversarial: float = 0.0
+    artefacts: float = 1.0
     channels: int = 48
     blocks: int = 4
     attention: bool = True
+    branches: bool = True
     precision: str = "auto"
+    compiled: str = "auto"
 
 
 def train(
@@ -61,11 +95,10 @@ def train(
     starts a new run from another run's averaged weights. Raises :class:`InputError` on unusable packs or
     checkpoints.
     """
-    if options.loss not in ("charbonnier", "rms"):
-        raise InputError(f"loss '{options.loss}' is not one of charbonnier, rms")
+    _check(options)
     torch.set_num_threads(max(1, options.threads))
     torch.manual_seed(options.seed)
-    run = _Run(options, [load(path) for path in packs], out)
+    run = _Run(options, packs, out)
     if init is not None:
         run.start_from(init)
     if resume:
@@ -74,27 +107,74 @@ def train(
 
 
 class _Run(Run):
-    """Of the super-resolution net."""
+    """Of the super-resolution net, with a critic if it is wanted."""
 
-    def __init__(self, options: Options, packs: Sequence[Pack], out: Path) -> None:
+    def __init__(self, options: Options, paths: Sequence[Path], out: Path) -> None:
         device = pick_device(options.device)
+        packs = [load(path) for path in paths]
         self.bf16 = computes_in_bf16(device, options.precision)
-        self.batches = Batches(packs, _shares(options), options.batch, options.seed, device)
-        self.sr = SRNet(options.channels, options.blocks, attention=options.attention).to(device)
+        self.batches = Batches(
+            packs, shares(options), options.batch, options.seed, device, options.consistency > 0
+        )
+        self.sr = _untrained(options).to(device)
         self.sr.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.words, self.paths, self.packs = options, paths, packs
         super().__init__(self.sr, options, out, device)
         self.rng = self.batches.rng
-        self.words, self.packs = options, packs
+        self.forward: Callable[..., Tensor] = self.sr
+        self.criterion = criterion
+        if options.compiled == "yes" or (options.compiled == "auto" and device.type == "cuda"):
+            self.forward = torch.compile(self.sr, dynamic=False)
+            self.criterion = torch.compile(criterion, dynamic=False)
+        self.critic = UNetCritic().to(device) if options.adversarial else None
+        self.critic_optimiser = (
+            torch.optim.Adam(self.critic.parameters(), CRITIC_RATE) if self.critic else None
+        )
+        self.seen: tuple[Tensor, Tensor] | None = None  # true and made, what the critic judges after the step
         self.validation = Validation(packs, device)
+
+    def make_optimiser(self) -> Optimiser:
+        if self.words.optimiser == "muon":
+            return MuonAdam(self.sr, self.words.lr)
+        return super().make_optimiser()
 
     def config(self) -> dict[str, Any]:
         return self.sr.config()
 
     def loss(self, done: float) -> Tensor:
-        batch = self.batches.draw()
+        options = self.words
+        batch = self.batches.draw(LOW_CROP // 2 if done < options.small else LOW_CROP)
+        out = self._upscale(batch)
+        loss = self.criterion(out, batch, options)
+        if options.consistency and self.step % PAIRS_EVERY == 0:
+            pair = self.batches.draw_pairs(max(1, options.batch // 2))
+            errors = [self._upscale(b) - b.high for b in pair]
+            change = flicker(*errors, *(b.high for b in pair))
+            loss = loss + options.consistency * PAIRS_EVERY * change
+        if self.critic:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+                with torch.no_grad():
+                    averaged = torch.func.functional_call(self.sr, self.average, (batch.low,)).float()
+                self.critic.requires_grad_(False)
+                fooled = deception(self.critic, out)
+                self.critic.requires_grad_(True)
+            loss = loss + options.adversarial * fooled
+            loss = loss + options.artefacts * artefact_penalty(batch.high, out, averaged)
+            self.seen = (batch.high, out.detach())
+        return loss
+
+    def after_step(self) -> None:
+        if not self.critic or not self.critic_optimiser or not self.seen:
+            return
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            out = self.sr(batch.low, batch.mix)
-        return criterion(out.float(), batch, self.words)
+            judged = critic_loss(self.critic, *self.seen)
+        self.critic_optimiser.zero_grad(set_to_none=True)
+        judged.backward()  # type: ignore[no-untyped-call]
+        self.critic_optimiser.step()
+
+    def _upscale(self, batch: Batch) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            return self.forward(batch.low, batch.mix).float()
 
     def validate(self) -> tuple[dict[str, Any], float]:
         score = self.validation.score(self.sr, self.average, self.bf16)
@@ -112,8 +192,18 @@ class _Run(Run):
         return {
             "task": TASK,
             "sources": [p.manifest["sources"] for p in self.packs],
-            "packs": [_origin(p) for p in self.packs],
+            "packs": [
+                {"file": path.name, "command": command(pack.manifest, path.name)}
+                for path, pack in zip(self.paths, self.packs, strict=True)
+            ],
+            "critic": self.critic.state_dict() if self.critic else None,
+            "critic_optimiser": self.critic_optimiser.state_dict() if self.critic_optimiser else None,
         }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        if self.critic and self.critic_optimiser and state.get("critic"):
+            self.critic.load_state_dict(state["critic"])
+            self.critic_optimiser.load_state_dict(state["critic_optimiser"])
 
 
 def mean_gain(score: Mapping[str, Any]) -> float | None:
@@ -124,10 +214,11 @@ def mean_gain(score: Mapping[str, Any]) -> float | None:
 def criterion(out: Tensor, batch: Batch, options: Options) -> Tensor:
     """Error of luma, plus ``chroma_weight`` of chroma's, plus ``edge_weight`` of luma's Sobel edges'.
 
-    ``loss`` "rms" is the root of each crop's mean square, averaged over crops: square inside a crop, because
-    PSNR is judged, but no crop outweighs the others by its contrast. "charbonnier" is the mean of a smoothed
-    magnitude, a little sharper. The outermost four folded places of a crop count ``border_weight``: a crop's
-    border is met far more often than a picture's.
+    ``loss`` "psnr" is the logarithm of each crop's mean square: a crop counts by how much better it gets in
+    dB, whatever its contrast; below an error of one code value it hardly counts. "rms" is the root of each
+    crop's mean square: the crops that are hard count most. "charbonnier" is the mean of a smoothed magnitude,
+    a little sharper. The outermost four folded places of a crop count ``border_weight``: a crop's border is
+    met far more often than a picture's.
     """
     square = (out - batch.high) ** 2
     weight = torch.full(out.shape[-2:], options.border_weight, device=out.device)
@@ -135,9 +226,12 @@ def criterion(out: Tensor, batch: Batch, options: Options) -> Tensor:
     weight = weight / weight.mean()
 
     def error(x: Tensor) -> Tensor:
+        if options.loss == "charbonnier":
+            return (torch.sqrt(x + 1e-6) * weight).mean()
+        mean = (x * weight).mean((1, 2, 3))
         if options.loss == "rms":
-            return torch.sqrt((x * weight).mean((1, 2, 3)) + 1e-6).mean()
-        return (torch.sqrt(x + 1e-6) * weight).mean()
+            return torch.sqrt(mean + 1e-6).mean()
+        return 0.05 * torch.log(mean + ONE_CODE**2).mean()  # about as large as the others
 
     loss = error(square[:, :16])
     if batch.chroma and options.chroma_weight:
@@ -145,6 +239,41 @@ def criterion(out: Tensor, batch: Batch, options: Options) -> Tensor:
     if options.edge_weight:
         loss = loss + options.edge_weight * torch.sqrt(_sobel(out - batch.high) ** 2 + 1e-6).mean()
     return loss
+
+
+def flicker(now: Tensor, after: Tensor, high_now: Tensor, high_after: Tensor) -> Tensor:
+    """Mean change of luma's error from one frame to the next, seen along the motion: what bench sr measures.
+
+    Errors and true pictures are folded, [N,24,h,w]. Each crop's motion is taken as the whole shift that phase
+    correlation finds between the true pictures (Kuglin and Hines, 1975). Places where they differ after it,
+    by another motion or because they were hidden, count less, as in Lai et al. 2018 (arXiv:1808.00449).
+    """
+    before, behind, target, beyond = (unfold(x)[0] for x in (now, after, high_now, high_after))
+    with torch.no_grad():
+        rows, columns = _shifts(target, beyond)
+        weight = torch.exp(-50 * (beyond - _moved(target, rows, columns)).square())
+    change = behind - _moved(before, rows, columns)
+    return (torch.sqrt(change.square() + 1e-6) * weight).mean()
+
+
+def _shifts(now: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and columns [N] by which ``now`` [N,H,W] has to be moved to lie on ``after``."""
+    height, width = now.shape[1:]
+    window = torch.hann_window(height, device=now.device)[:, None] * torch.hann_window(
+        width, device=now.device
+    )
+    a, b = (torch.fft.rfft2((x - x.mean((1, 2), keepdim=True)) * window) for x in (now, after))
+    cross = b * a.conj()
+    peak = torch.fft.irfft2(cross / (cross.abs() + 1e-9), s=(height, width)).flatten(1).argmax(1)
+    return peak // width, peak % width
+
+
+def _moved(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """[N,H,W], each moved by its own shift; what leaves comes in again on the other side."""
+    count, height, width = x.shape
+    i = (torch.arange(height, device=x.device) - rows[:, None]) % height
+    j = (torch.arange(width, device=x.device) - columns[:, None]) % width
+    return x[torch.arange(count, device=x.device)[:, None, None], i[:, :, None], j[:, None, :]]
 
 
 def _sobel(difference: Tensor) -> Tensor:
@@ -170,7 +299,7 @@ class Validation:
                     self.pictures.setdefault(kind, []).append((tiles, psnr(lanczos, high)))
 
     @torch.no_grad()
-    def score(self, net: SRNet, weights: dict[str, Tensor], bf16: bool) -> dict[str, dict[str, float]]:
+    def score(self, net: Net, weights: dict[str, Tensor], bf16: bool) -> dict[str, dict[str, float]]:
         """By kind: mean PSNR-Y of ``weights``, of Lanczos, mean and least gain, all in dB."""
         trained = {name: value.clone() for name, value in net.state_dict().items()}
         net.load_state_dict(weights)
@@ -187,7 +316,7 @@ class Validation:
         net.load_state_dict(trained)
         return result
 
-    def _upscale(self, net: SRNet, tiles: Tiles, bf16: bool) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    def _upscale(self, net: Net, tiles: Tiles, bf16: bool) -> np.ndarray[Any, np.dtype[np.uint8]]:
         low = fold(
             *normalise(*(torch.from_numpy(tiles[p]).to(self.device) for p in ("y_lo", "u_lo", "v_lo")))
         )
@@ -203,28 +332,57 @@ def psnr(a: np.ndarray[Any, np.dtype[np.uint8]], b: np.ndarray[Any, np.dtype[np.
     return 10 * math.log10(255**2 / max(mse, 1e-9))
 
 
-def net_from_checkpoint(path: Path) -> tuple[SRNet, dict[str, Any]]:
-    """The net with averaged weights, in eval mode, and the checkpoint."""
+def net_from_checkpoint(path: Path) -> tuple[Net, dict[str, Any]]:
+    """The net with averaged weights, in eval mode, and the checkpoint; :class:`InputError` when it is no
+    checkpoint of this training."""
     state = read_checkpoint(path)
+    if state.get("task", TASK) != TASK:
+        raise InputError(f"{path} is of the task '{state['task']}', not of {TASK}")
     config = state["net"]
-    net = SRNet(config["channels"], config["blocks"], config["scale"], config["attention"])
+    net: Net
+    if config["type"].startswith("rival_"):
+        net = rivals.from_config(config)
+    else:
+        branches = state["options"].get("branches", True)
+        net = SRNet(config["channels"], config["blocks"], config["scale"], config["attention"], branches)
     net.load_state_dict(state["ema"])
     return net.eval(), state
 
 
-def _origin(pack: Pack) -> dict[str, Any]:
-    """Seed, kind and clips a kind, which make the pack again."""
-    clips = [c for c in pack.manifest.get("clips", []) if not c.get("val")]
-    scenes = len(clips) // 2  # two frames of a clip are kept
-    kind = next(iter(pack.crops)) if len(pack.crops) == 1 else "all"
-    seed = int(pack.manifest.get("seed", 0))
-    return {"seed": seed, "kind": kind, "clips": scenes // max(1, len(pack.crops))}
+def _untrained(options: Options) -> Net:
+    if options.net == OURS:
+        return SRNet(options.channels, options.blocks, attention=options.attention, branches=options.branches)
+    return rivals.RIVALS[options.net]()
 
 
-def _shares(options: Options) -> dict[str, float]:
-    if options.kind == "all":
-        return dict.fromkeys(KINDS, 1 / len(KINDS))
-    if options.kind not in KINDS:
-        raise InputError(f"there is no kind '{options.kind}' of pictures; use {', '.join(KINDS)} or all")
-    rest = [kind for kind in KINDS if kind != options.kind]
-    return {options.kind: 1 - options.other, **dict.fromkeys(rest, options.other / len(rest))}
+def shares(options: Options) -> dict[str, float]:
+    """Of the kinds of pictures: ``options.shares`` or those of ``options.kind``; they add up to 1."""
+    if options.kind not in SHARES:
+        raise InputError(f"there is no kind '{options.kind}' of model; use {', '.join(SHARES)}")
+    if not options.shares:
+        return SHARES[options.kind]
+    given: dict[str, float] = {}
+    for item in options.shares.split(","):
+        kind, _, text = item.partition("=")
+        try:
+            given[kind.strip()] = float(text)
+        except ValueError:
+            given[kind.strip()] = -1.0
+    total = sum(given.values())
+    if not set(given) <= set(KINDS) or not all(0 <= x < math.inf for x in given.values()) or not total:
+        raise InputError(
+            f"shares '{options.shares}' are not KIND=NUMBER,... with numbers from 0 up and kinds of "
+            f"{', '.join(KINDS)}"
+        )
+    return {kind: share / total for kind, share in given.items()}
+
+
+def _check(options: Options) -> None:
+    for word, value, known in (
+        ("net", options.net, (OURS, *rivals.RIVALS)),
+        ("loss", options.loss, ("psnr", "rms", "charbonnier")),
+        ("optimiser", options.optimiser, ("muon", "adam")),
+        ("compiled", options.compiled, ("auto", "yes", "no")),
+    ):
+        if value not in known:
+            raise InputError(f"{word} '{value}' is not one of {', '.join(known)}")

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The recipe of super-resolution: optimiser, shares of kinds, curriculum, consistency, critic, LDL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from clarivid.data import pack as packs  # noqa: E402
+from clarivid.errors import InputError  # noqa: E402
+from clarivid.nets.rivals import RIVALS  # noqa: E402
+from clarivid.nets.sr import SRNet  # noqa: E402
+from clarivid.train import critic, sr  # noqa: E402
+from clarivid.train.batches import Batches, fold, unfold  # noqa: E402
+from clarivid.train.muon import MuonAdam  # noqa: E402
+
+QUIET = {"batch": 4, "channels": 16, "blocks": 1, "validate_every": 1e9, "save_every": 1e9}
+CPU = torch.device("cpu")
+
+
+def drawn(seed: int, n: int) -> np.ndarray:
+    """Luma codes of soft waves and hard edges."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:n, :n]
+    waves = sum(25 * np.sin((a * x + b * y) / n * 6 + p) for a, b, p in rng.uniform(-9, 9, (4, 3)))
+    box = 60 * ((x // int(rng.integers(9, 30)) + y // int(rng.integers(9, 30))) % 2)
+    return np.clip(90 + waves + box, 16, 235)
+
+
+def tiles_of(count: int, seed: int) -> packs.Tiles:
+    """Crops whose low side is the high side's mean of 2x2, with some noise, and the next frame of each."""
+    rng = np.random.default_rng(seed)
+    tiles: dict[str, list[np.ndarray]] = {}
+    for i in range(count):
+        for suffix in ("", "_next"):
+            high = drawn(100 * seed + i, 2 * packs.LOW_CROP)
+            for plane in "yuv":
+                full = high if plane == "y" else high[::2, ::2]
+                low = full.reshape(len(full) // 2, 2, -1, 2).mean((1, 3))
+                low = low + rng.normal(0, 2, low.shape)
+                for name, data in ((f"{plane}_hi", full), (f"{plane}_lo", low)):
+                    tiles.setdefault(name + suffix, []).append(np.rint(data).astype(np.uint8))
+    return {name: np.stack(many) for name, many in tiles.items()}
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pack of drawn waves: six crops, pairs of frames that differ by noise alone, a picture to validate."""
+    path = tmp_path_factory.mktemp("pack") / "waves.pack"
+    crops, pairs, val = tiles_of(6, 1), tiles_of(4, 2), tiles_of(1, 3)
+    plain = {plane: crops[plane] for plane in packs.PLANES}
+    held = {plane: val[plane] for plane in packs.PLANES}
+    manifest = {"schema": packs.SCHEMA, "sources": [], "clips": []}
+    packs.save(packs.Pack({"game": plain}, {"game": [held]}, manifest, {"game": pairs}), path)
+    return path
+
+
+def run(pack: Path, out: Path, **words: Any) -> dict[str, Any]:
+    options = sr.Options(**{**QUIET, "shares": "game=1", **words})
+    return sr.train(options, [pack], out)
+
+
+def test_muon_gets_further_than_adam_in_the_same_steps(pack: Path, tmp_path: Path) -> None:
+    muon = run(pack, tmp_path / "muon", steps=40)["game"]["gain_db"]
+    adam = run(pack, tmp_path / "adam", steps=40, optimiser="adam", lr=1e-3)["game"]["gain_db"]
+    assert muon > adam + 0.05
+
+
+def test_muon_steps_kernels_and_adam_the_rest() -> None:
+    """Kernels move by orthogonal matrices times the rate, whatever the size of the gradient."""
+    net = SRNet(16, 1)
+    net.to(memory_format=torch.channels_last)
+    optimiser = MuonAdam(net, 0.01)
+    before = {name: p.detach().clone() for name, p in net.named_parameters()}
+    x = torch.rand(2, 6, 16, 16)
+    (1e-3 * net(x).square().mean()).backward()
+    optimiser.step()
+    moved = {name: p.detach() - before[name] for name, p in net.named_parameters()}
+    assert all(step.abs().max() > 0 for name, step in moved.items() if "gate.down" not in name)
+    singular = torch.linalg.svdvals(moved["head.weight"].flatten(1)) / 0.01
+    assert 0.5 < float(singular.median()) <= float(singular.max()) < 1.6  # a gradient's would be far apart
+    assert float(moved["head.bias"].abs().max()) < 0.0006  # Adam's first step is its rate, a twentieth
+
+
+def test_muon_wants_kernels_that_it_can_share() -> None:
+    with pytest.raises(ValueError, match="channels_last"):
+        MuonAdam(SRNet(16, 1), 0.01)
+
+
+def test_shares_are_words_of_the_kinds() -> None:
+    for kind in ("all", "game", "natural"):
+        assert sum(sr.shares(sr.Options(kind=kind)).values()) == pytest.approx(1)
+    assert sr.shares(sr.Options(shares="game=3, art=1")) == {"game": 0.75, "art": 0.25}
+    for bad in ("game", "game=x", "games=1", "game=-1,art=2", "game=0", "game=nan"):
+        with pytest.raises(InputError, match="KIND=NUMBER"):
+            sr.shares(sr.Options(shares=bad))
+
+
+@pytest.mark.parametrize("name", sorted(RIVALS))
+def test_rivals_train_by_the_same_recipe(pack: Path, tmp_path: Path, name: str) -> None:
+    """They are offered by name, and a checkpoint gives the same net back, whose pictures are near to true."""
+    from clarivid.cli.train import command
+
+    assert name in next(o for o in command.commands["sr"].params if o.name == "net").type.choices
+    run(pack, tmp_path, steps=4, net=name)
+    net, state = sr.net_from_checkpoint(tmp_path / "last.pt")
+    assert net.config() == state["net"]
+    batch = Batches([packs.load(pack)], {"game": 1.0}, 1, 0, CPU).draw()
+    with torch.no_grad():
+        assert float((net(batch.low) - batch.high)[:, :16].abs().mean()) < 0.05
+
+
+@pytest.mark.parametrize(
+    "words", [{"loss": "l3"}, {"optimiser": "sgd"}, {"compiled": "maybe"}, {"net": "edsr"}]
+)
+def test_unknown_words_are_refused(pack: Path, tmp_path: Path, words: dict[str, str]) -> None:
+    with pytest.raises(InputError, match="is not one of"):
+        run(pack, tmp_path, steps=1, **words)
+
+
+def test_small_crops_are_parts_of_the_crops(pack: Path) -> None:
+    """Low and high sides of a part lie where they lay: each pixel of low is the mean of its four."""
+    batches = Batches([packs.load(pack)], {"game": 1.0}, 3, 0, CPU)
+    for size, count in ((96, 3), (48, 12)):
+        batch = batches.draw(size)
+        assert batch.low.shape == (count, 6, size // 2, size // 2)
+        assert batch.high.shape == (count, 24, size // 2, size // 2)
+        low, high = unfold(batch.low)[0], unfold(batch.high)[0]
+        mean = torch.nn.functional.avg_pool2d(high[:, None], 2)[:, 0]
+        assert float((mean - low).abs().mean()) < 0.02  # the noise
+
+
+def test_pairs_are_the_same_place_seen_alike(pack: Path) -> None:
+    batches = Batches([packs.load(pack)], {"game": 1.0}, 3, 0, CPU, pairs=True)
+    for _ in range(4):
+        now, after = batches.draw_pairs(2)
+        assert torch.equal(now.high, after.high)
+        assert not torch.equal(now.low, after.low)
+
+
+def test_pairs_are_asked_for_when_a_pack_has_none(tmp_path: Path, pack: Path) -> None:
+    whole = packs.load(pack)
+    packs.save(packs.Pack(whole.crops, whole.val, whole.manifest), tmp_path / "old.pack")
+    with pytest.raises(InputError, match="no pairs of frames of kind 'game'"):
+        run(tmp_path / "old.pack", tmp_path / "out", steps=1, consistency=1.0)
+
+
+def test_consistency_makes_a_steadier_picture(pack: Path, tmp_path: Path) -> None:
+    """Frames that differ by noise alone come out more alike."""
+
+    def shimmer(folder: Path) -> float:
+        net, _ = sr.net_from_checkpoint(folder / "last.pt")
+        now, after = Batches([packs.load(pack)], {"game": 1.0}, 4, 7, CPU, pairs=True).draw_pairs(4)
+        with torch.no_grad():
+            return float((net(now.low) - net(after.low))[:, :16].abs().mean())
+
+    run(pack, tmp_path / "plain", steps=60)
+    run(pack, tmp_path / "steady", steps=60, consistency=4.0)
+    assert shimmer(tmp_path / "steady") < 0.95 * shimmer(tmp_path / "plain")
+
+
+def test_flicker_is_the_change_of_the_error_along_the_motion() -> None:
+    """An error that moves with the picture is steady; one that stays while the picture moves is not."""
+    y = torch.from_numpy(np.stack([drawn(seed, 128) for seed in (1, 2)])).float() / 219 - 0.5
+    rng = torch.Generator().manual_seed(0)
+    error = 0.05 * torch.randn(y.shape, generator=rng)
+    chroma = torch.zeros(2, 64, 64)
+
+    def folded(luma: torch.Tensor) -> torch.Tensor:
+        return fold(luma, chroma, chroma, 2)
+
+    for shift in ((3, -10), (0, 0)):
+        there = torch.roll(y, shift, (1, 2))
+        moving = torch.roll(error, shift, (1, 2))
+        steady, fixed = (
+            float(sr.flicker(folded(error), folded(e), folded(y), folded(there))) for e in (moving, error)
+        )
+        assert steady < 0.002
+        assert fixed < 0.002 if shift == (0, 0) else fixed > 0.02
+
+
+def test_artefacts_are_where_the_error_varies_and_the_average_is_better() -> None:
+    rng = torch.Generator().manual_seed(0)
+    y, chroma = torch.zeros(1, 64, 64), torch.zeros(1, 32, 32)
+    noisy, offset = y.clone(), y.clone()
+    noisy[:, 8:24, 8:24] = 0.2 * torch.randn(1, 16, 16, generator=rng)
+    offset[:, 40:56, 40:56] = 0.2
+    true, averaged = (fold(z, chroma, chroma, 2) for z in (y, 0.01 + y))
+    weight = critic.artefacts(true, fold(noisy + offset, chroma, chroma, 2), averaged)[0, 0]
+    assert float(weight[8:24, 8:24].mean()) > 20 * float(
+        weight[44:52, 44:52].mean()
+    )  # flat errors hardly count
+    assert float(weight[:4].max()) == 0  # no error there
+    better = critic.artefacts(true, fold(noisy, chroma, chroma, 2), true + 1)
+    assert float(better.max()) == 0  # the net is nearer to the truth than its average: detail
+
+
+def test_critic_learns_to_tell_true_from_blurred(pack: Path) -> None:
+    torch.manual_seed(0)
+    judge = critic.UNetCritic(16)
+    optimiser = torch.optim.Adam(judge.parameters(), 1e-3)
+    batches = Batches([packs.load(pack)], {"game": 1.0}, 2, 0, CPU)
+
+    def pictures() -> tuple[torch.Tensor, torch.Tensor]:
+        batch = batches.draw(48)
+        return batch.high, batch.low.repeat_interleave(4, 1)
+
+    for _ in range(25):
+        loss = critic.critic_loss(judge, *pictures())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    true, made = pictures()
+    judge.requires_grad_(False)
+    assert float(judge(true).mean()) > float(judge(made).mean()) + 0.5
+    assert float(critic.deception(judge, made)) > float(critic.deception(judge, true))
+
+
+def test_adversarial_run_resumes_with_its_critic(pack: Path, tmp_path: Path) -> None:
+    words = {"adversarial": 0.01, "lr": 1e-3, "precision": "fp32"}
+
+    class StopError(Exception):
+        pass
+
+    def stop(_: object) -> None:
+        raise StopError
+
+    options = sr.Options(**{**QUIET, "shares": "game=1", "steps": 20, "save_every": 0.0, **words})
+    with pytest.raises(StopError):
+        sr.train(options, [pack], tmp_path / "cut", progress=stop)
+    first = sr.read_checkpoint(tmp_path / "cut" / "last.pt")
+    assert first["step"] == 9
+    assert first["critic"]
+    sr.train(options, [pack], tmp_path / "cut", resume=True)
+    whole = sr.Options(**{**vars(options), "save_every": 1e9})
+    sr.train(whole, [pack], tmp_path / "again")
+    a, b = (sr.read_checkpoint(tmp_path / name / "last.pt") for name in ("cut", "again"))
+    assert all(torch.equal(a["critic"][k], b["critic"][k]) for k in a["critic"])
+    assert all(torch.equal(a["model"][k], b["model"][k]) for k in a["model"])
