@@ -22,7 +22,7 @@ from clarivid.errors import InputError, ToolError
 from clarivid.rd.store import Store
 from clarivid.sr_bench import easu, gate, material, plan, report, run, scores
 from clarivid.sr_bench.plan import Method, Plan, Point
-from conftest import Run
+from conftest import MakeBundle, Run
 
 POINT = (Point("x264", 25.0),)
 SOFT = Method.same("soft", "scale=2*iw:2*ih:flags=bilinear")
@@ -379,9 +379,26 @@ def test_two_models_share_the_clips_by_what_they_are_for() -> None:
     assert "model=a_x2:" in method.filters["game"]
     assert "model=/srv/b/model.onnx:" in method.filters["natural"]
     assert plan.model("a_x2,/srv/b/model.onnx").name == "a_x2+b"
+    soft = plan.model("a_x2", sharpness=0.5)
+    assert soft.name == "a_x2-0.5"
+    assert soft.filters is not None
+    assert soft.filters["game"].endswith(":sharpness=0.5")
     assert material.find("city").net == "natural"
     assert material.find("combed").net == "natural"
     assert material.find("dithered").net == "game"
+
+
+def test_a_model_that_changes_is_measured_anew(tmp_path: Path, make_bundle: MakeBundle) -> None:
+    plain = tmp_path / "a: net.onnx"
+    plain.write_bytes(b"one")
+    method = plan.model(f"mine={plain},{make_bundle('toy_x2')}")
+    assert method.filters is not None
+    before = [run.model_files(method.filters[net]) for net in ("game", "natural")]
+    plain.write_bytes(b"another")
+    after = [run.model_files(method.filters[net]) for net in ("game", "natural")]
+    assert before[0] != after[0]
+    assert before[1] == after[1] != before[0]
+    assert run.model_files("scale=2*iw:2*ih") == []
 
 
 # --------------------------------------------------------------------------------------------- the command
@@ -393,7 +410,7 @@ def test_the_command_writes_files_and_prints_what_was_asked_for(
     from clarivid.cli import _bench_sr as bench_sr
 
     monkeypatch.setattr(material, "find", lambda name: replace(film, name=name))
-    monkeypatch.setattr(plan, "model", lambda text, _precision: replace(SHARP, name=text))
+    monkeypatch.setattr(plan, "model", lambda text, _precision, _sharpness: replace(SHARP, name=text))
     base = ["film", "--rate", "x264=30", "--frames", "2", "--ffmpeg", clips.encoder(), "--jobs", "1"]
     base += ["--out", str(tmp_path / "out"), "--model", "net", "--filter", f"soft={SOFT.filters['game']}"]  # type: ignore[index]
 

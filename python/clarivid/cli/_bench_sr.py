@@ -80,6 +80,7 @@ run does only what is missing. docs/evaluation.md says what the clips are and ho
 )
 @click.option("--frames", type=click.IntRange(2), help="At most so many of each clip.")
 @click.option("--precision", default="auto", show_default=True, help="Of the models.")
+@click.option("--sharpness", type=click.FloatRange(0, 1), help="Of the models, as the filter's option.")
 @click.option("--jobs", type=click.IntRange(1), help="Clips at a time; by default one a core.")
 @click.option("--ffmpeg", type=click.Path(path_type=Path, exists=True), help="A program with dnn_sr.")
 @click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Keep all files here.")
@@ -88,7 +89,7 @@ run does only what is missing. docs/evaluation.md says what the clips are and ho
     "--gate",
     "tier",
     type=click.Choice(TIERS),
-    help="Exit with 1 when a model misses what the tier promises.",
+    help="Exit with 1 when the first model misses what this tier promises.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print every score of every encode as CSV.")
@@ -110,6 +111,7 @@ def command(
     rates: tuple[str, ...],
     frames: int | None,
     precision: str,
+    sharpness: float | None,
     jobs: int | None,
     ffmpeg: Path | None,
     keep: Path | None,
@@ -134,7 +136,7 @@ def command(
     clips = [material.find(name) for name in names or chosen.clips] or material.material()
     if kinds:
         clips = [clip for clip in (clips if names else material.material()) if clip.kind in kinds]
-    judged = [plan.model(text, precision) for text in models or (plan.DEFAULT_MODEL,)]
+    judged = [plan.model(text, precision, sharpness) for text in models or (plan.DEFAULT_MODEL,)]
     wanted = plan.Plan(
         clips=tuple(dict.fromkeys(clips)),
         points=tuple(point for text in rates for point in plan.Point.parse(text)) or chosen.points,
@@ -212,7 +214,7 @@ def _record(
         "gains": known,
         "gate": {
             name: [asdict(check) for check in gate.gate(tier, known[name], missing)]
-            for name in models
+            for name in models[:1]
             if tier and name in known
         },
         "rows": rows,

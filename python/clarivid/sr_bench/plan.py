@@ -75,8 +75,10 @@ RIVALS = (
 DEFAULT_MODEL = "game_x2,natural_x2"
 
 
-def model(text: str, precision: str = "auto", threads: int = 1) -> Method:
+def model(text: str, precision: str = "auto", sharpness: float | None = None) -> Method:
     """``[NAME=]MODEL`` or ``[NAME=]MODEL,MODEL``, the second for camera footage: bundles' names or paths.
+
+    :param sharpness: the filter's option; None leaves it out.
 
     Raises :class:`InputError`.
     """
@@ -87,8 +89,12 @@ def model(text: str, precision: str = "auto", threads: int = 1) -> Method:
     if len(both) > 2 or not all(both):
         raise InputError(f'"{text}" is neither a model nor two with a comma between')
     name = name or "+".join(dict.fromkeys(_short(one) for one in both))
+    options = f"precision={precision}:threads=1"
+    if sharpness is not None:
+        options += f":sharpness={sharpness:g}"
+        name = name if given else f"{name}-{sharpness:g}"
     filters = {
-        net: f"dnn_sr=model={escape(one)}:precision={precision}:threads={threads}"
+        net: f"dnn_sr=model={escape(one)}:{options}"
         for net, one in zip(("game", "natural"), (both[0], both[-1]), strict=True)
     }
     return Method(name, filters)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -25,11 +26,12 @@ from clarivid import ffmpeg
 from clarivid.clips import Clip, encoder
 from clarivid.errors import ToolError
 from clarivid.ffmpeg.run import LOSSLESS
-from clarivid.paths import cache_dir
+from clarivid.models import find_model
+from clarivid.paths import cache_dir, sha256_of
 from clarivid.rd import scores as libvmaf
 from clarivid.rd.encode import encode
 from clarivid.rd.plan import Encoder
-from clarivid.rd.prepare import model_digests, read_pictures
+from clarivid.rd.prepare import read_pictures
 from clarivid.rd.run import program_version
 from clarivid.rd.store import Store
 from clarivid.rd.tools import QUIET, StoppedError, Stream, Tools, probe
@@ -242,7 +244,7 @@ class _Clip:
         assert method.filters is not None
         filters = method.filters[self._clip.net]
         if "dnn_sr" in filters:
-            return [filters, self._run._built[1], *model_digests(filters)]
+            return [filters, self._run._built[1], *model_files(filters)]
         return [filters, self._run._series]
 
     def _make(
@@ -337,6 +339,22 @@ class _Clip:
             for plane in picture:
                 digest.update(plane.tobytes())
         return digest.hexdigest()
+
+
+def model_files(filters: str) -> list[str]:
+    """Digests of what the models in a chain consist of: an ONNX file, or a bundle's card, which has those of
+    its files.
+
+    Raises :class:`clarivid.errors.ModelError` for names that are unknown.
+    """
+    found = []
+    # Values are escaped for the list of options, and all of it for the graph.
+    options = re.sub(r"\\(.)", r"\1", filters)
+    for value in re.findall(r"\bmodel=((?:[^:,\\]|\\.)+)", options):
+        name = re.sub(r"\\(.)", r"\1", value)
+        path = Path(name)
+        found.append(sha256_of(path if path.is_file() else find_model(name).folder / "card.json"))
+    return found
 
 
 def _depth(stream: Stream) -> int:
