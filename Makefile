@@ -11,7 +11,7 @@ BUILD := .venv/build# a link that setup makes to the CMake build in the cache
 SHELL_SCRIPTS := tools/setup.sh tools/gpu_pack.sh tools/gpu_check.sh .ci/run
 C_SOURCES := git ls-files -z -- 'csrc/*.c' 'csrc/*.cpp' 'csrc/*.h' 'csrc/*.hpp' 'csrc/*.cu' 'csrc/*.cuh'
 
-.PHONY: help setup demo examples test docs wheel bench bench-inpaint gpu-pack gpu-check lint lint-format lint-tidy lint-python format clean
+.PHONY: help setup demo examples test docs wheel deb rehearse bench bench-inpaint gpu-pack gpu-check lint lint-format lint-tidy lint-python format clean
 
 help: ## Show this
 	@echo 'clarivid: neural video filters for FFmpeg'
@@ -47,6 +47,15 @@ wheel: ## The Python package as a wheel for Linux; out/dist/ (docs/packaging.md)
 	@tools/setup.sh debian venv packages native
 	@$(BIN)/python tools/wheel.py
 
+deb: setup ## Debian packages, with a drop-in for this machine's ffmpeg; out/dist/ (docs/deploy.md)
+	@tools/setup.sh stock
+	@made=$$($(BIN)/clarivid ffmpeg dropin --with-build-deps); $(BIN)/python tools/deb.py --dropin "$${made%/bin/*}"
+
+rehearse: setup ## Install, upgrade and purge them in a Debian of their own, build the image; as root
+	@tools/setup.sh stock rehearsal
+	@$(BIN)/clarivid ffmpeg dropin --with-build-deps >/dev/null
+	@$(BIN)/python tools/rehearse.py $(ARGS)
+
 examples: setup ## Make people and a tower vanish, double a film and compare; out/examples/
 	@$(BIN)/python examples/remove_pedestrian.py
 	@$(BIN)/python examples/remove_moving_camera.py
@@ -75,6 +84,7 @@ lint-python:
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/hadolint packaging/Dockerfile
 
 lint-tidy:
 	@tools/setup.sh debian venv packages native

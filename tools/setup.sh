@@ -25,6 +25,7 @@ Only when they are named (`make test` does):
   browser    a Chromium, in which the tests open our HTML pages
   series     small builds of the other series of FFmpeg that the filters are for, for their tests
   stock      Debian's own ffmpeg, and a drop-in with the filters for it
+  rehearsal  what `make rehearse` needs: debootstrap, buildah, lintian and others
   programs   a program of others that gets the filters by the drop-in: mpv
 
 Environment:
@@ -61,6 +62,7 @@ declare -A title=(
     [browser]='Chromium for the tests of pages'
     [series]='Other series of FFmpeg for the tests'
     [stock]="Debian's ffmpeg and a drop-in for it"
+    [rehearsal]='Tools to rehearse a deployment'
     [programs]='Programs that use libavfilter'
 )
 
@@ -193,6 +195,14 @@ browser_run() {
     apt_install chromium-headless-shell # 64 MB and what it links with; no window, no sound
 }
 
+rehearsal_done() {
+    command -v debootstrap && command -v buildah && command -v lintian && command -v apt-ftparchive && command -v gpg
+} >/dev/null
+
+rehearsal_run() {
+    apt_install debootstrap buildah lintian apt-utils gnupg # 70 MB, and 60 of Perl modules for lintian
+}
+
 other_series() {
     "$python" -c 'from clarivid.ffmpeg.series import OTHERS; print(*OTHERS)'
 }
@@ -284,7 +294,7 @@ main() {
     for step in "${steps[@]}"; do
         case $step in
         -h | --help) usage && exit ;;
-        debian | venv | packages | native | ffmpeg | browser | series | stock | programs) ;;
+        debian | venv | packages | native | ffmpeg | browser | series | stock | programs | rehearsal) ;;
         *)
             printf 'setup: there is no step "%s"; tools/setup.sh --help lists them.\n' "$step" >&2
             exit 2

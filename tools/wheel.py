@@ -17,7 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from commits import ROOT, epoch
+
 # Comes with its own wheel, which ours requires: the backend's RUNPATH leads there.
 NOT_OURS = ("libopenvino.so.*",)
 
@@ -40,14 +41,6 @@ def run(*command: str | Path) -> str:
     if done.returncode != 0:
         sys.exit(f"{done.stdout[-4000:]}\nwheel: '{' '.join(words)}' failed with exit code {done.returncode}")
     return done.stdout
-
-
-def epoch() -> str:
-    """The time of the last commit: equal sources give equal wheels. Zip files know no time before 1980."""
-    done = subprocess.run(
-        ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"], capture_output=True, text=True, check=False
-    )
-    return os.environ.get("SOURCE_DATE_EPOCH") or done.stdout.strip() or "315532800"
 
 
 def main() -> None:
