@@ -30,7 +30,10 @@ NOT_RUN = re.compile(r'<!-- not run(?:, "([^"]+)")?: (.+?) -->', re.DOTALL)
 RUN_WITH = re.compile(r"<!-- run with:(.+?)-->", re.DOTALL)
 TITLE = re.compile(r'title="([^"]+)"')
 # Programs of others, whose options are theirs; only in lines that are not run.
-OTHERS = {"apt-get", "cmake", "ctest", "export", "git", "jq", "sha256sum", "tail"}
+OTHERS = {
+    *("apt-ftparchive", "apt-get", "apt-mark", "dpkg", "gpg", "docker", "taskset"),
+    *("cd", "cmake", "ctest", "echo", "export", "git", "install", "jq", "mv", "sha256sum", "tail", "tar"),
+}
 
 
 @dataclass
@@ -127,7 +130,7 @@ def check_command(words: list[str], root: Path) -> None:
         project = (root / "pyproject.toml").read_text(encoding="utf-8")
         for extra in re.findall(r"clarivid\[(\w+)\]", " ".join(words)):
             assert re.search(rf"^{extra} = \[", project, flags=re.MULTILINE), f"there is no extra {extra}"
-    elif program in ("ffmpeg", "$F", "clarivid-run") or program.startswith("$("):
+    elif program in ("ffmpeg", "$F", "clarivid-ffmpeg", "clarivid-run") or program.startswith("$("):
         for filters in re.findall(r"\b((?:dnn_sr|lowrank_pre|mesh_inpaint)=[^,\s\"]+)", " ".join(words)):
             check_filter(filters)
     elif "/" in program:
