@@ -24,7 +24,7 @@
 namespace clv {
 
 /// Changes whenever anything in this header does; core refuses a backend with another number.
-inline constexpr uint32_t kBackendAbi = 7;
+inline constexpr uint32_t kBackendAbi = 8;
 
 /// N is always 1: pictures are not batched, slots in flight are.
 struct TensorShape {
@@ -61,7 +61,8 @@ struct CompileRequest {
     /// What the input "strength" of the net, one value, is set to; empty when the net has no such input. It
     /// is fixed so that the compiler of the runtime folds it into the weights.
     std::optional<float> strength;
-    int threads = 1; ///< CPU threads, at least 1
+    float sharpness = 0; ///< what the weights, above, were mixed with; for messages
+    int threads = 1;     ///< CPU threads, at least 1
     int in_flight = 1;
     /// Takes what a runtime has to say; may be empty, and may be called from any thread while the model
     /// lives.

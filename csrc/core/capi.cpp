@@ -117,6 +117,10 @@ int clv_model_has_strength(const clv_model *model) {
     return model->bundle->has_strength;
 }
 
+int clv_model_has_sharpness(const clv_model *model) {
+    return model->bundle->perceptual != nullptr;
+}
+
 int clv_session_create(clv_context *context, clv_model *model, const clv_format *format,
                        const clv_session_params *params, clv_session **session) {
     if (!context)

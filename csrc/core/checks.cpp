@@ -2,6 +2,7 @@
 #include "core/checks.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <sched.h>
 
@@ -33,6 +34,12 @@ std::string number_text(double value) {
     char text[32];
     std::snprintf(text, sizeof(text), "%g", value);
     return text;
+}
+
+std::string shortest_text(float value) {
+    char text[32];
+    const auto end = std::to_chars(text, text + sizeof(text), value).ptr;
+    return {text, end};
 }
 
 void check_range(const char *name, int value, int low, int high) {

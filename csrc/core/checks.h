@@ -15,6 +15,8 @@ inline constexpr int kMaxThreads = 1024;
 const char *precision_name(clv_precision precision);
 std::string size_text(int width, int height);
 std::string number_text(double value);
+/// The shortest decimal that reads as the same float again: for commands that name an exact value.
+std::string shortest_text(float value);
 
 /// Throws Error(CLV_ERR_INVALID_ARGUMENT) when `value` is not in low..high.
 void check_range(const char *name, int value, int low, int high);

@@ -47,6 +47,7 @@ CompileRequest compile_request(const Bundle &bundle, const TensorShape &input, c
     request.half_output = options.half_output;
     if (bundle.has_strength)
         request.strength = options.strength;
+    request.sharpness = bundle.sharpness;
     request.threads = options.threads;
     request.in_flight = options.in_flight;
     request.log = options.log;

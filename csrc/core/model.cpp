@@ -22,7 +22,10 @@ using Json = nlohmann::json;
 constexpr const char *kModelFile = "model.onnx";
 constexpr const char *kWeightsFile = "weights.safetensors";
 constexpr const char *kHalfFile = "model_fp16.onnx";
+constexpr const char *kPerceptualModelFile = "model_perceptual.onnx";
+constexpr const char *kPerceptualWeightsFile = "weights_perceptual.safetensors";
 constexpr const char *kCardFile = "card.json";
+constexpr const char *kPerceptual = "perceptual";
 constexpr int kSchema = 1;
 constexpr const char *kNormalisation = "ycbcr_unit_centred";
 constexpr const char *kStrength = "strength";
@@ -130,11 +133,22 @@ std::string required_text(const Json &card, const fs::path &path, const char *ke
     return value->get<std::string>();
 }
 
-/// Checks every file that the card lists and keeps model.onnx.
-void read_files(Bundle &bundle, const Json &card, const fs::path &card_path) {
+/// Checks every file that the card lists and keeps those that are run; `second` takes what belongs to the
+/// second set of weights, when there is one.
+void read_files(Bundle &bundle, const Json &card, const fs::path &card_path, PerceptualSet *second) {
     const auto files = card.find("files");
-    if (files == card.end() || !files->is_object() || !files->contains(kModelFile))
-        bad_card(card_path, std::string("\"files\" lacks ") + kModelFile);
+    const auto need = [&](const char *name) {
+        if (!files->contains(name))
+            bad_card(card_path, std::string("\"files\" lacks ") + name);
+    };
+    if (files == card.end() || !files->is_object())
+        bad_card(card_path, "\"files\" is missing or no object");
+    need(kModelFile);
+    if (second) {
+        need(kPerceptualModelFile);
+        if (files->contains(kWeightsFile))
+            need(kPerceptualWeightsFile);
+    }
     for (const auto &[name, entry] : files->items()) {
         if (name.find('/') != std::string::npos)
             bad_card(card_path, "\"files\" names " + name + ", which is no plain file name");
@@ -155,6 +169,12 @@ void read_files(Bundle &bundle, const Json &card, const fs::path &card_path) {
             bundle.onnx = std::move(bytes);
         else if (name == kWeightsFile)
             bundle.weights = std::move(bytes);
+        else if (second && name == kPerceptualModelFile)
+            second->onnx = std::move(bytes);
+        else if (second && name == kPerceptualWeightsFile)
+            second->weights = std::move(bytes);
+        else if (second && name == kHalfFile)
+            second->twin = std::move(bytes);
     }
 }
 
@@ -202,7 +222,18 @@ void read_card(Bundle &bundle, const fs::path &path) {
     bundle.fp16_passed = parity_passed(card, "fp16");
     bundle.bf16_passed = parity_passed(card, "bf16");
     bundle.has_card = true;
-    read_files(bundle, card, path);
+    const auto perceptual = card.find(kPerceptual);
+    if (perceptual == card.end()) {
+        read_files(bundle, card, path, nullptr);
+        return;
+    }
+    if (!perceptual->is_object())
+        bad_card(path, "\"perceptual\" is " + perceptual->dump() + ", not an object");
+    auto second = std::make_shared<PerceptualSet>();
+    second->bf16_passed = parity_passed(*perceptual, "bf16");
+    second->fp16_passed = parity_passed(*perceptual, "fp16");
+    read_files(bundle, card, path, second.get());
+    bundle.perceptual = std::move(second);
 }
 
 std::string shape_text(const OnnxValue &value) {

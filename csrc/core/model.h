@@ -4,12 +4,22 @@
 #include <cstddef>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "clarivid/clarivid.h"
 
 namespace clv {
+
+/// The second set of weights of a bundle, which sharpness mixes in (core/blend.h).
+struct PerceptualSet {
+    std::vector<std::byte> onnx;    ///< model_perceptual.onnx
+    std::vector<std::byte> weights; ///< weights_perceptual.safetensors; empty when the first set has none
+    std::vector<std::byte> twin;    ///< model_fp16.onnx of the first set, when there is one
+    bool bf16_passed = false;       ///< the parity gate's record of this set and of mixtures
+    bool fp16_passed = false;
+};
 
 /// A model bundle, read and checked (docs/models.md). Immutable.
 struct Bundle {
@@ -33,6 +43,8 @@ struct Bundle {
     std::map<std::string, std::string> onnx_digests; ///< as of CompileRequest; empty without a card
     std::string architecture;                        ///< the card's entry as JSON, "" without
     std::vector<std::byte> weights; ///< weights.safetensors if the card lists it, digest checked
+    std::shared_ptr<const PerceptualSet> perceptual; ///< nothing when there is one set only
+    float sharpness = 0;                             ///< what the weights were mixed with
 
     /// `name` as clv_model_open() takes it. Throws Error.
     static Bundle open(const std::string &name);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "core/session.h"
 
+#include "core/blend.h"
 #include "core/checks.h"
 #include "core/error.h"
 #include "core/picture.h"
@@ -48,8 +49,8 @@ std::unique_ptr<SessionBody> make_body(const SessionPlan &plan) {
     return plan.format.memory == CLV_MEMORY_CUDA ? make_device_session(plan) : make_host_session(plan);
 }
 
-SessionPlan checked_plan(clv_context &context, std::shared_ptr<const Bundle> bundle, const clv_format &format,
-                         const clv_session_params &params) {
+SessionPlan checked_plan(clv_context &context, const std::shared_ptr<const Bundle> &bundle,
+                         const clv_format &format, const clv_session_params &params) {
     check_task(*bundle);
     check_format(format);
     check_cuda(format, params.cuda);
@@ -58,7 +59,8 @@ SessionPlan checked_plan(clv_context &context, std::shared_ptr<const Bundle> bun
     check_enum("dither", params.dither, CLV_DITHER_NONE, CLV_DITHER_ORDERED);
     check_range("in_flight", params.in_flight, 1, kMaxInFlight);
     check_strength(params.strength, *bundle);
-    SessionPlan plan{context, std::move(bundle), format, params, read_tile_wish(params.tile, params.overlap)};
+    SessionPlan plan{context, sharpened(bundle, params.sharpness), format, params,
+                     read_tile_wish(params.tile, params.overlap)};
     plan.params.threads = threads_or_cores(params.threads);
     return plan;
 }
@@ -87,15 +89,16 @@ clv_format SessionPlan::output_format(int scale) const {
 std::string SessionPlan::text(const clv_format &output, const std::string &engine) const {
     return "model " + bundle->name + ": " + size_text(format.width, format.height) + " -> " +
            size_text(output.width, output.height) + " on " + engine +
-           (bundle->has_strength ? ", strength=" + number_text(params.strength) : "");
+           (bundle->has_strength ? ", strength=" + number_text(params.strength) : "") +
+           (bundle->sharpness > 0 ? ", sharpness=" + shortest_text(bundle->sharpness) : "");
 }
 
 } // namespace clv
 
-clv_session::clv_session(clv_context &context, std::shared_ptr<const clv::Bundle> bundle,
+clv_session::clv_session(clv_context &context, const std::shared_ptr<const clv::Bundle> &bundle,
                          const clv_format &format, const clv_session_params &params)
     : context_(context), input_format_(format),
-      body_(clv::make_body(clv::checked_plan(context, std::move(bundle), format, params))) {
+      body_(clv::make_body(clv::checked_plan(context, bundle, format, params))) {
     clv_session_info info;
     body_->info(info);
     output_format_ = info.output;

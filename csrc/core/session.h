@@ -50,8 +50,8 @@ std::unique_ptr<SessionBody> make_device_session(const SessionPlan &plan);
 
 struct clv_session {
 public:
-    clv_session(clv_context &context, std::shared_ptr<const clv::Bundle> bundle, const clv_format &format,
-                const clv_session_params &params);
+    clv_session(clv_context &context, const std::shared_ptr<const clv::Bundle> &bundle,
+                const clv_format &format, const clv_session_params &params);
 
     int submit(const clv_picture &input, const clv_picture &output, void *opaque);
     int receive(bool wait, void **opaque) { return body_->receive(wait, opaque); }

@@ -49,6 +49,7 @@ public:
         return info;
     }
     bool has_strength() const { return clv_model_has_strength(model_.get()) != 0; }
+    bool has_sharpness() const { return clv_model_has_sharpness(model_.get()) != 0; }
     clv_model *get() const { return model_.get(); }
     const std::shared_ptr<Context> &context() const { return context_; }
 
@@ -153,7 +154,7 @@ class Session {
 public:
     Session(const Model &model, const clv_format &format, const std::string &backend,
             const std::string &device, int precision, int threads, int in_flight, int dither, double strength,
-            const clv_cuda_device *cuda, const std::string &tile, int overlap)
+            const clv_cuda_device *cuda, const std::string &tile, int overlap, double sharpness)
         : context_(model.context()), format_(format) {
         clv_session_params params = CLV_SESSION_PARAMS_DEFAULTS;
         params.backend = backend.c_str();
@@ -166,6 +167,7 @@ public:
         params.cuda = cuda;
         params.tile = tile.c_str();
         params.overlap = overlap;
+        params.sharpness = sharpness;
         clv_session *session = nullptr;
         int status;
         {
@@ -452,15 +454,16 @@ PYBIND11_MODULE(_core, module) {
                                [](const Model &model) { return static_cast<int>(model.info().layout); })
         .def_property_readonly("scale", [](const Model &model) { return model.info().scale; })
         .def_property_readonly("has_card", [](const Model &model) { return model.info().has_card != 0; })
-        .def_property_readonly("has_strength", &Model::has_strength);
+        .def_property_readonly("has_strength", &Model::has_strength)
+        .def_property_readonly("has_sharpness", &Model::has_sharpness);
 
     py::class_<Session>(module, "Session")
         .def(py::init<const Model &, const clv_format &, const std::string &, const std::string &, int, int,
-                      int, int, double, const clv_cuda_device *, const std::string &, int>(),
+                      int, int, double, const clv_cuda_device *, const std::string &, int, double>(),
              py::arg("model"), py::arg("format"), py::arg("backend") = "auto", py::arg("device") = "",
              py::arg("precision") = 0, py::arg("threads") = 0, py::arg("in_flight") = 1,
              py::arg("dither") = 0, py::arg("strength") = 1.0, py::arg("cuda") = py::none(),
-             py::arg("tile") = "auto", py::arg("overlap") = -1)
+             py::arg("tile") = "auto", py::arg("overlap") = -1, py::arg("sharpness") = 0.0)
         .def("process", &Session::process, py::arg("input"), py::arg("output"),
              "Runs one picture; the planes' last axis must be contiguous and their sizes those of the "
              "formats. In CUDA memory (objects with __cuda_array_interface__) it is enqueued on the device's "

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "core/checks.h"
 #include "core/files.h"
 #include "core/sha256.h"
 
@@ -45,6 +46,7 @@ struct Sidecar {
     Identity device;
     bool version_compatible = false;
     bool hardware_compatible = false;
+    float sharpness = 0;
     bool parity_failed = false;
     bool parity_passed = false;
 };
@@ -98,6 +100,7 @@ Sidecar read_sidecar(const fs::path &path) {
                       device.at("memory_mib"), device.at("bus_width"), device.at("l2_bytes")};
     sidecar.version_compatible = key.at("arguments").value("version_compatible", false);
     sidecar.hardware_compatible = key.at("arguments").value("hardware_compatible", false);
+    sidecar.sharpness = std::strtof(key.at("arguments").value("sharpness", "0").c_str(), nullptr);
     sidecar.sha256 = json.at("engine").at("sha256");
     sidecar.bytes = json.at("engine").at("bytes");
     if (const Json parity = json.value("parity", Json()); parity.is_object()) {
@@ -195,7 +198,10 @@ std::vector<std::string> obstacles(const Sidecar &sidecar, const Wanted &wanted)
             "device is " + (sidecar.hardware_compatible ? "any GPU from sm_80 on" : sidecar.device.text()) +
             ", this GPU is " + wanted.device.text() + hidden_differences(sidecar.device, wanted.device));
     if (!is_of(sidecar, wanted))
-        found.emplace_back("onnx_sha256 differs: the model has changed since");
+        found.push_back(sidecar.sharpness == wanted.sharpness
+                            ? "onnx_sha256 differs: the model has changed since"
+                            : "sharpness is " + shortest_text(sidecar.sharpness) + ", not " +
+                                  shortest_text(wanted.sharpness));
     if (!takes(sidecar, wanted.input))
         found.push_back("its profile takes tensors of " + size(sidecar.least) +
                         (sidecar.least == sidecar.largest ? "" : " to " + size(sidecar.largest)) + ", not " +
@@ -236,12 +242,18 @@ struct Search {
     std::vector<TensorShape> parts; ///< of the input that others take, for which all of it is too large
 };
 
+/// " --sharpness 0.5", or nothing for the first set of weights.
+std::string sharpness_text(const Wanted &wanted) {
+    return wanted.sharpness > 0 ? " --sharpness " + shortest_text(wanted.sharpness) : "";
+}
+
 /// "run 'clarivid engines build ...'" with all that makes the engine that is wanted.
 std::string build_command(const Wanted &wanted) {
     std::string command = "run 'clarivid engines build " + wanted.model + " --for this --runtime " +
                           wanted.runtime + " --shapes " +
                           std::to_string(wanted.input.width * wanted.samples) + "x" +
                           std::to_string(wanted.input.height * wanted.samples);
+    command += sharpness_text(wanted);
     clv_precision asked = wanted.precision;
     if (asked == CLV_PRECISION_AUTO)
         asked = wanted.onnx.contains("fp16") ? CLV_PRECISION_FP16 : CLV_PRECISION_FP32;
@@ -320,7 +332,8 @@ std::string refusal(const Search &found, const Wanted &wanted, const std::vector
     sentence += found.told.empty() ? "" : ")";
     // What is there and lacks the check only need not be built again.
     return sentence + ": " +
-           (found.unproved ? "run 'clarivid parity " + wanted.model + " --backend tensorrt'"
+           (found.unproved ? "run 'clarivid parity " + wanted.model + " --backend tensorrt" +
+                                 sharpness_text(wanted) + "'"
                            : build_command(wanted)) +
            ", or use backend=cuda for clarivid's own nets";
 }

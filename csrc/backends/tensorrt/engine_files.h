@@ -42,6 +42,7 @@ struct Wanted {
     std::string version; ///< of the runtime that is loaded
     bool lean = false;   ///< it runs version-compatible engines only
     Identity device;
+    float sharpness = 0; ///< what the weights behind `onnx` were mixed with; for messages
 };
 
 struct EngineFile {

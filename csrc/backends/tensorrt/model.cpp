@@ -403,8 +403,8 @@ private:
 Wanted wanted_of(const CompileRequest &request, const cuda::Place &place) {
     const Library &trt = library();
     const bool plain = request.layout == CLV_LAYOUT_Y || request.layout == CLV_LAYOUT_RGB;
-    return {request.model_name, request.onnx_digests, request.input, plain ? 1 : 2,     request.precision,
-            "tensorrt",         trt.version,          trt.lean,      identity_of(place)};
+    return {request.model_name, request.onnx_digests, request.input, plain ? 1 : 2,      request.precision,
+            "tensorrt",         trt.version,          trt.lean,      identity_of(place), request.sharpness};
 }
 
 std::unique_ptr<TensorModel> load_model(const CompileRequest &request, const cuda::Place &place) {

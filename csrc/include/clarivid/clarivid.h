@@ -152,6 +152,9 @@ CLV_API void clv_model_get_info(const clv_model *model, clv_model_info *info);
 /** 1 when the model takes clv_session_params.strength, else 0. */
 CLV_API int clv_model_has_strength(const clv_model *model);
 
+/** 1 when the model takes clv_session_params.sharpness above 0, else 0. */
+CLV_API int clv_model_has_sharpness(const clv_model *model);
+
 /* ----------------------------------------------------------------------------------------------- pictures
  * ---- */
 
@@ -292,11 +295,21 @@ typedef struct clv_session_params {
     int overlap; /**< least distance of what is taken from a tile to the tile's inner edges, in luma samples
                     of the input; -1: what the net sees to each side, from its card or its graph. Less than
                       that gives seams */
+    /**
+     * Between the two sets of weights of a bundle, 0..1: 0 the first, closest to the original picture by
+     * PSNR; 1 the second, trained to look sharp; between them weights are mixed, (1 - sharpness) of the first
+     * and sharpness of the second, when the session is created. Above 0 for models with two sets
+     * (clv_model_has_sharpness()) only, else CLV_ERR_UNSUPPORTED.
+     */
+    double sharpness;
 } clv_session_params;
 
 /** Every field's default. */
 #define CLV_SESSION_PARAMS_DEFAULTS                                                                          \
-    { sizeof(clv_session_params), NULL, NULL, CLV_PRECISION_AUTO, 0, 1, CLV_DITHER_NONE, 1.0, NULL, NULL, -1 }
+    {                                                                                                        \
+        sizeof(clv_session_params), NULL, NULL, CLV_PRECISION_AUTO, 0, 1, CLV_DITHER_NONE, 1.0, NULL, NULL,  \
+            -1, 0.0                                                                                          \
+    }
 
 /** A model made ready for pictures of one format on one backend. */
 typedef struct clv_session clv_session;

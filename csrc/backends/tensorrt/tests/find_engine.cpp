@@ -27,6 +27,7 @@ int main(int argc, char **argv) {
         wanted.runtime = json.at("runtime");
         wanted.version = json.at("version");
         wanted.lean = json.value("lean", false);
+        wanted.sharpness = json.value("sharpness", 0.0F);
         wanted.device = {device.at("sm"),         device.at("name"),      device.at("multiprocessors"),
                          device.at("memory_mib"), device.at("bus_width"), device.at("l2_bytes")};
         const std::vector<std::filesystem::path> folders(argv + 2, argv + argc);
