@@ -70,6 +70,14 @@ def test_chroma_columns_are_halved_as_sited() -> None:
         assert abs(where.mean() - phase) < 0.13
 
 
+@pytest.mark.parametrize("kind", ["area", "bicubic", "lanczos"])
+@pytest.mark.parametrize("sited", [True, False])
+def test_halving_does_not_brighten(kind: str, sited: bool) -> None:
+    high = synth.rgb_to_yuv420(picture(256, 320))
+    for low, plane in zip(synth.halve(high, kind, sited), high, strict=True):
+        assert abs(float(low.mean()) - float(plane.mean())) < 0.2
+
+
 def test_colour_is_bt709_limited() -> None:
     for rgb, code in (
         ((255, 255, 255), (235, 128, 128)),

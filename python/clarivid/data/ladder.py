@@ -105,7 +105,8 @@ def code(frames: Sequence[Planes], rung: Rung) -> list[Planes]:
     plain = pipe([*decode, "-fps_mode", "passthrough", "-"], coded)
     if rung.depth == 10:
         deep = np.frombuffer(plain, "<u2")
-        plain = np.minimum((deep + 2) >> 2, 255).astype(np.uint8).tobytes()
+        even = (deep + 1 + (deep >> 2 & 1)) >> 2  # halves to the even code: rounding up would brighten
+        plain = np.minimum(even, 255).astype(np.uint8).tobytes()
     size = width * height * 3 // 2
     if len(plain) != size * len(frames):
         raise ToolError(
