@@ -185,7 +185,7 @@ class Archive:
     def known(self, packages: Sequence[str]) -> list[str]:
         """Those of ``packages`` that can be installed."""
         said = _run(["apt-cache", *self.options, "madison", *packages], self.folder).stdout
-        found = set(re.findall(r"^ *(\S+) \| \S+ \| \S+ \S+ \S+ Packages$", said, re.M))
+        found = set(re.findall(r"^ *(\S+) *\| *\S+ *\| *\S+ \S+ \S+ Packages$", said, re.M))
         return [package for package in packages if package in found]
 
 

@@ -24,6 +24,8 @@ from clarivid.ffmpeg.dropin.externals import EXTERNALS, External
 LINK = "clarivid-prefix/deps"
 """Where the folder is seen from FFmpeg's tree: FFmpeg's configure takes no paths with spaces."""
 
+_SYSTEM = "system.txt"
+
 
 @dataclass(frozen=True)
 class Headers:
@@ -87,6 +89,32 @@ def packages_of(names: Iterable[str]) -> list[str]:
     return sorted({package for name in names if name in EXTERNALS for package in EXTERNALS[name].packages})
 
 
+def fetched_before(names: Collection[str], home: Path) -> Headers | None:
+    """What was fetched for an earlier drop-in, when it has all of ``names`` and still fits this system."""
+    folders = sorted(home.glob("deps-*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for folder in folders:
+        headers = Headers(folder)
+        try:
+            fits = (folder / _SYSTEM).read_text("utf-8") == _system()
+        except OSError:
+            continue
+        links = [p for place in _library_folders() for p in (folder / place).glob("lib*.so")]
+        if fits and all(link.exists() for link in links) and not headers.missing(names):
+            os.utime(folder)
+            return headers
+    return None
+
+
+def _system() -> str:
+    """The release of the distribution and the processor: headers of another one do not count."""
+    try:
+        lines = Path("/etc/os-release").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        lines = []
+    named = sorted(line for line in lines if line.startswith(("ID=", "VERSION_ID=", "VERSION_CODENAME=")))
+    return "\n".join([*named, os.uname().machine]) + "\n"
+
+
 def fetch(names: Collection[str], archive: Archive, home: Path, say: Callable[[str], None]) -> Headers:
     """Fetch the development files of ``names`` and all that these need, and unpack them.
 
@@ -113,6 +141,7 @@ def fetch(names: Collection[str], archive: Archive, home: Path, say: Callable[[s
             _unpack(deb, work / "root")
         _mend(work / "root")
         (work / "root" / "packages.txt").write_text("\n".join(plan) + "\n", "utf-8")
+        (work / "root" / _SYSTEM).write_text(_system(), "utf-8")
         (work / "root").rename(folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from clarivid.ffmpeg.flags import OUR_FILTERS
 
@@ -18,6 +18,9 @@ _RELATIONS = ("deps", "select", "suggest", "deps_any")
 
 # What configure works out in its code instead of in its tables.
 _BY_CODE = {"spirv_compiler": ("libshaderc", "libglslang")}
+
+# A library that is taken under another one's name, for those that are made with the latter.
+_INSTEAD = {"libvpl": "libmfx"}
 
 # Options of the stock one that change how libavfilter itself is compiled, licensed or named.
 _KEPT = re.compile(
@@ -63,6 +66,12 @@ class Components:
             frozenset().union(*(words for name, words in lists.items() if "AUTODETECT" in name)),
             frozenset(own[1].split() if own else ()),
         )
+
+    def with_instead(self, name: str, other: str) -> Components:
+        """The same where the external library ``other`` is there when ``name`` is."""
+        relations = dict(self.relations)
+        relations[other] = {"deps": (name,)}
+        return replace(self, relations=relations, external=self.external - {other})
 
     def externals_of(self, filters: Iterable[str]) -> set[str]:
         """All external libraries that these filters may be made with."""
@@ -111,6 +120,9 @@ class Wanted:
         given = {_name(option) for option in options if option.startswith("--enable-")}
         refused = {_name(option) for option in options if option.startswith("--disable-")}
         had = (given | components.automatic) - refused
+        for name, other in _INSTEAD.items():
+            if name in given:
+                components = components.with_instead(name, other)
         named = sorted(components.externals_of(filters) & had)
         return cls(components, filters, tuple(named), tuple(options))
 

@@ -389,6 +389,10 @@ def _resolve(
     )
     headers = Headers()
     lacking = headers.missing(wanted.externals)
+    if lacking:
+        before = build_deps.fetched_before(wanted.externals, home)
+        if before is not None:
+            return wanted, before, []
     if lacking and with_build_deps:
         owner = stock.owner.package if stock.owner else "ffmpeg"
         with apt.archive(owner) as archive:
