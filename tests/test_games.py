@@ -6,6 +6,7 @@ No game and no screen is needed: a program with a stub of OpenGL stands for them
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,8 +14,10 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from clarivid import games
+from clarivid.cli.data import command
 from clarivid.errors import ToolError
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
@@ -123,3 +126,20 @@ def test_a_game_that_is_not_there_is_a_sentence(tmp_path: Path, monkeypatch: pyt
     assert not games.installed(title)
     with pytest.raises(ToolError, match=r"as root: apt-get install .* pong"):
         games.film(title, "ffmpeg")
+
+
+def test_the_command_lists_titles_with_licences_and_films_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("imageio_ffmpeg")
+    monkeypatch.setenv("CLARIVID_CACHE", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "250")
+    listed = CliRunner().invoke(command, ["capture", "--list"], catch_exceptions=False)
+    assert listed.exit_code == 0
+    for title in games.TITLES:
+        line = next(row for row in listed.stdout.splitlines() if row.split()[:1] == [title.name])
+        assert title.package in line
+        assert title.licence in line
+    as_json = CliRunner().invoke(command, ["capture", "--list", "--json"], catch_exceptions=False)
+    assert json.loads(as_json.stdout) == []
+    assert not list(tmp_path.iterdir())
