@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 torch = pytest.importorskip("torch")
+pytest.importorskip("onnx")
 pytest.importorskip("imageio_ffmpeg")
 
 from clarivid import clips, games  # noqa: E402
@@ -23,6 +24,7 @@ from clarivid.data import ladder, pack, sr_build, sr_clips, sr_sources, synth  #
 from clarivid.data.ladder import Rung  # noqa: E402
 from clarivid.data.motion import Motion, random_motion  # noqa: E402
 from clarivid.errors import InputError  # noqa: E402
+from clarivid.export.bundle import origins  # noqa: E402
 from clarivid.nets.sr import bicubic_kernel  # noqa: E402
 from clarivid.train.batches import fold, normalise, unfold  # noqa: E402
 from clarivid.train.sr import psnr  # noqa: E402
@@ -438,3 +440,19 @@ def test_films_in_the_cache_are_listed_with_their_licences(
     assert (row["files"], row["held_out"], row["role"], row["sha256"]) == (1, 0, "film", "ab")
     with pytest.raises(InputError, match='title "pong" is unknown'):
         games.find("pong")
+
+
+def test_a_card_names_every_source_of_all_packs_once() -> None:
+    def row(source: str, files: int, licence: str = "CC0-1.0", kind: str = "game") -> dict[str, Any]:
+        return {"source": source, "version": "1", "kind": kind, "files": files, "licence": licence}
+
+    first = [row("art", 3), row("art", 4), row("photos", 2, "GPL-2"), row("fonts", 1)]
+    later = [row("art", 7), row("photos", 2, "GPL-2+"), row("film", 1), row("film", 1), row("held-out", 0)]
+    told = {(r["source"], r["files"], r["licence"]) for r in origins([first, later])}
+    assert told == {
+        ("art", 7, "CC0-1.0"),
+        ("photos", 2, "GPL-2+"),
+        ("film", 2, "CC0-1.0"),
+        ("fonts", 1, "CC0-1.0"),
+    }
+    assert origins([]) == []

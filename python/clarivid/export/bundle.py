@@ -189,15 +189,21 @@ def probe_picture(height: int, width: int, seed: int = 1) -> npt.NDArray[np.floa
 
 
 def origins(packs: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """One row a package, kind and licence; packs draw on the same files, so the first one tells."""
-    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for row in packs[0] if packs else []:
-        key = row["source"], row["kind"], row["licence"]
-        known = rows.setdefault(
-            key, {**{k: row[k] for k in ("source", "version", "kind", "files", "licence")}, "files": 0}
-        )
-        known["files"] += row["files"]
-    return list(rows.values())
+    """One row a package, kind and licence, of what was trained on. Packs draw on the same files, though not all
+    had all films: the last one that had the most files of a package tells."""
+    best: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for pack in packs:
+        found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+        for row in pack:
+            if row["files"]:  # else it is of held-out titles alone
+                told = {k: row[k] for k in ("source", "version", "kind", "files", "licence")}
+                licences = found.setdefault((row["source"], row["kind"]), {})
+                licences.setdefault(row["licence"], {**told, "files": 0})["files"] += row["files"]
+        for key, licences in found.items():
+            known = sum(row["files"] for row in best.get(key, {}).values())
+            if sum(row["files"] for row in licences.values()) >= known:
+                best[key] = licences
+    return [row for licences in best.values() for row in licences.values()]
 
 
 def training_of(
