@@ -189,7 +189,7 @@ def probe_picture(height: int, width: int, seed: int = 1) -> npt.NDArray[np.floa
 
 
 def origins(packs: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """One row a package, kind and licence, of what was trained on. Packs draw on the same files, though not all
+    """One row a package, kind and licence, of what was trained on. Packs draw on the same files, but not all
     had all films: the last one that had the most files of a package tells."""
     best: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for pack in packs:
