@@ -62,6 +62,9 @@
     { "overlap", "samples of the input that tiles have to spare at inner edges; -1 for what the net needs", \
         offsetof(ClarividSessionContext, overlap), AV_OPT_TYPE_INT, { .i64 = -1 }, \
         -1, 32768, CLARIVID_FLAGS }, \
+    { "sharpness", "between a model's two sets of weights: 0 is closest to the original, 1 looks sharpest", \
+        offsetof(ClarividSessionContext, sharpness), AV_OPT_TYPE_DOUBLE, { .dbl = 0.0 }, \
+        0, 1, CLARIVID_FLAGS }, \
     { NULL }
 
 #define CLARIVID_LOWRANK_PRE_OPTIONS \

@@ -99,6 +99,7 @@ static int create_session(AVFilterContext *ctx, const clv_format *format, enum A
     params.cuda      = &s->common.cuda;
     params.tile      = s->tile;
     params.overlap   = s->overlap;
+    params.sharpness = s->sharpness;
 
     destroy_session(ctx);
     ret = clv_session_create(s->common.clv, s->common.model, format, &params, &s->session);

@@ -30,6 +30,7 @@ typedef struct ClarividSessionContext {
     int dither;                 ///< enum clv_dither
     char *tile;
     int overlap;
+    double sharpness;           ///< between the model's two sets of weights
     double strength;            ///< how much of the net's change is applied; 0: frames are passed on as they are
 
     clv_session *session;

@@ -89,6 +89,8 @@ class Model:
     def has_card(self) -> bool: ...
     @property
     def has_strength(self) -> bool: ...
+    @property
+    def has_sharpness(self) -> bool: ...
 
 class Session:
     def __init__(
@@ -105,6 +107,7 @@ class Session:
         cuda: CudaDevice | None = None,
         tile: str = "auto",
         overlap: int = -1,
+        sharpness: float = 0.0,
     ) -> None: ...
     @overload
     def process(self, input: Sequence[NDArray[Any]], output: Sequence[NDArray[Any]]) -> None: ...

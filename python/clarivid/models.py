@@ -20,6 +20,11 @@ from clarivid.errors import DigestError, ModelError
 
 CARD = "card.json"
 ONNX = "model.onnx"
+ONNX_HALF = "model_fp16.onnx"
+WEIGHTS = "weights.safetensors"
+PERCEPTUAL = "perceptual"  # key of the card of a bundle with a second set of weights, which is in these files
+PERCEPTUAL_ONNX = "model_perceptual.onnx"
+PERCEPTUAL_WEIGHTS = "weights_perceptual.safetensors"
 SCHEMA = 1
 LAYOUTS = ("yuv420_s2d", "yuv420_s2d_mask", "y", "rgb")
 # The layouts yuv420_s2d* have exactly one normalisation; the others take values in 0..1 and need not say so.
@@ -59,6 +64,16 @@ class Model:
     def has_strength(self) -> bool:
         """Whether the net takes ``strength=``."""
         return "strength" in self.card.get("controls", {})
+
+    @property
+    def has_sharpness(self) -> bool:
+        """Whether there is a second set of weights, which ``sharpness=`` mixes in."""
+        return PERCEPTUAL in self.card
+
+    @property
+    def sharpness(self) -> float:
+        """What its weights were mixed with (:func:`clarivid.blend.blended`)."""
+        return 0.0
 
     @property
     def onnx(self) -> Path:
@@ -211,9 +226,14 @@ def validate_card(card: object, path: Path) -> None:
     for key in ("parameters", "receptive_field"):
         if key in card and not _is_int(card[key], 0, 1 << 40):
             raise _fail(path, key, card[key], "a whole number, or absent")
-    for key in ("architecture", "controls", "training", "scores", "parity"):
+    for key in ("architecture", "controls", "training", "scores", "parity", PERCEPTUAL):
         if not isinstance(card.get(key, {}), dict):
             raise _fail(path, key, card[key], "an object, or absent")
+    if PERCEPTUAL in card:
+        needed = [PERCEPTUAL_ONNX, *([PERCEPTUAL_WEIGHTS] if WEIGHTS in card["files"] else [])]
+        for name in needed:
+            if name not in card["files"]:
+                raise _fail(path, f"files.{name}", None, f'there, because the card has "{PERCEPTUAL}"')
 
 
 def _validate_files(files: object, path: Path) -> None:

@@ -215,13 +215,22 @@ _STRENGTH = Option(
     1,
     runtime=True,
 )
+_SHARPNESS = Option(
+    "sharpness",
+    "double",
+    0.0,
+    "between a model's two sets of weights: 0 is closest to the original, 1 looks sharpest",
+    "sharpness",
+    0,
+    1,
+)
 
 DNN_SR = FilterTable(
     "dnn_sr",
     "SuperResolution",
     "Enlarge video by a neural network.",
     "ClarividSessionContext",
-    (replace(_MODEL, python_default="game_x2"), *_COMMON, *_SESSION),
+    (replace(_MODEL, python_default="game_x2"), *_COMMON, *_SESSION, _SHARPNESS),
 )
 LOWRANK_PRE = FilterTable(
     "lowrank_pre",

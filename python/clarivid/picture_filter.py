@@ -114,6 +114,7 @@ class PictureFilter:
         model, backend, device, precision, threads, dither, tile, overlap: see
             :class:`clarivid.SuperResolution`.
         strength: see :class:`clarivid.LowrankPre`; models without one take 1 only.
+        sharpness: see :class:`clarivid.SuperResolution`.
 
     Raises:
         clarivid.ModelError: the model is not found, damaged, or for another task.
@@ -136,6 +137,7 @@ class PictureFilter:
         strength: float = 1.0,
         tile: str = "auto",
         overlap: int = -1,
+        sharpness: float = 0.0,
     ) -> None:
         self._arguments: dict[str, object] = {
             "model": model,
@@ -147,8 +149,8 @@ class PictureFilter:
             "tile": tile,
             "overlap": overlap,
         }
-        if self.filter_name == "lowrank_pre":
-            self._arguments["strength"] = strength
+        own = {"lowrank_pre": {"strength": strength}, "dnn_sr": {"sharpness": sharpness}}
+        self._arguments |= own.get(self.filter_name, {})
         self._model = _core.Model(str(model), forward_log)
         if self._model.task not in ("", task):
             raise ModelError(
@@ -164,6 +166,7 @@ class PictureFilter:
             "strength": strength,
             "tile": tile,
             "overlap": overlap,
+            "sharpness": sharpness,
         }
         self._sessions: OrderedDict[Key, _core.Session | OnDevice] = OrderedDict()
         self._lock = threading.Lock()

@@ -28,6 +28,9 @@ class SuperResolution(PictureFilter):
         tile: how pictures are cut into tiles that the net is run on one by one: ``auto`` (only when a picture
             is larger than memory allows), ``none``, or ``WIDTHxHEIGHT`` in luma samples of the input. The
             result is that of the whole picture, but for nets that look at all of it at once.
+        sharpness: between the two sets of weights of a bundle that has them, 0..1: 0 comes closest to the
+            original picture by PSNR, 1 was trained to look sharp, between them weights are mixed. Other
+            models take 0 only.
         overlap: least distance, in luma samples of the input, of what is taken from a tile to the tile's
             inner edges; -1 for what the net needs, from its card or its graph.
 
@@ -50,6 +53,7 @@ class SuperResolution(PictureFilter):
         dither: str | bool = "none",
         tile: str = "auto",
         overlap: int = -1,
+        sharpness: float = 0.0,
     ) -> None:
         super().__init__(
             "sr",
@@ -61,6 +65,7 @@ class SuperResolution(PictureFilter):
             dither=dither,
             tile=tile,
             overlap=overlap,
+            sharpness=sharpness,
         )
 
 

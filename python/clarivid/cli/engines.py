@@ -48,6 +48,7 @@ Examples:
   clarivid engines build game_x2 --for this --shapes 1080p
   clarivid engines build game_x2 lowrank_v1 --for t4,a10,l4 --runtime tensorrt-rtx --precision fp16
   clarivid engines build game_x2 --precision int8 --calibrate mine.mp4
+  clarivid engines build game_x2 --sharpness 0.5              what dnn_sr=model=game_x2:sharpness=0.5 takes
   clarivid engines build mine.onnx --precision fp32           a single file, as model=mine.onnx of dnn_sr
   clarivid engines build --for sm_89 --shapes dynamic --json | jq -r '.[].path'
 """,
@@ -67,6 +68,13 @@ Examples:
     default="fp16",
     show_default=True,
     help="Of the net's convolutions. fp16 and fp32 are in the bundle, bf16 and int8 are made of them.",
+)
+@click.option(
+    "--sharpness",
+    default=0.0,
+    show_default=True,
+    help="0..1: between the two sets of weights of a bundle that has them, as the option of dnn_sr. An "
+    "engine is for one value of it.",
 )
 @click.option(
     "--calibrate",
@@ -115,6 +123,7 @@ def build_command(
     models: tuple[str, ...],
     devices: str,
     precision: str,
+    sharpness: float,
     videos: tuple[Path, ...],
     shapes: str,
     runtime_name: str | None,
@@ -130,6 +139,7 @@ def build_command(
     when there is one that could not be built, which is named, after building the others.
     """
     from clarivid.bars import bar
+    from clarivid.blend import blended
     from clarivid.engines import Failed, Options, Runtime, build, installed, plan, targets
     from clarivid.engines.bare import find
     from clarivid.engines.runtimes import INSTALL
@@ -143,7 +153,10 @@ def build_command(
         runtime = found[0]
     else:
         runtime = Runtime(runtime_name)
-    chosen = [find(name) for name in models] or [m for m in list_models() if m.task in TASKS]
+    chosen = [find(name) for name in models] or [
+        m for m in list_models() if m.task in TASKS and (m.has_sharpness or not sharpness)
+    ]
+    chosen = [blended(model, sharpness) for model in chosen]
     options = Options(level, workspace, version_compatible, hardware_compatible)
     problems: list[str] = []
     jobs = plan(
@@ -192,7 +205,7 @@ def build_command(
     for row in rows:
         done = f"built in {row['seconds']:.1f} s" if row["built"] else "was there"
         table.add_row(
-            row["model"],
+            _name(row),
             row["precision"],
             row["device"],
             row["shape"],
@@ -203,8 +216,9 @@ def build_command(
     _console().print(table)
     click.echo(f"in {cache.folder}")
     if runtime.name == "tensorrt":
+        also = f" --sharpness {sharpness:g}" if sharpness else ""
         for name in sorted({row["model"] for row in rows if not (row["parity"] or {}).get("passed")}):
-            click.echo(f"for precision=auto to take them: clarivid parity {name} --backend tensorrt")
+            click.echo(f"for precision=auto to take them: clarivid parity {name} --backend tensorrt{also}")
     return 1 if problems else 0
 
 
@@ -234,7 +248,7 @@ def list_command(as_json: bool) -> int:
             row = _row(entry)
             parity = "-" if entry.parity is None else "passed" if entry.parity.get("passed") else "failed"
             table.add_row(
-                row["model"],
+                _name(row),
                 row["precision"],
                 row["device"],
                 row["shape"],
@@ -317,6 +331,7 @@ def _row(entry: Entry) -> dict[str, Any]:
     key = entry.key
     return {
         "model": key.model,
+        "sharpness": key.sharpness,
         "precision": key.precision,
         "device": key.device_text(),
         "shape": key.profile.text(),
@@ -330,6 +345,10 @@ def _row(entry: Entry) -> dict[str, Any]:
         "parity": entry.parity,
         "builder": entry.sidecar.get("builder"),
     }
+
+
+def _name(row: dict[str, Any]) -> str:
+    return f"{row['model']} at sharpness {row['sharpness']:g}" if row["sharpness"] else str(row["model"])
 
 
 def _tell(faults: list[Fault]) -> int:

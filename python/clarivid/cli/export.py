@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
 EPILOG = """\b
 Examples:
   clarivid export runs/game/best.pt --name game_x2 --out models/game_x2
-  clarivid export runs/game/best.pt --name game_x2 --out models/game_x2 --scores sr_quality.json
+  clarivid export runs/game/best.pt --name game_x2 --out models/game_x2 --scores scores-mine.json
+  clarivid export runs/game/best.pt --perceptual runs/gan/best.pt --name game_x2 --out models/game_x2
   clarivid export runs/lowrank/best.pt --name lowrank_v1 --out models/lowrank_v1
   clarivid export runs/paint/best.pt --name inpaint_v1 --out models/inpaint_v1
   clarivid export selfie-landscape --name segment_person --out models/segment_person
@@ -28,9 +31,16 @@ Examples:
     help="Folder of the bundle; made if absent, its files are replaced one by one, the card last.",
 )
 @click.option(
+    "--perceptual",
+    type=click.Path(path_type=Path),
+    help="Checkpoint of a second set of weights, trained on from CHECKPOINT to look sharp: the bundle then "
+    "takes sharpness=0..1.",
+)
+@click.option(
     "--scores",
     type=click.Path(path_type=Path),
-    help="JSON object with evaluation results; it is copied into the card's scores.",
+    help="JSON object with evaluation results; it is copied into the card's scores, and what is below its "
+    "key perceptual into those of the second set.",
 )
 @click.option("--summary", default="", help="A sentence for the bundle's README: what the model is for.")
 @click.option(
@@ -41,7 +51,14 @@ Examples:
 )
 @click.option("--size", help="Of a published net: WIDTHxHEIGHT that pictures are scaled to, multiples of 16.")
 def command(
-    checkpoint: Path, name: str, out: Path, scores: Path | None, summary: str, gain: float, size: str | None
+    checkpoint: Path,
+    name: str,
+    out: Path,
+    perceptual: Path | None,
+    scores: Path | None,
+    summary: str,
+    gain: float,
+    size: str | None,
 ) -> None:
     """Turn CHECKPOINT (best.pt or last.pt of a training run) into a model bundle.
 
@@ -75,10 +92,17 @@ def command(
         return
     if size is not None:
         raise InputError(f"--size is for published nets: {', '.join(segment.PUBLISHED)}")
-    card = export(checkpoint, name, out, extra, summary, gain)
-    parity = card["parity"]
+    card = export(checkpoint, name, out, extra, summary, gain, perceptual)
     click.echo(
         f"{out}: {card['parameters']:,} parameters, {card['gmac_1080p']} GMAC at 1080p, "
+        f"{_parity(card['parity'])}"
+    )
+    if perceptual is not None:
+        click.echo(f"at sharpness 0.5 and 1, the worse: {_parity(card['perceptual']['parity'])}")
+
+
+def _parity(parity: Mapping[str, Any]) -> str:
+    return (
         f"fp32 within {parity['fp32']['max_code_error']} code values of PyTorch, "
         f"bf16 at {parity['bf16']['psnr_db']} dB"
     )

@@ -39,6 +39,12 @@ def command() -> None:
     """
 
 
+def _takes(model: models.Model) -> list[str]:
+    """Options that only some models have."""
+    known = {"strength": model.has_strength, "sharpness": model.has_sharpness}
+    return [option for option, has in known.items() if has]
+
+
 def _number(value: object, scale: float = 1.0, digits: int = 0) -> str:
     return f"{value / scale:,.{digits}f}" if isinstance(value, int | float) else "-"
 
@@ -60,7 +66,15 @@ def list_command(as_json: bool) -> int:
             failed = 1
     if as_json:
         keys = ("task", "layout", "scale", "parameters", "gmac_1080p", "licence")
-        rows = [{"name": m.name, "folder": str(m.folder), **{k: m.card.get(k) for k in keys}} for m in found]
+        rows = [
+            {
+                "name": m.name,
+                "folder": str(m.folder),
+                **{k: m.card.get(k) for k in keys},
+                "takes": _takes(m),
+            }
+            for m in found
+        ]
         click.echo(json.dumps(rows, indent=2))
         return failed
     if not found:
@@ -75,6 +89,7 @@ def list_command(as_json: bool) -> int:
         ("layout", False),
         ("parameters", True),
         ("GMAC at 1080p", True),
+        ("takes", False),
         ("licence", False),
         ("folder", False),
     ):
@@ -90,6 +105,7 @@ def list_command(as_json: bool) -> int:
             model.layout,
             _number(card.get("parameters")),
             _number(card.get("gmac_1080p"), digits=1),
+            ", ".join(_takes(model)),
             str(card.get("licence", "-")),
             str(model.folder),
         )
@@ -121,6 +137,8 @@ def show_command(name: str, as_json: bool) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("folder", str(model.folder))
+    if model.has_sharpness:
+        table.add_row("sharpness", "0..1: two sets of weights, and what lies between them")
     for key, text in _flatten(model.card):
         table.add_row(key, text)
     console().print(table)

@@ -25,6 +25,7 @@ Examples:
   clarivid parity runs/mine --source my.mp4     a bundle by its path, real pictures out of my.mp4
   clarivid parity game_x2 --backend cuda        our kernels on the GPU, and the filter on CUDA frames
   clarivid parity game_x2 --precision int8 --calibrate my.mp4
+  clarivid parity game_x2 --sharpness 0.5       what lies between its two sets of weights
   clarivid parity game_x2 --layers              which layer departs first?
   clarivid parity game_x2 --backend tensorrt    every engine for this GPU; their sidecars get the result
   clarivid parity game_x2 --json | jq .fp32
@@ -52,6 +53,12 @@ EMULATED = 75 * 53  # luma samples; what is larger takes minutes on the emulator
     help="Repeatable. [default: what the backend computes in: openvino fp32 and bf16, cpu fp32, cuda fp16, "
     "tensorrt that of each engine]",
 )
+@click.option(
+    "--sharpness",
+    default=0.0,
+    show_default=True,
+    help="0..1: between the two sets of weights of a bundle that has them, blended for PyTorch too.",
+)
 @click.option("--layers", is_flag=True, help="Compare layer by layer, and name the first that departs.")
 @click.option(
     "--source",
@@ -74,6 +81,7 @@ def command(
     model: str,
     backends: tuple[str, ...],
     precisions: tuple[str, ...],
+    sharpness: float,
     layers: bool,
     source: Path | None,
     videos: tuple[Path, ...],
@@ -95,10 +103,12 @@ def command(
     when a layer departs; and when something that was asked for cannot run here.
     """
     from clarivid import models
+    from clarivid.blend import blended
     from clarivid.engines import bare
 
     # Engines are built of single files too; everything else is about bundles.
     bundle = bare.find(model) if set(backends) == {"tensorrt"} and not layers else models.find_model(model)
+    bundle = blended(bundle, sharpness)
     for video in (*videos, *([source] if source is not None else [])):
         if not video.is_file():
             raise InputError(f"{video} does not exist; --source and --calibrate name videos")
@@ -119,10 +129,11 @@ def command(
     if engines:
         passed = all(engine.passed for engine in engines) and (report is None or report.passed)
         record |= {"passed": passed, "engines": [engine.to_dict() for engine in engines]}
+    record["sharpness"] = bundle.sharpness
     _write(record, as_json, out)
     if not as_json:
         if report is not None:
-            _print(report)
+            _print(report, bundle)
         _print_engines(engines)
     return 0 if record["passed"] else 1
 
@@ -172,11 +183,16 @@ def _layers(
                 progress.update(task, total=1, completed=0, note=note)
                 reports.append(check_layers(bundle, backend, precision, videos))
     passed = all(report.passed for report in reports)
-    record = {"model": bundle.name, "passed": passed, "layers": [report.to_dict() for report in reports]}
+    record = {
+        "model": bundle.name,
+        "sharpness": bundle.sharpness,
+        "passed": passed,
+        "layers": [report.to_dict() for report in reports],
+    }
     _write(record, as_json, out)
     if not as_json:
         for report in reports:
-            _print_layers(report)
+            _print_layers(report, bundle)
     return 0 if passed else 1
 
 
@@ -234,7 +250,7 @@ def _write(record: dict[str, Any], as_json: bool, out: Path | None) -> None:
         click.echo(text)
 
 
-def _print(report: Report) -> None:
+def _print(report: Report, bundle: Model) -> None:
     from rich.table import Table
 
     from clarivid.cli.models import console
@@ -242,7 +258,10 @@ def _print(report: Report) -> None:
 
     out = console()
     table = Table(
-        title=f"{report.model} against {report.reference}", box=None, pad_edge=False, title_justify="left"
+        title=f"{report.model}{_at(bundle)} against {report.reference}",
+        box=None,
+        pad_edge=False,
+        title_justify="left",
     )
     for title in ("pictures", "size", "format", "range", "strength"):
         table.add_column(title, no_wrap=True)
@@ -287,13 +306,13 @@ def _cell(precision: str, difference: Difference | None) -> str:
     return f"{decibel}, {difference.max_code_error}"
 
 
-def _print_layers(report: LayerReport) -> None:
+def _print_layers(report: LayerReport, bundle: Model) -> None:
     from rich.table import Table
 
     from clarivid.cli.models import console
 
     out = console()
-    title = f"{report.model} in {report.runtime}, {report.precision}, against {report.reference}"
+    title = f"{report.model}{_at(bundle)} in {report.runtime}, {report.precision}, against {report.reference}"
     table = Table(title=title, box=None, pad_edge=False, title_justify="left")
     for column in ("layer", "what", "weights of", "shape"):
         table.add_column(column, no_wrap=True)
@@ -314,6 +333,10 @@ def _print_layers(report: LayerReport) -> None:
     for sentence in report.notes:
         out.print(sentence)
     out.print(report.sentence)
+
+
+def _at(bundle: Model) -> str:
+    return f" at sharpness {bundle.sharpness:g}" if bundle.sharpness else ""
 
 
 def _print_engines(engines: list[EngineResult]) -> None:

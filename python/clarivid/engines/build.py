@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import clarivid
+from clarivid.blend import sharpness_text
 from clarivid.engines import targets
 from clarivid.engines.bare import BareModel, with_names
 from clarivid.engines.cache import EngineCache, Entry
-from clarivid.engines.key import AMPERE, MADE_OF, Identity, Key, Profile, digest_of
+from clarivid.engines.key import AMPERE, MADE_OF, SHARPNESS, Identity, Key, Profile, digest_of
 from clarivid.engines.runtimes import Options, Progress, Runtime
 from clarivid.errors import InputError, ModelError
 from clarivid.models import Model, verify_model
@@ -37,7 +38,9 @@ class Job:
 
     def text(self) -> str:
         """For a progress display."""
-        return f"{self.model.name} {self.key.precision} for {self.device.text()}, {self.key.profile.text()}"
+        key = self.key
+        sharpness = f" sharpness {key.sharpness:g}" if key.sharpness else ""
+        return f"{self.model.name}{sharpness} {key.precision} for {self.device.text()}, {key.profile.text()}"
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ def plan(
 ) -> list[Job]:
     """The engines that this amounts to, each once. Nothing is built yet, but everything is checked.
 
+    ``models`` may be at a sharpness (:func:`clarivid.blend.blended`).
     ``videos`` calibrate int8. ``refused`` gets each device that cannot be built for, and why, and the others
     are planned; without it that raises. Raises :class:`InputError`, :class:`ModelError` (a form that missed
     its parity gate), :class:`ToolError`.
@@ -100,6 +104,8 @@ def plan(
         arguments = options.arguments()
         if bare or precision not in FILES:  # what the loader compares with the bundle
             arguments[MADE_OF] = sha256_of(model.onnx)
+        if model.sharpness:
+            arguments[SHARPNESS] = sharpness_text(model.sharpness)
         for device, target in good_for.items():
             for profile in profiles(model):
                 key = Key(

@@ -18,6 +18,7 @@ from clarivid.errors import InputError
 SCHEMA = 1
 AMPERE = 80  # compute capability of the first GPUs that run hardware-compatible engines, and have bf16
 MADE_OF = "made_of"  # among the arguments of forms that no bundle holds: SHA-256 of the fp32 ONNX behind them
+SHARPNESS = "sharpness"  # among the arguments, as text: what the ONNX was blended with, above 0
 PREFIX = 16  # hexadecimal digits of the digest in a file's name
 
 
@@ -106,6 +107,11 @@ class Key:
         return bundle.get(self.precision) == self.onnx_sha256
 
     @property
+    def sharpness(self) -> float:
+        """What the weights were blended with; 0: the first set of the bundle, or its only one."""
+        return float(self.arguments.get(SHARPNESS, 0))
+
+    @property
     def version_compatible(self) -> bool:
         """Whether later releases of the runtime's major run it too."""
         return bool(self.arguments.get("version_compatible"))
@@ -171,4 +177,15 @@ def differences(wanted: Key, found: Key) -> list[str]:
     return [f"{name} is {b[name]}, not {a[name]}" for name in a if a[name] != b[name]]
 
 
-__all__ = ["AMPERE", "MADE_OF", "PREFIX", "SCHEMA", "Identity", "Key", "Profile", "differences", "digest_of"]
+__all__ = [
+    "AMPERE",
+    "MADE_OF",
+    "PREFIX",
+    "SCHEMA",
+    "SHARPNESS",
+    "Identity",
+    "Key",
+    "Profile",
+    "differences",
+    "digest_of",
+]

@@ -61,7 +61,11 @@ def _row(
     remedy = f"clarivid engines build {model.name} --for this --runtime tensorrt"
     if "tensorrt" not in builders:
         remedy = f"{INSTALL['tensorrt']}, then {remedy}"
-    own = [entry for entry in entries if entry.key.model == model.name and entry.key.fits(gpu)]
+    own = [  # those of other sharpness are made when somebody asks for them
+        entry
+        for entry in entries
+        if entry.key.model == model.name and entry.key.fits(gpu) and not entry.key.sharpness
+    ]
     usable = [entry for entry in own if entry.key.runtime == "tensorrt"]
     if not usable:
         text = f"{len(own)} of tensorrt-rtx, which no filter runs yet" if own else "no engine"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,17 +13,20 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import load, save_file
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from clarivid.errors import ModelError
+from clarivid import blend, models
+from clarivid.errors import InputError, ModelError
 from clarivid.export.graph import LAYOUT, NORMALISATION, STRENGTH, HasWeights, weights_of
 from clarivid.export.staging import digests, staged
 from clarivid.parity.gates import GATES
+from clarivid.sr_bench.report import card_lines
 
 CONTROLS: dict[str, Any] = {STRENGTH: {"minimum": 0, "maximum": 1, "default": 1}}
 CHECKED_STRENGTHS = (1.0, 0.5)
+CHECKED_SHARPNESS = (1.0, 0.5)
 BF16_PSNR_DB = GATES["bf16"].probe_db
 FP16_PSNR_DB = GATES["fp16"].probe_db
 
@@ -81,26 +84,72 @@ class Source:
     stored: type[np.floating[Any]] = np.float32
 
 
-def write(source: Source, out: Path) -> dict[str, Any]:
-    """Write the bundle ``out`` (a folder); returns the card.
+def write(source: Source, out: Path, perceptual: Source | None = None) -> dict[str, Any]:
+    """Write the bundle ``out`` (a folder); returns the card. ``perceptual`` is a second set of weights, which
+    sharpness mixes in.
 
     Files are written beside the target and renamed, so a reader never meets half a file; the card comes last.
+    Raises :class:`InputError` when the two sets are not of one architecture.
     """
-    with staged(out) as work:
-        onnx.save(source.build(False), work / "model.onnx")
-        onnx.save(source.build(True), work / "model_fp16.onnx")
-        save_file(
-            {name: value.astype(source.stored) for name, value in weights_of(source.net).items()},
-            work / "weights.safetensors",
-            metadata={  # one key: they come in random order
-                "clarivid.architecture": json.dumps(source.net.config())
-            },
+    if perceptual is not None and perceptual.net.config() != source.net.config():
+        raise InputError(
+            f"the two sets of weights of {source.name} are not of one architecture: "
+            f"{json.dumps(source.net.config())} and {json.dumps(perceptual.net.config())}"
         )
+    with staged(out) as work:
+        _write_set(source, work / models.ONNX, work / models.WEIGHTS)
+        onnx.save(source.build(True), work / models.ONNX_HALF)
+        if perceptual is not None:
+            _write_set(perceptual, work / models.PERCEPTUAL_ONNX, work / models.PERCEPTUAL_WEIGHTS)
         files = digests(work)
-        card = _card(source, files, check(source, work / "model.onnx"))
-        (work / "README.md").write_text(_readme(source, card), "utf-8")
-        (work / "card.json").write_text(json.dumps(card, indent=2) + "\n", "utf-8")
+        card = _card(source, files, check(source, work / models.ONNX))
+        if perceptual is not None:
+            card[models.PERCEPTUAL] = {
+                "training": dict(perceptual.training),
+                "scores": dict(perceptual.scores),
+                "parity": _check_blends(perceptual, work),
+            }
+        (work / "README.md").write_text(_readme(source, card, perceptual), "utf-8")
+        (work / models.CARD).write_text(json.dumps(card, indent=2) + "\n", "utf-8")
+    if perceptual is None:  # of an export before, which the card no longer lists
+        for name in (models.PERCEPTUAL_ONNX, models.PERCEPTUAL_WEIGHTS):
+            (out / name).unlink(missing_ok=True)
     return card
+
+
+def _write_set(source: Source, model: Path, weights: Path) -> None:
+    onnx.save(source.build(False), model)
+    save_file(
+        {name: value.astype(source.stored) for name, value in weights_of(source.net).items()},
+        weights,
+        metadata={  # one key: they come in random order
+            "clarivid.architecture": json.dumps(source.net.config())
+        },
+    )
+
+
+def _check_blends(perceptual: Source, work: Path) -> dict[str, Any]:
+    """:func:`check` of the second set in ``work``, and of what lies half way to it: the worse of the two.
+    Raises :class:`ModelError` when the two sets cannot be blended."""
+    from clarivid.nets.load import net_of
+
+    name = f"model {perceptual.name}"
+    model, second, weights, others = (
+        (work / file).read_bytes()
+        for file in (models.ONNX, models.PERCEPTUAL_ONNX, models.WEIGHTS, models.PERCEPTUAL_WEIGHTS)
+    )
+    worst: dict[str, Any] = {}
+    blended = work / "blended.onnx"
+    for sharpness in CHECKED_SHARPNESS:
+        blended.write_bytes(blend.blend_onnx(model, second, sharpness, name))
+        tensors = load(blend.blend_safetensors(weights, others, sharpness, name))
+        found = check(replace(perceptual, net=net_of(perceptual.net.config(), tensors)), blended)
+        for precision, entry in found.items():
+            known = worst.setdefault(precision, entry)
+            for key, value in entry.items():
+                known[key] = (max if key == "max_code_error" else min)(known[key], value)
+    blended.unlink()
+    return worst
 
 
 class Halves(TorchFunctionMode):
@@ -258,7 +307,7 @@ def _at_best_size(source: Source) -> dict[str, Any]:
     return {"gmac": round(source.net.macs(source.best_size, height) / 1e9, 2)}
 
 
-def _readme(source: Source, card: Mapping[str, Any]) -> str:
+def _readme(source: Source, card: Mapping[str, Any], perceptual: Source | None) -> str:
     gmac = card["gmac"] if source.best_size else card["gmac_1080p"]
     lines = [
         f"# {card['name']}",
@@ -273,23 +322,20 @@ def _readme(source: Source, card: Mapping[str, Any]) -> str:
         "`card.json` says how they fit together",
         "",
         *source.usage,
+        *_sharpness_lines(card),
         "",
         "## Scores",
         "",
         *source.score_lines,
+        *_other_scores(card["scores"]),
     ]
-    for title, entry in card["scores"].items():
-        if title != "validation":
-            lines += ["", f"`{title}`: {json.dumps(entry)}"]
+    if perceptual is not None:
+        lines += ["", "At `sharpness=1`:", "", *perceptual.score_lines]
+        lines += _other_scores(card[models.PERCEPTUAL]["scores"])
+    lines += ["", "## Training", "", *_training_lines(card["training"])]
+    if perceptual is not None:
+        lines += ["", "The second set of weights:", "", *_training_lines(card[models.PERCEPTUAL]["training"])]
     lines += [
-        "",
-        "## Training",
-        "",
-        f"{card['training']['steps']:,} steps in {card['training']['hours']} hours:",
-        "",
-        "```",
-        *card["training"]["command"].split(" && "),
-        "```",
         "",
         source.data_text,
         "",
@@ -302,6 +348,37 @@ def _readme(source: Source, card: Mapping[str, Any]) -> str:
     ]
     lines += ["", f"Licence of the weights: {card['licence']}.", ""]
     return "\n".join(lines)
+
+
+def _sharpness_lines(card: Mapping[str, Any]) -> list[str]:
+    if models.PERCEPTUAL not in card:
+        return []
+    return [
+        "",
+        "Two sets of weights: `sharpness=0`, the default, comes closest to the original by PSNR; "
+        f"`sharpness=1` (`{models.PERCEPTUAL_ONNX}`, `{models.PERCEPTUAL_WEIGHTS}`) was trained to look "
+        "sharp; between them weights are mixed.",
+    ]
+
+
+def _other_scores(scores: Mapping[str, Any]) -> list[str]:
+    found: list[str] = []
+    for title, entry in scores.items():
+        if title == "held_out":
+            found += ["", *card_lines(entry)]
+        elif title != "validation":
+            found += ["", f"`{title}`: {json.dumps(entry)}"]
+    return found
+
+
+def _training_lines(training: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{training['steps']:,} steps in {training['hours']} hours:",
+        "",
+        "```",
+        *training["command"].split(" && "),
+        "```",
+    ]
 
 
 __all__ = ["CONTROLS", "Source", "check", "probe_picture", "training_of", "write"]

@@ -36,12 +36,16 @@ def load_net(bundle: Model) -> Net:
             f"{' and '.join(_MAKERS)}"
         )
     try:
-        net = make(
-            architecture, {name: torch.from_numpy(value) for name, value in load_file(weights).items()}
-        )
+        return net_of(architecture, load_file(weights))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{weights} does not fit the architecture in card.json: {error}") from error
-    return net.eval()
+
+
+def net_of(architecture: dict[str, Any], weights: dict[str, Any]) -> Net:
+    """The net, in eval mode, of the arrays of a weights.safetensors. Raises what PyTorch does when they do
+    not fit each other."""
+    make = _MAKERS[architecture["type"]]
+    return make(architecture, {name: torch.from_numpy(value) for name, value in weights.items()}).eval()
 
 
 def _sr(architecture: dict[str, Any], tensors: dict[str, Tensor]) -> SRNet:
@@ -77,4 +81,4 @@ _MAKERS: dict[Any, Callable[[dict[str, Any], dict[str, Tensor]], Net]] = {
     "inpaint_coarse_refine": _inpaint,
 }
 
-__all__ = ["load_net"]
+__all__ = ["load_net", "net_of"]

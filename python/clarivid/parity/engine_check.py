@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import clarivid
+from clarivid.blend import sharpness_option
 from clarivid.cuda import Device
 from clarivid.engines import EngineCache, Entry, Identity, Runtime
 from clarivid.engines.bare import BareModel
@@ -121,7 +122,7 @@ def check_engines(
         wanted = f" in {' or '.join(precisions)}" if precisions else ""
         raise BackendError(
             f"there is no engine of model {bundle.name} for {gpu.text()}{wanted} in {folders}: run 'clarivid "
-            f"engines build {bundle.name} --for this'"
+            f"engines build {bundle.name} --for this{sharpness_option(bundle)}'"
         )
     if comparing is None:
         assert device is not None

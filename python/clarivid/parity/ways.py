@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clarivid import _core
+from clarivid.blend import sharpness_text
 from clarivid.cuda import Device
 from clarivid.errors import BackendError, InputError, ToolError
 from clarivid.inpaint import Inpainter
@@ -110,6 +111,8 @@ class FilterWay(PictureWay):
         options = f"model={escape(str(bundle.source))}:backend={self._backend}:precision={self.precision}"
         if bundle.has_strength:
             options += f":strength={case.strength:g}"
+        if bundle.sharpness:
+            options += f":sharpness={sharpness_text(bundle.sharpness)}"
         chain = f"{name}={options}"
         before: tuple[str, ...] = ()
         if self._backend in ON_DEVICE:
@@ -154,7 +157,9 @@ class DeviceWay(PictureWay):
         }
         if self._bundle.task == "inpaint":
             return self._paint(_core.Inpainter(self._model, None, look, **options), pictures, case)
-        session = _core.Session(self._model, look, strength=case.strength, **options)
+        session = _core.Session(
+            self._model, look, strength=case.strength, sharpness=self._bundle.sharpness, **options
+        )
         results = []
         for picture in pictures:
             source = self.device.picture(case.width, case.height, case.pix_fmt)
@@ -196,7 +201,9 @@ def _module(
         return Inpainter(bundle.source, backend=backend, precision=precision)
     if bundle.task == "lowrank":
         return LowrankPre(str(bundle.source), strength=strength, backend=backend, precision=precision)
-    return SuperResolution(str(bundle.source), backend=backend, precision=precision)
+    return SuperResolution(
+        str(bundle.source), backend=backend, precision=precision, sharpness=bundle.sharpness
+    )
 
 
 def obstacle(bundle: Model, precision: str, backend: str) -> str:
