@@ -22,12 +22,15 @@ from typing import Any
 import pytest
 
 import filter_tools
+from clarivid.errors import Error
+from clarivid.ffmpeg import dropin as dropins
 from conftest import ROOT
+from doc_blocks import blocks
 
 pytestmark = pytest.mark.skipif(
     not all(map(shutil.which, ("dpkg-deb", "dpkg-gencontrol"))), reason="dpkg-dev is not installed"
 )
-PLACES = re.compile(rb"/(?:root|home|tmp|work|build|opt)/[\w.+/-]{2,}")
+PLACES = re.compile(rb"(?<![\w.])/(?:root|home|tmp|work|build|opt)/[\w.+/-]{2,}")
 # Of lintian's: the maintainer has no address, and tests have no time to compress.
 LEFT_OUT = "bogus-mail-host,uses-no-compression-for-control-tarball,uses-no-compression-for-data-tarball"
 OLD, NEW = "0.1.0~test1", "0.1.0~test2"
@@ -52,14 +55,17 @@ def build(out: Path, version: str, *options: str) -> dict[str, Path]:
 
 
 def dropin() -> Path | None:
-    """The drop-in that the cache has for this machine's ffmpeg."""
-    found = call(sys.executable, "-m", "clarivid", "ffmpeg", "dropin", "--path", check=False)
-    return Path(found.stdout.strip()).parent.parent if found.returncode == 0 else None
+    """The drop-in that the cache has for this machine's ffmpeg (`tools/setup.sh stock` makes it)."""
+    try:
+        return dropins.find().root
+    except Error:
+        return None
 
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return build(tmp_path_factory.mktemp("deb"), OLD)
+    made = dropin()
+    return build(tmp_path_factory.mktemp("deb"), OLD, *([] if made is None else ["--dropin", str(made)]))
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +184,8 @@ def test_licences_of_all_that_is_in_it_stand_in_every_package(trees: dict[str, P
 
 
 def test_equal_sources_give_equal_packages(packages: dict[str, Path], tmp_path: Path) -> None:
-    again = build(tmp_path / "again", OLD)
+    made = dropin()
+    again = build(tmp_path / "again", OLD, *([] if made is None else ["--dropin", str(made)]))
     assert {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in again.items()} == {
         name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in packages.items()
     }
@@ -296,6 +303,87 @@ def test_the_filters_and_patches_of_the_development_package_are_those_of_the_sou
     for kind, pattern in (("filters", "*.[ch]"), ("patches", "*.patch")):
         expected = {path.name: path.read_bytes() for path in (ROOT / kind).glob(pattern)}
         assert {path.name: path.read_bytes() for path in (share / kind).iterdir()} == expected
+
+
+def needs_dropin(packages: dict[str, Path]) -> None:
+    if "clarivid-dropin" not in packages:
+        why = "there is no drop-in for this machine's ffmpeg: run 'tools/setup.sh stock'"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(why)
+
+
+FILTERS = "lowrank_pre,dnn_sr=model=game_x2:precision=fp32"
+
+
+def pictures(program: Path | str, clip: Path, **environment: str) -> list[str]:
+    """Digests of what an ffmpeg with the filters makes of a clip."""
+    done = call(program, "-v", "error", "-i", clip, "-vf", FILTERS, "-f", "framemd5", "-", **environment)
+    found = [line.split(",")[-1] for line in done.stdout.splitlines() if not line.startswith("#")]
+    assert found
+    return found
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clip") / "in.mkv"
+    filter_tools.run("-f", "lavfi", "-i", "testsrc2=s=96x64:r=25:d=0.2", "-c:v", "libx264", path)
+    return path
+
+
+def test_the_distributions_ffmpeg_gets_the_filters_from_the_package_and_our_pictures(
+    packages: dict[str, Path], node: Path, clip: Path
+) -> None:
+    needs_dropin(packages)
+    lib = node / "usr/lib" / triplet()
+    # Where it is installed the linker's cache leads to the library.
+    installed = {"LD_LIBRARY_PATH": str(lib)}
+    assert pictures(node / "usr/bin/clarivid-ffmpeg", clip, **installed) == pictures(
+        str(filter_tools.built().ffmpeg), clip
+    )
+    any_program = call(node / "usr/bin/clarivid-run", "ffmpeg", "-hide_banner", "-filters", **installed)
+    assert {"dnn_sr", "lowrank_pre", "mesh_inpaint"} <= set(any_program.stdout.split())
+    assert "dnn_sr" not in call("ffmpeg", "-hide_banner", "-filters").stdout
+
+
+def test_the_drop_in_depends_on_the_very_ffmpeg_and_library_that_it_was_built_for(
+    packages: dict[str, Path], trees: dict[str, Path], library: str
+) -> None:
+    needs_dropin(packages)
+    needs = control(trees["clarivid-dropin"])["Depends"].split(", ")
+    version = call("dpkg-query", "-W", "-f", "${Version}", "ffmpeg").stdout
+    assert {f"ffmpeg (= {version})", f"{library} (= {OLD})"} <= set(needs)
+    found = files(trees["clarivid-dropin"])
+    # It replaces nothing: no name of the distribution's is among its own.
+    assert not [path for path in found if "clarivid" not in path]
+    assert {
+        "usr/bin/clarivid-ffmpeg",
+        "usr/bin/clarivid-run",
+        "usr/share/man/man1/clarivid-ffmpeg.1.gz",
+    } <= set(found)
+    assert not [path for path in found if "libclarivid" in path], "the library is that of its package"
+
+
+def test_a_folder_that_is_no_drop_in_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    tool = ROOT / "tools" / "deb.py"
+    done = call(sys.executable, tool, "--out", tmp_path / "out", "--dropin", tmp_path, check=False)
+    assert done.returncode == 1
+    assert f"'{tmp_path}' is no drop-in" in done.stderr
+    assert not list(tmp_path.rglob("*.deb"))
+
+
+def test_a_folder_of_the_cache_runs_elsewhere_without_cache_or_python(tmp_path: Path, clip: Path) -> None:
+    (block,) = (found for found in blocks(ROOT / "docs/deploy.md") if found.title == "folder")
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    (bin_ / "clarivid").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m clarivid "$@"\n', encoding="utf-8")
+    (bin_ / "clarivid").chmod(0o755)
+    script = f"cd '{tmp_path}'\n{block.text}"
+    call("bash", "-euo", "pipefail", "-c", script, PATH=f"{bin_}:{os.environ['PATH']}")
+    there = tmp_path / "opt"
+    there.mkdir()
+    call("tar", "-C", there, "-xf", tmp_path / "clarivid.tar")
+    (program,) = there.glob("ffmpeg/*/bin/ffmpeg")
+    elsewhere = {"CLARIVID_CACHE": "/nonexistent", "HOME": "/nonexistent", "PATH": "/usr/bin:/bin"}
+    assert pictures(program, clip, **elsewhere) == pictures(str(filter_tools.built().ffmpeg), clip)
 
 
 class Root:

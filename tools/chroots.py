@@ -150,6 +150,8 @@ def minimal(suite: str) -> Path:
         system = Chroot(root)
         system.write("/etc/apt/sources.list", sources())
         system.sh("apt-get -q update && apt-get -qy upgrade && rm -rf /var/lib/apt/lists/*")
+        shutil.rmtree(root / "var/cache/apt")  # debootstrap's own downloads
+        (root / "var/cache/apt/archives/partial").mkdir(parents=True)
         draft = Path(folder) / archive.name
         subprocess.run(["tar", "-C", str(root), "-cf", str(draft), "."], check=True)
         draft.rename(archive)

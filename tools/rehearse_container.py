@@ -114,6 +114,7 @@ def import_base(buildah: Buildah, work: Path) -> None:
     """The minimal system as an image, with the habits of Debian's own images."""
     chroot = chroots.make(work / "base", "bookworm")
     chroot.write("/etc/dpkg/dpkg.cfg.d/docker", SLIM)
+    chroot.write("/etc/apt/apt.conf.d/docker", 'Dir::Cache::pkgcache "";\nDir::Cache::srcpkgcache "";\n')
     name = buildah("from", "scratch")
     buildah("add", "--quiet", name, chroot.root, "/")
     buildah("commit", "--quiet", name, BASE)

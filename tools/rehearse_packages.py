@@ -24,7 +24,11 @@ FILTERS = "lowrank_pre,dnn_sr=model=game_x2:precision=fp32"
 MODEL = "/usr/share/clarivid/models/game_x2/model.onnx"
 # What apt and dpkg write for themselves.
 _THEIRS = re.compile(r"^/(proc|sys|dev|mnt|tmp|run|var/(lib/(apt|dpkg)|cache|log)|etc/ld\.so\.cache)(/|$)")
-_JOB = "/usr/bin/clarivid-ffmpeg -v error -i pipe:0 -an -vf " + FILTERS + " -f framemd5 -y /var/tmp/job.md5"
+# It starts before it has seen all of its input, and writes each line at once.
+_JOB = (
+    "clarivid-ffmpeg -v error -probesize 40k -analyzeduration 400k -i pipe:0 "
+    f"-an -vf {FILTERS} -flush_packets 1 -f framemd5 -y /var/tmp/job.md5"
+)
 
 
 def rehearse(work: Path, packages: Mapping[str, Path], step: Step) -> None:
@@ -57,7 +61,7 @@ def rehearse(work: Path, packages: Mapping[str, Path], step: Step) -> None:
         works(node, expected)
         check_version(node, new)
     with step("a newer ffmpeg in the archive is kept back by apt, with the reason"):
-        keeps_ffmpeg_back(node)
+        keeps_ffmpeg_back(node, files)
     with step(f"back to {old}"):
         install(node, old, "--allow-downgrades")
         works(node, expected)
@@ -160,7 +164,9 @@ def check_version(node: Chroot, version: str) -> None:
         found = node.run("dpkg-query", "-W", "-f", "${Version}", name)
         if found != version:
             raise ToolError(f"{name} is {found} instead of {version}")
-        node.run("dpkg", "--verify", name)
+        changed = node.run("dpkg", "--verify", name)
+        if changed:
+            raise ToolError(f"{name} is not what it was: {changed}")
 
 
 def works(node: Chroot, expected: str) -> None:
@@ -186,7 +192,7 @@ def damage(node: Chroot, expected: str) -> None:
     data = bytearray(path.read_bytes())
     data[1000] ^= 1
     path.write_bytes(data)
-    told = node.sh("dpkg --verify clarivid-models 2>&1; true")
+    told = node.sh("dpkg --verify clarivid-models 2>&1 || true")
     if MODEL not in told:
         raise ToolError(f"dpkg --verify did not see it: {told}")
     said = node.run(
@@ -206,13 +212,15 @@ def upgrade_under_a_job(node: Chroot, files: Path, version: str) -> None:
     def job(between: Callable[[], None]) -> str:
         process = node.start("/bin/sh", "-c", _JOB, feed=True)
         assert process.stdin is not None
-        feed = process.stdin.fileno()
-        write_all(feed, whole[0])
-        between()
-        if process.poll() is not None:
-            raise ToolError(f"the job ended early: {process.communicate()[1]}")
-        write_all(feed, whole[1])
-        _, said = process.communicate()
+        try:
+            write_all(process.stdin.fileno(), whole[0])
+            between()
+            if process.poll() is not None:
+                raise ToolError(f"the job ended early: {process.communicate()[1]}")
+            write_all(process.stdin.fileno(), whole[1])
+            _, said = process.communicate()
+        finally:
+            process.kill()
         if process.returncode != 0:
             raise ToolError(f"the job failed with {process.returncode}: {said[-2000:]}")
         return framemd5((node.root / "var/tmp/job.md5").read_text("utf-8"))
@@ -237,18 +245,26 @@ def upgrade_under_a_job(node: Chroot, files: Path, version: str) -> None:
     (node.root / "var/tmp/job.md5").unlink()
 
 
-def keeps_ffmpeg_back(node: Chroot) -> None:
+def keeps_ffmpeg_back(node: Chroot, files: Path) -> None:
     """An archive with a later ffmpeg, which is empty: it is never installed."""
     current = node.run("dpkg-query", "-W", "-f", "${Version}", "ffmpeg")
-    node.sh(
-        "mkdir -p /var/tmp/later/x/DEBIAN && cd /var/tmp/later && "
-        f"printf 'Package: ffmpeg\\nVersion: {current}.1\\nArchitecture: amd64\\n"
-        "Maintainer: x <x@x.invalid>\\nDescription: later\\n' > x/DEBIAN/control && "
-        "dpkg-deb -b x ffmpeg.deb && rm -r x"
+    folder = files / "later"
+    (folder / "x/DEBIAN").mkdir(parents=True)
+    (folder / "x/DEBIAN/control").write_text(
+        f"Package: ffmpeg\nVersion: {current}.1\nArchitecture: amd64\nMaintainer: x <x@x.invalid>\n"
+        "Description: later\n",
+        encoding="utf-8",
     )
-    told = node.sh("apt-get -s install --no-remove /var/tmp/later/ffmpeg.deb 2>&1; true")
-    node.sh("rm -r /var/tmp/later")
-    if "clarivid-dropin" not in told or "Inst ffmpeg" in told:
+    subprocess.run(
+        "dpkg-deb -b x ffmpeg.deb && rm -r x && apt-ftparchive packages . > Packages",
+        shell=True, cwd=folder, check=True, capture_output=True,
+    )  # fmt: skip
+    source = "/etc/apt/sources.list.d/later.list"
+    node.write(source, "deb [trusted=yes] file:/mnt/later ./\n")
+    node.sh("apt-get -q update")
+    told = node.sh("apt-get -s upgrade")
+    node.sh(f"rm {source} && apt-get -q update")
+    if not re.search(r"kept back:\n(  .*)*\bffmpeg\b", told) or "Inst ffmpeg" in told or "Remv" in told:
         raise ToolError(f"apt would have taken a newer ffmpeg: {told}")
 
 
