@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import filter_tools as tools
+from clarivid import doctor
 from clarivid.errors import Error
 from clarivid.ffmpeg import dropin
 
@@ -141,9 +142,9 @@ def test_path_and_doctor_tell_where_it_is(
 ) -> None:
     assert clarivid("ffmpeg", "path", "--dropin").stdout == f"{made.ffmpeg}\n"
     assert clarivid("ffmpeg", "path", "--dropin", "--bare").returncode == 2
-    part = json.loads(clarivid("doctor", "--json").stdout)["dropin"]
-    assert part["ok"]
-    assert str(made.ffmpeg) in part["text"]
+    part = doctor._dropin()
+    assert part.ok
+    assert str(made.ffmpeg) in part.text
 
 
 def test_an_error_of_a_filter_is_the_exit_code(made: dropin.Dropin) -> None:

@@ -53,7 +53,7 @@ class Headers:
         if self.root is None:
             return []
         flags = [f"--extra-cflags=-I{LINK}/{folder}" for folder in _header_folders()]
-        for folder in _library_folders():
+        for folder in (*_library_folders(), *self._compiler_folders()):
             flags.append(f"--extra-ldflags=-L{LINK}/{folder} -Wl,-rpath-link,{LINK}/{folder}")
         return flags
 
@@ -71,9 +71,27 @@ class Headers:
             f'LD_LIBRARY_PATH="{":".join(libraries)}" exec "$deps/usr/bin/{own.name}" "$@"\n'
         )
 
+    def _compiler_folders(self) -> list[str]:
+        """Where a compiler's own libraries lie that was fetched, such as libstdc++.so."""
+        if self.root is None:
+            return []
+        return sorted(str(path.relative_to(self.root)) for path in self.root.glob("usr/lib/gcc/*/*"))
+
+    def _has_cplusplus(self) -> bool:
+        if any(
+            (self.root / folder / "libstdc++.so").exists() for folder in self._compiler_folders() if self.root
+        ):
+            return True
+        done = subprocess.run(
+            ["gcc", "-print-file-name=libstdc++.so"], capture_output=True, text=True, check=False
+        )
+        return Path(done.stdout.strip()).is_absolute()
+
     def _has(self, name: str, external: External | None) -> bool:
         if external is None:  # of a series that is newer than the table: pkg-config may know it
             return _pkg_config(name, self) or _pkg_config(name.removeprefix("lib"), self)
+        if external.cplusplus and not self._has_cplusplus():
+            return False
         if external.program:
             return self.clang() is not None
         if external.header:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 class External:
     """One of them: what shows that its development files are there, and the packages that bring them.
 
-    ``modules`` are pkg-config's names, ``header`` a header that has to be found, ``program`` one to run.
+    ``modules`` are pkg-config's names, ``header`` a header that has to be found, ``program`` one to run;
+    ``cplusplus``: it is linked with the C++ library, which not every machine with a C compiler has.
     ``packages`` are those of Debian and Ubuntu.
     """
 
@@ -18,6 +19,7 @@ class External:
     modules: tuple[str, ...] = ()
     header: str = ""
     program: str = ""
+    cplusplus: bool = False
 
 
 EXTERNALS: dict[str, External] = {
@@ -32,7 +34,11 @@ EXTERNALS: dict[str, External] = {
     "libfontconfig": External(("libfontconfig-dev",), ("fontconfig",)),
     "libfreetype": External(("libfreetype-dev",), ("freetype2",)),
     "libfribidi": External(("libfribidi-dev",), ("fribidi",)),
-    "libglslang": External(("glslang-dev", "spirv-tools"), header="glslang/Include/glslang_c_interface.h"),
+    "libglslang": External(
+        ("glslang-dev", "spirv-tools", "g++"),
+        header="glslang/Include/glslang_c_interface.h",
+        cplusplus=True,
+    ),
     "libharfbuzz": External(("libharfbuzz-dev",), ("harfbuzz",)),
     "liblensfun": External(("liblensfun-dev",), ("lensfun",)),
     "libmfx": External(("libmfx-dev",), ("libmfx",)),
