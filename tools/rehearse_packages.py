@@ -44,9 +44,9 @@ def rehearse(work: Path, packages: Mapping[str, Path], step: Step) -> None:
     with step("a node: minimal Debian with the distribution's ffmpeg"):
         node = chroots.make(work / "node", "bookworm", files)
         node.sh("apt-get -q update && apt-get -qy install --no-install-recommends ffmpeg")
-        before = everything(node)
     with step("apt takes the repository with its key, and without it does not"):
         trust(node)
+        before = everything(node)
     with step(f"apt installs {old}, with what it depends on"):
         install(node, old)
     with step("nobody, without a home, gets our FFmpeg's pictures to the bit; ffmpeg itself is as it was"):
