@@ -184,6 +184,26 @@ def test_flicker_is_the_change_of_the_error_along_the_motion() -> None:
         assert fixed < 0.002 if shift == (0, 0) else fixed > 0.02
 
 
+def test_shimmer_is_nothing_for_a_net_that_shifts_with_its_picture(pack: Path) -> None:
+    """Bicubic gives the same picture wherever it begins; the net untrained for it does not."""
+    from clarivid.nets.sr import bicubic_kernel
+
+    batches = Batches([packs.load(pack)], {"game": 1.0}, 1, 0, CPU)
+    torch.manual_seed(0)
+    moved = SRNet(16, 1)
+    with torch.no_grad():
+        moved.tail.weight.add_(0.02 * torch.randn_like(moved.tail.weight))
+    seen = set()
+    for _ in range(8):
+        first, second, shift = batches.draw_shifted(2)
+        seen.add(shift)
+        steady = [torch.nn.functional.conv2d(x, bicubic_kernel(), padding=1) for x in (first, second)]
+        assert float(sr.shimmer(*steady, shift)) < 0.0011  # the root's own floor is 0.001
+        with torch.no_grad():
+            assert float(sr.shimmer(moved(first), moved(second), shift)) > 0.003
+    assert seen == {(0, 1), (1, 0), (1, 1)}
+
+
 def test_artefacts_are_where_the_error_varies_and_the_average_is_better() -> None:
     rng = torch.Generator().manual_seed(0)
     y, chroma = torch.zeros(1, 64, 64), torch.zeros(1, 32, 32)

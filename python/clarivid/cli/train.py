@@ -224,7 +224,8 @@ Examples:
     default=0.0,
     show_default=True,
     type=click.FloatRange(0),
-    help="Weight of the change of the error from frame to frame, against shimmering. Wants packs with pairs.",
+    help="Weight of what shimmers: errors that change from frame to frame, or from a picture to the same one "
+    "a pixel further. Wants packs with pairs.",
 )
 @click.option(
     "--adversarial",

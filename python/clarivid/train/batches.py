@@ -12,6 +12,7 @@ from torch import Tensor
 from clarivid.data.pack import LOW_CROP, PLANES, Pack, Tiles
 from clarivid.errors import InputError
 
+_LOW = (("y_lo", 1), ("u_lo", 2), ("v_lo", 2))  # planes, and luma samples to one of theirs
 Planes = tuple[Tensor, Tensor, Tensor]  # Y [N,H,W], U and V [N,H/2,W/2]
 
 
@@ -118,6 +119,30 @@ class Batches:
         assert self._pairs is not None
         now, after = self._batches(self._pairs.draw(count, self.rng), ("", "_next"))
         return now, after
+
+    def draw_shifted(self, count: int) -> tuple[Tensor, Tensor, tuple[int, int]]:
+        """The same low pictures twice, [N,6,h,w], the second seen from some luma pixels further down and to
+        the right (0 or 1, not both 0).
+
+        A net of folded pictures sees other channels then. Chroma, which lies between two samples after an odd
+        shift, is interpolated.
+        """
+        planes = self._crops.draw(count, self.rng)
+        down, right = ((0, 1), (1, 0), (1, 1))[int(torch.randint(0, 3, (), generator=self.rng))]
+        size = LOW_CROP - 2
+
+        def seen(plane: Tensor, part: int, down: int, right: int) -> Tensor:
+            n, x = size // part, plane.float()
+            if part == 1:
+                return x[:, down : down + n, right : right + n]
+            corners = [x[:, i : i + n, j : j + n] for i in {0, down} for j in {0, right}]
+            return torch.stack(corners).mean(0)
+
+        def low(down: int, right: int) -> Tensor:
+            y, u, v = (seen(planes[name], part, down, right) for name, part in _LOW)
+            return fold(*normalise(y, u, v)).contiguous(memory_format=torch.channels_last)
+
+        return low(0, 0), low(down, right), (down, right)
 
     def _part(self, planes: dict[str, Tensor], size: int) -> dict[str, Tensor]:
         """The same part of all crops."""

@@ -37,7 +37,6 @@ OURS = "hpca"
 Net = SRNet | rivals.Rival
 ONE_CODE = 1 / 219  # of 8-bit limited-range luma
 CRITIC_RATE = 2e-4  # Adam's
-PAIRS_EVERY = 2  # steps from one with pairs of frames to the next
 
 
 # Shares of the kinds of pictures, by what a model is for; "all" is the same of each.
@@ -55,7 +54,7 @@ class Options(RunOptions):
     ``net`` is "hpca", ours, or one of :data:`clarivid.nets.rivals.RIVALS`, at its own size. ``shares``
     replaces those of ``kind``, as "game=0.7,art=0.3". ``small`` is the part of the run with crops
     of half the side, four times as many. ``optimiser`` is "muon" or "adam", whose ``lr`` is a twentieth.
-    ``consistency`` weighs the change of the error from frame to frame, ``adversarial`` the critic's word and
+    ``consistency`` weighs what shimmers when pictures move, ``adversarial`` the critic's word and
     ``artefacts`` the penalty that tames it. ``branches`` False trains plain convolutions. ``compiled`` is
     "auto" (on a GPU), "yes" or "no".
     """
@@ -144,13 +143,10 @@ class _Run(Run):
     def loss(self, done: float) -> Tensor:
         options = self.words
         batch = self.batches.draw(LOW_CROP // 2 if done < options.small else LOW_CROP)
-        out = self._upscale(batch)
+        out = self._upscaled(batch.low, batch.mix)
         loss = self.criterion(out, batch, options)
-        if options.consistency and self.step % PAIRS_EVERY == 0:
-            pair = self.batches.draw_pairs(max(1, options.batch // 2))
-            errors = [self._upscale(b) - b.high for b in pair]
-            change = flicker(*errors, *(b.high for b in pair))
-            loss = loss + options.consistency * PAIRS_EVERY * change
+        if options.consistency:
+            loss = loss + options.consistency * self._unsteadiness(max(1, options.batch // 2))
         if self.critic:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
                 with torch.no_grad():
@@ -172,9 +168,19 @@ class _Run(Run):
         judged.backward()  # type: ignore[no-untyped-call]
         self.critic_optimiser.step()
 
-    def _upscale(self, batch: Batch) -> Tensor:
+    def _unsteadiness(self, count: int) -> Tensor:
+        """Of pictures that move: by turns of frames in succession, and of a picture shifted by a pixel."""
+        if self.step % 2:
+            first, second, shift = self.batches.draw_shifted(count)
+            mix = torch.ones((), device=self.device)
+            return shimmer(self._upscaled(first, mix), self._upscaled(second, mix), shift)
+        pair = self.batches.draw_pairs(count)
+        now, after = (self._upscaled(b.low, b.mix) - b.high for b in pair)
+        return flicker(now, after, *(b.high for b in pair))
+
+    def _upscaled(self, low: Tensor, mix: Tensor) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            return self.forward(batch.low, batch.mix).float()
+            return self.forward(low, mix).float()
 
     def validate(self) -> tuple[dict[str, Any], float]:
         score = self.validation.score(self.sr, self.average, self.bf16)
@@ -254,6 +260,22 @@ def flicker(now: Tensor, after: Tensor, high_now: Tensor, high_after: Tensor) ->
         weight = torch.exp(-50 * (beyond - _moved(target, rows, columns)).square())
     change = behind - _moved(before, rows, columns)
     return (torch.sqrt(change.square() + 1e-6) * weight).mean()
+
+
+def shimmer(first: Tensor, second: Tensor, shift: tuple[int, int]) -> Tensor:
+    """Mean difference of luma between the net's pictures [N,24,h,w] of a low picture and of the same seen
+    ``shift`` low luma pixels further down and to the right.
+
+    A folded net is blind to shifts by two pixels, not by one: untrained for it, a slow pan makes it shimmer
+    with no help of a codec.
+    """
+    a, b = (unfold(x)[0] for x in (first, second))
+    down, right = (2 * n for n in shift)
+    edge = 16  # pixels that a border may reach
+    height, width = (n - 2 * edge for n in a.shape[1:])
+    there = a[:, edge + down : edge + down + height, edge + right : edge + right + width]
+    change = b[:, edge : edge + height, edge : edge + width] - there
+    return torch.sqrt(change.square() + 1e-6).mean()
 
 
 def _shifts(now: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
