@@ -120,7 +120,7 @@ _SOUNDS = (
     "showwaves=s=160x90",
     "showspectrum=s=160x90",
     "showcqt=s=192x108:r=25",
-    "ebur128=video=1:size=640x480[v][a];[a]anullsink;[v]null",
+    "ebur128=framelog=quiet",
 )
 
 _WHOLE = (
