@@ -120,7 +120,7 @@ _SOUNDS = (
     "showwaves=s=160x90",
     "showspectrum=s=160x90",
     "showcqt=s=192x108:r=25",
-    "ebur128=framelog=quiet",
+    "ebur128",
 )
 
 _WHOLE = (
