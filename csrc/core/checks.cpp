@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "core/checks.h"
 
-#include <algorithm>
 #include <charconv>
 #include <cstdio>
-#include <sched.h>
 
 #include "core/error.h"
 
@@ -69,16 +67,6 @@ void check_cuda(const clv_format &format, const clv_cuda_device *cuda) {
     if (!cuda->context)
         throw Error(CLV_ERR_INVALID_ARGUMENT,
                     "params.cuda has no context: give the CUcontext that the pictures belong to");
-}
-
-int threads_or_cores(int threads) {
-    check_range("threads", threads, 0, kMaxThreads);
-    if (threads)
-        return threads;
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof(set), &set) != 0)
-        return 1;
-    return std::max(1, CPU_COUNT(&set));
 }
 
 } // namespace clv

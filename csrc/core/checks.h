@@ -36,8 +36,4 @@ void check_format(const clv_format &format);
 /// CUDA memory needs a device. Throws Error(CLV_ERR_INVALID_ARGUMENT).
 void check_cuda(const clv_format &format, const clv_cuda_device *cuda);
 
-/// `threads` of an options struct, 0 for the cores that this process may use: the affinity mask, which
-/// containers and taskset set.
-int threads_or_cores(int threads);
-
 } // namespace clv

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/checks.h"
+#include "core/cores.h"
 #include "core/error.h"
 #include "core/picture.h"
 #include "mesh/diffuse.h"

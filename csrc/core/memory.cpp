@@ -10,6 +10,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "core/control_group.h"
+
 namespace clv {
 namespace {
 
@@ -40,42 +42,17 @@ uint64_t left_of(uint64_t limit, uint64_t used) {
     return limit > used ? limit - used : 0;
 }
 
-/// The least that is left in the group `path` below `root` and in those that hold it. Pages of files that
-/// have not been used for long are given back on demand.
-uint64_t left_in_groups(const std::string &root, std::string path, const char *most, const char *now,
-                        const char *idle) {
+/// The least that is left in the process's group and in those that hold it. Pages of files that have not been
+/// used for long are given back on demand.
+uint64_t left_in_control_groups() {
     uint64_t left = kUnknown;
-    while (true) {
-        const std::string folder = root + (path == "/" ? "" : path) + "/";
-        const uint64_t limit = number_in(folder + most);
-        const uint64_t used = number_in(folder + now);
+    visit_control_groups("memory", [&left](const std::string &folder, bool version2) {
+        const uint64_t limit = number_in(folder + (version2 ? "memory.max" : "memory.limit_in_bytes"));
+        const uint64_t used = number_in(folder + (version2 ? "memory.current" : "memory.usage_in_bytes"));
+        const char *idle = version2 ? "inactive_file" : "total_inactive_file";
         if (limit != kUnknown && used != kUnknown)
             left = std::min(left, left_of(limit, left_of(used, entry_of(folder + "memory.stat", idle))));
-        if (path.empty() || path == "/")
-            return left;
-        path.erase(path.find_last_of('/'));
-    }
-}
-
-/// /proc/self/cgroup: "0::/path" of version 2, "4:memory:/path" of version 1.
-uint64_t left_in_control_group() {
-    std::ifstream file("/proc/self/cgroup");
-    std::string line;
-    uint64_t left = kUnknown;
-    while (std::getline(file, line)) {
-        const size_t first = line.find(':');
-        const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
-        if (second == std::string::npos)
-            continue;
-        const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
-        const std::string path = line.substr(second + 1);
-        if (controllers == ",,")
-            left = std::min(left, left_in_groups("/sys/fs/cgroup", path, "memory.max", "memory.current",
-                                                 "inactive_file"));
-        else if (controllers.find(",memory,") != std::string::npos)
-            left = std::min(left, left_in_groups("/sys/fs/cgroup/memory", path, "memory.limit_in_bytes",
-                                                 "memory.usage_in_bytes", "total_inactive_file"));
-    }
+    });
     return left;
 }
 
@@ -92,7 +69,7 @@ uint64_t left_of_address_space() {
 
 uint64_t memory_available() {
     const uint64_t kib = entry_of("/proc/meminfo", "MemAvailable:");
-    return std::min({kib ? kib * 1024 : kUnknown, left_in_control_group(), left_of_address_space()});
+    return std::min({kib ? kib * 1024 : kUnknown, left_in_control_groups(), left_of_address_space()});
 }
 
 std::string mib_text(uint64_t bytes) {

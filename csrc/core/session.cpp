@@ -3,6 +3,7 @@
 
 #include "core/blend.h"
 #include "core/checks.h"
+#include "core/cores.h"
 #include "core/error.h"
 #include "core/picture.h"
 
