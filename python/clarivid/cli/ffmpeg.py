@@ -252,8 +252,8 @@ def dropin(
     """Make a libavfilter with the filters for the ffmpeg that is installed, and print how to start it.
 
     Nothing that is installed is changed: a script starts the same ffmpeg with another libavfilter, built from
-    the same source, with every filter that the installed one has. Frames of some eighty graphs are compared
-    before anybody gets it; report.md in its folder tells.
+    the same source, with every filter that the installed one has. Frames of more than a hundred graphs are
+    compared before anybody gets it; report.md in its folder tells.
     """
     from clarivid.ffmpeg import dropin as dropins
 
