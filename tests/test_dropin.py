@@ -147,10 +147,12 @@ def test_other_frames_than_before_are_noticed(stub: Stub, monkeypatch: pytest.Mo
 def test_an_upgrade_of_ffmpeg_is_noticed_before_anything_starts(stub: Stub) -> None:
     made = make(stub)
     copy = stub.libraries / "libavfilter.so.8"
+    built = copy.stat().st_mtime_ns
     os.utime(copy, (1, 1))  # a copied system: other times, the same bytes
     assert "dnn_sr" in output(made.ffmpeg, "-filters")
     stub.rows += " ... another          V->V       Of a later release.\n"
     stub.install()
+    os.utime(copy, ns=(built, built + 1))  # even at once
     done = subprocess.run([made.ffmpeg, "-filters"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert "libraries changed since this drop-in was built, for 5.1.9" in done.stderr

@@ -27,7 +27,7 @@ self=$(readlink -f -- "$0") || exit 1
 root=${{self%/bin/*}}
 # FFmpeg's libraries as they were when this was built: place, bytes, time.
 expected={expected}
-found=$(stat -L -c '%n %s %Y' -- {libraries} 2>/dev/null)
+found=$(stat -L -c '%n %s %.9Y' -- {libraries} 2>/dev/null)
 if [ "$found" != "$expected" ]; then
     # Times change without the files when a system is copied: the bytes decide.
     if ! sha256sum --status --strict -c - 2>/dev/null <<'DIGESTS'
@@ -53,13 +53,18 @@ exec "${{self%/*}}/clarivid-run" {program} "$@"
 """
 
 
+def _seconds(nanoseconds: int) -> str:
+    """As stat's %.9Y has it."""
+    return f"{nanoseconds // 10**9}.{nanoseconds % 10**9:09d}"
+
+
 def write(folder: Path, stock: Stock) -> None:
     """Write ``clarivid-run``, and ``clarivid-ffmpeg`` and its like, into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     # libavdevice stands above libavfilter, and not every machine that plays or encodes has it.
     paths = [path for name, path in stock.libraries.items() if not name.startswith("libavdevice.")]
     states = [(path, path.stat()) for path in paths]
-    expected = "\n".join(f"{path} {state.st_size} {int(state.st_mtime)}" for path, state in states)
+    expected = "\n".join(f"{path} {state.st_size} {_seconds(state.st_mtime_ns)}" for path, state in states)
     _script(
         folder / "clarivid-run",
         _RUN.format(
