@@ -48,7 +48,14 @@ def checkpoint(tmp_path: Path) -> Path:
         "net": net.config(),
         "step": 12,
         "seconds": 7200.0,
-        "history": [{"options": vars(Options(steps=5)), "steps": 5, "seconds": 3600.0}],
+        "history": [
+            {
+                "options": {**vars(Options(steps=5)), "other": 0.15},  # as it was once
+                "steps": 5,
+                "seconds": 3600.0,
+                "packs": [{"seed": 3, "kind": "all", "clips": 5}],
+            }
+        ],
         "options": vars(Options(kind="game")),
         "packs": [{"file": "sr3.pack", "command": "clarivid data sr --out sr3.pack --seed 3"}],
         "score": {"game": {"psnr_y": 33.0, "lanczos": 32.0, "gain_db": 1.0, "worst_gain_db": 0.5}},

@@ -120,14 +120,18 @@ def _score_lines(validation: Mapping[str, Any]) -> list[str]:
 
 
 def _commands(runs: list[Mapping[str, Any]]) -> list[str]:
-    """The commands that train such a net again: first the packs, then one run after the other."""
-    packs = {pack["file"]: pack["command"] for run in runs for pack in run.get("packs", [])}
+    """The commands that train such a net again: first the packs, then one run after the other.
+
+    Checkpoints from before packs knew their commands have none of theirs.
+    """
+    packs = {pack["file"]: pack["command"] for run in runs for pack in run.get("packs", []) if "file" in pack}
     lines = [command for command in packs.values() if command]
     for i, run in enumerate(runs):
         words = ["clarivid train sr", *_words(run["options"])]
         if i:
             words.append(f"--init run{i - 1}/last.pt")
-        lines.append(" ".join([*words, f"--out run{i}", *(pack["file"] for pack in run.get("packs", []))]))
+        files = [pack["file"] for pack in run.get("packs", []) if "file" in pack]
+        lines.append(" ".join([*words, f"--out run{i}", *files]))
     return lines
 
 
