@@ -50,7 +50,7 @@ def checkpoint(tmp_path: Path) -> Path:
         "seconds": 7200.0,
         "history": [
             {
-                "options": {**vars(Options(steps=5)), "other": 0.15},  # as it was once
+                "options": {"minutes": 60.0, "steps": 5, "seed": 0, "other": 0.15},  # as they were once
                 "steps": 5,
                 "seconds": 3600.0,
                 "packs": [{"seed": 3, "kind": "all", "clips": 5}],
@@ -125,6 +125,8 @@ def test_bundle_is_complete_and_loads(checkpoint: Path, tmp_path: Path) -> None:
     assert "clarivid data sr --out sr3.pack --seed 3" in card["training"]["command"]
     last = "clarivid train sr --minutes 60 --kind game --init run0/last.pt --out run1 sr3.pack"
     assert card["training"]["command"].endswith(last)
+    first = "clarivid train sr --steps 5 --optimiser adam --loss charbonnier --out run0"
+    assert first in card["training"]["command"]
     assert card["training"]["data"][0]["licence"] == "CC0-1.0"
     assert card["scores"]["clips"]["psnr_gain"] == 1.2
     assert card["parity"]["fp32"]["passed"]

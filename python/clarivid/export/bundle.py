@@ -269,6 +269,23 @@ def training_of(
     }
 
 
+def command_of(task: str, run: Mapping[str, Any], usual: Mapping[str, Any] | None = None) -> str:
+    """The command of one run: its options have the words of the command line, but for those that are as
+    ``usual`` has them."""
+    words = [f"clarivid train {task}"]
+    for key, value in run["options"].items():
+        flag = key.replace("_", "-")
+        if usual is not None and key in usual and usual[key] == value:
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif isinstance(value, (int, float)):
+            words.append(f"--{flag} {value:g}")
+        elif isinstance(value, str) and value:
+            words.append(f"--{flag} {value}")
+    return " ".join(words)
+
+
 def _card(source: Source, files: Mapping[str, Any], parity: Mapping[str, Any]) -> dict[str, Any]:
     net = source.net
     return {
@@ -381,4 +398,4 @@ def _training_lines(training: Mapping[str, Any]) -> list[str]:
     ]
 
 
-__all__ = ["CONTROLS", "Source", "check", "probe_picture", "training_of", "write"]
+__all__ = ["CONTROLS", "Source", "check", "command_of", "probe_picture", "training_of", "write"]

@@ -15,9 +15,8 @@ import torch
 
 from clarivid.data.silhouette import hole as draw_hole
 from clarivid.errors import InputError
-from clarivid.export.bundle import Source, probe_picture, training_of
+from clarivid.export.bundle import Source, command_of, probe_picture, training_of
 from clarivid.export.graph import Graph, weights_of
-from clarivid.export.lowrank import command_of
 from clarivid.nets.inpaint import IN_CHANNELS, LEAST_KNOWN, MULTIPLE, SLOPE, InpaintNet, paint
 from clarivid.parity.gates import GATES
 from clarivid.train.runs import summary_of

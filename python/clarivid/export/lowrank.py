@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 
 from clarivid.errors import InputError
-from clarivid.export.bundle import Source, training_of
+from clarivid.export.bundle import Source, command_of, training_of
 from clarivid.export.graph import STRENGTH, Graph, weights_of
 from clarivid.nets.lowrank import CODES, SLOPE, LowrankNet
 from clarivid.train.runs import summary_of
@@ -90,18 +90,4 @@ def source(state: Mapping[str, Any], name: str, scores: Mapping[str, Any], summa
     )
 
 
-def command_of(task: str, run: Mapping[str, Any]) -> str:
-    """The command of one run: its options have the words of the command line."""
-    words = [f"clarivid train {task}"]
-    for key, value in run["options"].items():
-        flag = key.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        elif isinstance(value, (int, float)):
-            words.append(f"--{flag} {value:g}")
-        elif isinstance(value, str) and value:
-            words.append(f"--{flag} {value}")
-    return " ".join(words)
-
-
-__all__ = ["build_onnx", "command_of", "source", "weakened"]
+__all__ = ["build_onnx", "source", "weakened"]

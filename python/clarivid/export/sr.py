@@ -12,11 +12,11 @@ import onnx
 from onnx import TensorProto
 
 from clarivid.errors import InputError
-from clarivid.export.bundle import Source, training_of
+from clarivid.export.bundle import Source, command_of, training_of
 from clarivid.export.graph import Graph, Weights, weights_of
 from clarivid.nets.sr import GATE_STRIDE, IN_CHANNELS, NEAREST, SLOPE, SRNet
 from clarivid.train.runs import summary_of
-from clarivid.train.sr import Options
+from clarivid.train.sr import Options, net_of
 
 _OF_THE_MACHINE = ("threads", "device", "save_every", "validate_every", "compiled")
 
@@ -80,15 +80,15 @@ def source(state: Mapping[str, Any], name: str, scores: Mapping[str, Any], summa
             f"the checkpoint is of the published net {config['type'].removeprefix('rival_')}, which makes no "
             "bundle; clarivid.nets.rivals.write_onnx writes it for dnn_sr=model=FILE.onnx"
         )
-    net = SRNet(config["channels"], config["blocks"], config["scale"], config["attention"])
-    net.load_state_dict(state["ema"])
+    net = net_of(state)
+    assert isinstance(net, SRNet)
     runs = [*state.get("history", []), summary_of(state)]
     validation = {"validation": state["score"]} if state["score"] else {}
     return Source(
         name=name,
         task="sr",
         scale=net.scale,
-        net=net.eval(),
+        net=net,
         build=partial(build_onnx, net, name),
         strength=False,
         training=training_of(runs, state["sources"], _commands(runs)),
@@ -127,7 +127,7 @@ def _commands(runs: list[Mapping[str, Any]]) -> list[str]:
     packs = {pack["file"]: pack["command"] for run in runs for pack in run.get("packs", []) if "file" in pack}
     lines = [command for command in packs.values() if command]
     for i, run in enumerate(runs):
-        words = ["clarivid train sr", *_words(run["options"])]
+        words = [_command(run["options"])]
         if i:
             words.append(f"--init run{i - 1}/last.pt")
         files = [pack["file"] for pack in run.get("packs", []) if "file" in pack]
@@ -135,21 +135,14 @@ def _commands(runs: list[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def _words(options: Mapping[str, Any]) -> list[str]:
-    """The options of a run that are not as they are by default."""
-    default = {key: value for key, value in vars(Options()).items() if key not in _OF_THE_MACHINE}
-    budget = "steps" if options["steps"] else "minutes"
-    words = [f"--{budget} {options[budget]:g}"]
-    for key, usual in default.items():
-        value = options.get(key, usual)
-        if value == usual or key in ("steps", "minutes"):
-            continue
-        word = key.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{word}" if value else f"--no-{word}")
-        else:
-            words.append(f"--{word} {value:g}" if isinstance(value, float) else f"--{word} {value}")
-    return words
+def _command(options: Mapping[str, Any]) -> str:
+    """Of a run: its budget, and what is not as it is by default. Old checkpoints lack what had no choice."""
+    usual = vars(Options())
+    chosen = {"optimiser": "adam", "loss": "charbonnier", **options}
+    words = {key: chosen[key] for key in usual if key in chosen and key not in _OF_THE_MACHINE}
+    del words["minutes" if options["steps"] else "steps"]
+    budget = next(iter(words))  # it comes first, and is said even when it is the usual one
+    return command_of("sr", {"options": words}, {key: usual[key] for key in usual if key != budget})
 
 
 __all__ = ["build_onnx", "source"]

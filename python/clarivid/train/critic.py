@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The adversarial part of super-resolution's training: a critic, and the penalty of artefacts (LDL)."""
+"""Adversarial training: a critic that learns beside the net; super-resolution's, and LDL's penalty of
+artefacts."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +17,40 @@ from clarivid.train.batches import unfold
 
 SLOPE = 0.2
 WINDOW = 7  # luma pixels a side, of the local variance in :func:`artefacts`
+
+
+Critic = TypeVar("Critic", bound=nn.Module)
+
+
+class Judge(Generic[Critic]):
+    """A critic that learns beside the net, by Adam, and lies in the run's checkpoint."""
+
+    def __init__(self, critic: Critic, rate: float) -> None:
+        self.critic = critic
+        self._optimiser = torch.optim.Adam(critic.parameters(), rate)
+
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Within, gradients flow through the critic and none stay with it."""
+        self.critic.requires_grad_(False)
+        yield
+        self.critic.requires_grad_(True)
+
+    def learn(self, loss: Tensor) -> None:
+        """One step down ``loss``."""
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimiser.step()
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"critic": self.critic.state_dict(), "critic_optimiser": self._optimiser.state_dict()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back what :meth:`state` gave; a checkpoint without a critic leaves this as it is."""
+        if state.get("critic"):
+            self.critic.load_state_dict(state["critic"])
+            self._optimiser.load_state_dict(state["critic_optimiser"])
 
 
 class UNetCritic(nn.Module):

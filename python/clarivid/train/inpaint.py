@@ -23,6 +23,7 @@ from clarivid.data.sources import KINDS
 from clarivid.errors import InputError
 from clarivid.nets.inpaint import CONFIGURATIONS, MULTIPLE, InpaintNet, Outputs
 from clarivid.train.batches import fold, normalise, unfold
+from clarivid.train.critic import Judge
 from clarivid.train.metrics import ssim
 from clarivid.train.runs import (
     Report,
@@ -398,10 +399,7 @@ class _Run(Run):
         self.words, self.packs = options, packs
         self.guide = net_from_checkpoint(teacher)[0].to(device) if teacher else None
         self.teacher = teacher.parent.name if teacher else ""
-        self.critic = PatchCritic().to(device) if options.adversarial else None
-        self.critic_optimiser = (
-            torch.optim.Adam(self.critic.parameters(), options.lr) if self.critic else None
-        )
+        self.judge = Judge(PatchCritic().to(device), options.lr) if options.adversarial else None
         self.validation = Validation(packs, device)
         self.base = self.validation.score(_untrained(self.painter), None, False)
         self.seen: tuple[Tensor, Batch] | None = None  # what the critic judges after the step
@@ -426,21 +424,18 @@ class _Run(Run):
                 rng = np.random.default_rng([options.seed, self.step, 1])
                 weight = options.perceptual * options.perceptual_every
                 loss = loss + weight * perceptual_loss(picture, batch, options, rng)
-            if self.critic:
-                self.critic.requires_grad_(False)
-                loss = loss + options.adversarial * adversarial_loss(self.critic, picture, batch)
-                self.critic.requires_grad_(True)
+            if self.judge:
+                with self.judge.at_rest():
+                    loss = loss + options.adversarial * adversarial_loss(self.judge.critic, picture, batch)
         self.seen = (picture, batch)
         return loss
 
     def after_step(self) -> None:
-        if not self.critic or not self.critic_optimiser or not self.seen:
+        if not self.judge or not self.seen:
             return
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            judged = critic_loss(self.critic, *self.seen)
-        self.critic_optimiser.zero_grad(set_to_none=True)
-        judged.backward()  # type: ignore[no-untyped-call]
-        self.critic_optimiser.step()
+            judged = critic_loss(self.judge.critic, *self.seen)
+        self.judge.learn(judged)
 
     def validate(self) -> tuple[dict[str, Any], float]:
         if not self.validation.cases:
@@ -463,17 +458,15 @@ class _Run(Run):
     def details(self) -> dict[str, Any]:
         return {
             "task": TASK,
-            "critic": self.critic.state_dict() if self.critic else None,
-            "critic_optimiser": self.critic_optimiser.state_dict() if self.critic_optimiser else None,
+            **(self.judge.state() if self.judge else {}),
             "sources": [p.manifest["sources"] for p in self.packs],
             "packs": [{"seed": p.manifest["seed"], "views": p.manifest["views"]} for p in self.packs],
             "teacher": self.teacher,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        if self.critic and self.critic_optimiser and state.get("critic"):
-            self.critic.load_state_dict(state["critic"])
-            self.critic_optimiser.load_state_dict(state["critic_optimiser"])
+        if self.judge:
+            self.judge.restore(state)
 
 
 def gain_over_diffusion(score: Mapping[str, Any]) -> float:

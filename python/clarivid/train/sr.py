@@ -20,7 +20,7 @@ from clarivid.errors import InputError
 from clarivid.nets import rivals
 from clarivid.nets.sr import SRNet
 from clarivid.train.batches import Batch, Batches, fold, normalise, unfold
-from clarivid.train.critic import UNetCritic, artefact_penalty, critic_loss, deception
+from clarivid.train.critic import Judge, UNetCritic, artefact_penalty, critic_loss, deception
 from clarivid.train.muon import MuonAdam
 from clarivid.train.runs import (
     Optimiser,
@@ -125,10 +125,7 @@ class _Run(Run):
         if options.compiled == "yes" or (options.compiled == "auto" and device.type == "cuda"):
             self.forward = torch.compile(self.sr, dynamic=False)
             self.criterion = torch.compile(criterion, dynamic=False)
-        self.critic = UNetCritic().to(device) if options.adversarial else None
-        self.critic_optimiser = (
-            torch.optim.Adam(self.critic.parameters(), CRITIC_RATE) if self.critic else None
-        )
+        self.judge = Judge(UNetCritic().to(device), CRITIC_RATE) if options.adversarial else None
         self.seen: tuple[Tensor, Tensor] | None = None  # true and made, what the critic judges after the step
         self.validation = Validation(packs, device)
 
@@ -147,26 +144,23 @@ class _Run(Run):
         loss = self.criterion(out, batch, options)
         if options.consistency:
             loss = loss + options.consistency * self._unsteadiness(max(1, options.batch // 2))
-        if self.critic:
+        if self.judge:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
                 with torch.no_grad():
                     averaged = torch.func.functional_call(self.sr, self.average, (batch.low,)).float()
-                self.critic.requires_grad_(False)
-                fooled = deception(self.critic, out)
-                self.critic.requires_grad_(True)
+                with self.judge.at_rest():
+                    fooled = deception(self.judge.critic, out)
             loss = loss + options.adversarial * fooled
             loss = loss + options.artefacts * artefact_penalty(batch.high, out, averaged)
             self.seen = (batch.high, out.detach())
         return loss
 
     def after_step(self) -> None:
-        if not self.critic or not self.critic_optimiser or not self.seen:
+        if not self.judge or not self.seen:
             return
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            judged = critic_loss(self.critic, *self.seen)
-        self.critic_optimiser.zero_grad(set_to_none=True)
-        judged.backward()  # type: ignore[no-untyped-call]
-        self.critic_optimiser.step()
+            judged = critic_loss(self.judge.critic, *self.seen)
+        self.judge.learn(judged)
 
     def _unsteadiness(self, count: int) -> Tensor:
         """Of pictures that move: by turns of frames in succession, and of a picture shifted by a pixel."""
@@ -202,14 +196,12 @@ class _Run(Run):
                 {"file": path.name, "command": command(pack.manifest, path.name)}
                 for path, pack in zip(self.paths, self.packs, strict=True)
             ],
-            "critic": self.critic.state_dict() if self.critic else None,
-            "critic_optimiser": self.critic_optimiser.state_dict() if self.critic_optimiser else None,
+            **(self.judge.state() if self.judge else {}),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        if self.critic and self.critic_optimiser and state.get("critic"):
-            self.critic.load_state_dict(state["critic"])
-            self.critic_optimiser.load_state_dict(state["critic_optimiser"])
+        if self.judge:
+            self.judge.restore(state)
 
 
 def mean_gain(score: Mapping[str, Any]) -> float | None:
@@ -360,15 +352,19 @@ def net_from_checkpoint(path: Path) -> tuple[Net, dict[str, Any]]:
     state = read_checkpoint(path)
     if state.get("task", TASK) != TASK:
         raise InputError(f"{path} is of the task '{state['task']}', not of {TASK}")
+    return net_of(state), state
+
+
+def net_of(state: Mapping[str, Any]) -> Net:
+    """The net of a checkpoint with its averaged weights, in eval mode."""
     config = state["net"]
     net: Net
     if config["type"].startswith("rival_"):
         net = rivals.from_config(config)
     else:
-        branches = state["options"].get("branches", True)
-        net = SRNet(config["channels"], config["blocks"], config["scale"], config["attention"], branches)
+        net = SRNet(config["channels"], config["blocks"], config["scale"], config["attention"])
     net.load_state_dict(state["ema"])
-    return net.eval(), state
+    return net.eval()
 
 
 def _untrained(options: Options) -> Net:
