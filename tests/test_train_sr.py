@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -138,9 +139,10 @@ def test_small_crops_are_parts_of_the_crops(pack: Path) -> None:
 def test_pairs_are_the_same_place_seen_alike(pack: Path) -> None:
     batches = Batches([packs.load(pack)], {"game": 1.0}, 3, 0, CPU, pairs=True)
     for _ in range(4):
-        now, after = batches.draw_pairs(2)
-        assert torch.equal(now.high, after.high)
-        assert not torch.equal(now.low, after.low)
+        batch = batches.draw_pairs(2)
+        (now, after), (low, beyond) = batch.high.chunk(2), batch.low.chunk(2)
+        assert torch.equal(now, after)
+        assert not torch.equal(low, beyond)
 
 
 def test_pairs_are_asked_for_when_a_pack_has_none(tmp_path: Path, pack: Path) -> None:
@@ -150,42 +152,57 @@ def test_pairs_are_asked_for_when_a_pack_has_none(tmp_path: Path, pack: Path) ->
         run(tmp_path / "old.pack", tmp_path / "out", steps=1, consistency=1.0)
 
 
-def test_consistency_makes_a_steadier_picture(pack: Path, tmp_path: Path) -> None:
-    """Frames that differ by noise alone come out more alike."""
+@pytest.fixture(scope="module")
+def plain_and_steady(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> list[sr.Net]:
+    """The same short run twice, without the loss of flicker and with it."""
+    folder = tmp_path_factory.mktemp("runs")
+    run(pack, folder / "plain", steps=200)
+    run(pack, folder / "steady", steps=200, consistency=1.0)
+    return [sr.net_from_checkpoint(folder / name / "last.pt")[0] for name in ("plain", "steady")]
 
-    def shimmer(folder: Path) -> float:
-        net, _ = sr.net_from_checkpoint(folder / "last.pt")
-        now, after = Batches([packs.load(pack)], {"game": 1.0}, 4, 7, CPU, pairs=True).draw_pairs(4)
-        with torch.no_grad():
-            return float((net(now.low) - net(after.low))[:, :16].abs().mean())
 
-    run(pack, tmp_path / "plain", steps=60)
-    run(pack, tmp_path / "steady", steps=60, consistency=4.0)
-    assert shimmer(tmp_path / "steady") < 0.95 * shimmer(tmp_path / "plain")
+def test_consistency_makes_a_steadier_picture(pack: Path, plain_and_steady: list[sr.Net]) -> None:
+    """Frames that differ by noise alone come out more alike, and so do pictures shifted by a pixel."""
+    batches = Batches([packs.load(pack)], {"game": 1.0}, 4, 7, CPU, pairs=True)
+    pair = batches.draw_pairs(4)
+    with torch.no_grad():
+        plain, steady = (
+            float(torch.sub(*net(pair.low)[:, :16].chunk(2)).abs().mean()) for net in plain_and_steady
+        )
+        assert steady < 0.8 * plain
+        for _ in range(3):
+            batch, shift = batches.draw_shifted(8)
+            plain, steady = (float(sr.flicker(net(batch.low), batch.high, shift)) for net in plain_and_steady)
+            assert steady < plain + 0.1 * math.log(0.5)  # of the root of the mean square
 
 
 def test_flicker_is_the_change_of_the_error_along_the_motion() -> None:
-    """An error that moves with the picture is steady; one that stays while the picture moves is not."""
+    """An error that moves with the picture is steady; one that stays while the picture moves is not. Moving
+    pictures are found to move as they are told to."""
     y = torch.from_numpy(np.stack([drawn(seed, 128) for seed in (1, 2)])).float() / 219 - 0.5
     rng = torch.Generator().manual_seed(0)
     error = 0.05 * torch.randn(y.shape, generator=rng)
-    chroma = torch.zeros(2, 64, 64)
+    chroma = torch.zeros(4, 64, 64)
 
-    def folded(luma: torch.Tensor) -> torch.Tensor:
-        return fold(luma, chroma, chroma, 2)
+    def folded(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        return fold(torch.cat((first, second)), chroma, chroma, 2)
+
+    def codes(error: torch.Tensor, true: torch.Tensor, shift: tuple[int, int] | None) -> float:
+        """The root of the mean square that the loss is the logarithm of; the floor is 0.2."""
+        return 219 * math.exp(float(sr.flicker(true + error, true, shift)) / 0.1)
 
     for shift in ((3, -10), (0, 0)):
-        there = torch.roll(y, shift, (1, 2))
-        moving = torch.roll(error, shift, (1, 2))
-        steady, fixed = (
-            float(sr.flicker(folded(error), folded(e), folded(y), folded(there))) for e in (moving, error)
-        )
-        assert steady < 0.002
-        assert fixed < 0.002 if shift == (0, 0) else fixed > 0.02
+        true = folded(y, torch.roll(y, shift, (1, 2)))
+        moving, fixed = folded(error, torch.roll(error, shift, (1, 2))), folded(error, error)
+        for known in (None, shift):
+            assert codes(moving, true, known) == pytest.approx(0.2, rel=0.01)
+        if any(shift):
+            for known in (None, shift):
+                assert codes(fixed, true, known) == pytest.approx(219 * 0.05 * math.sqrt(2), rel=0.05)
 
 
-def test_shimmer_is_nothing_for_a_net_that_shifts_with_its_picture(pack: Path) -> None:
-    """Bicubic gives the same picture wherever it begins; the net untrained for it does not."""
+def test_shifted_crops_are_the_same_picture_a_pixel_further(pack: Path) -> None:
+    """Bicubic gives the same picture wherever it begins; a net untrained for it does not."""
     from clarivid.nets.sr import bicubic_kernel
 
     batches = Batches([packs.load(pack)], {"game": 1.0}, 1, 0, CPU)
@@ -194,14 +211,20 @@ def test_shimmer_is_nothing_for_a_net_that_shifts_with_its_picture(pack: Path) -
     with torch.no_grad():
         moved.tail.weight.add_(0.02 * torch.randn_like(moved.tail.weight))
     seen = set()
-    for _ in range(8):
-        first, second, shift = batches.draw_shifted(2)
+    for _ in range(12):
+        batch, shift = batches.draw_shifted(2)
+        assert not batch.chroma
         seen.add(shift)
-        steady = [torch.nn.functional.conv2d(x, bicubic_kernel(), padding=1) for x in (first, second)]
-        assert float(sr.shimmer(*steady, shift)) < 0.0011  # the root's own floor is 0.001
+        down, right = shift
+        first, second = unfold(batch.high)[0].chunk(2)
+        assert torch.equal(second[:, down:, right:], first[:, : 176 - down, : 176 - right])
+        steady = torch.nn.functional.conv2d(batch.low, bicubic_kernel(), padding=1)
+        # Of what is made, not of its error: against a target that never changes.
+        still = torch.zeros_like(batch.high)
+        assert float(sr.flicker(steady, still, shift)) < 0.1 * math.log(0.22 / 219)
         with torch.no_grad():
-            assert float(sr.shimmer(moved(first), moved(second), shift)) > 0.003
-    assert seen == {(0, 1), (1, 0), (1, 1)}
+            assert float(sr.flicker(moved(batch.low), still, shift)) > 0.1 * math.log(0.6 / 219)
+    assert seen == {(0, 2), (2, 0), (2, 2)}
 
 
 def test_artefacts_are_where_the_error_varies_and_the_average_is_better() -> None:

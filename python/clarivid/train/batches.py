@@ -12,7 +12,6 @@ from torch import Tensor
 from clarivid.data.pack import LOW_CROP, PLANES, Pack, Tiles
 from clarivid.errors import InputError
 
-_LOW = (("y_lo", 1), ("u_lo", 2), ("v_lo", 2))  # planes, and luma samples to one of theirs
 Planes = tuple[Tensor, Tensor, Tensor]  # Y [N,H,W], U and V [N,H/2,W/2]
 
 
@@ -114,35 +113,43 @@ class Batches:
             planes = self._part(planes, size)
         return self._batches(planes, ("",))[0]
 
-    def draw_pairs(self, count: int) -> tuple[Batch, Batch]:
-        """Crops of frames in succession, seen alike; ``pairs`` must have been asked for."""
+    def draw_pairs(self, count: int) -> Batch:
+        """``count`` crops, then the same places a frame later, seen alike; ``pairs`` must have been asked
+        for."""
         assert self._pairs is not None
-        now, after = self._batches(self._pairs.draw(count, self.rng), ("", "_next"))
-        return now, after
+        return _joined(*self._batches(self._pairs.draw(count, self.rng), ("", "_next")))
 
-    def draw_shifted(self, count: int) -> tuple[Tensor, Tensor, tuple[int, int]]:
-        """The same low pictures twice, [N,6,h,w], the second seen from some luma pixels further down and to
-        the right (0 or 1, not both 0).
+    def draw_shifted(self, count: int) -> tuple[Batch, tuple[int, int]]:
+        """``count`` crops, then the same again from a luma pixel of low further up or to the left or both,
+        and by how many pixels of high they are so moved down and to the right.
 
-        A net of folded pictures sees other channels then. Chroma, which lies between two samples after an odd
-        shift, is interpolated.
+        A net of folded pictures is blind to shifts by two pixels, not by one, where it sees other channels.
+        Chroma lies between two samples then: it is interpolated in the low pictures and not to be learnt.
         """
         planes = self._crops.draw(count, self.rng)
+        how = int(torch.randint(0, 8, (), generator=self.rng))
+        planes = {name: self._turn(plane, how) for name, plane in planes.items()}
         down, right = ((0, 1), (1, 0), (1, 1))[int(torch.randint(0, 3, (), generator=self.rng))]
-        size = LOW_CROP - 2
+        mix = torch.rand((), generator=self.rng).to(self._crops.device)
+        size = LOW_CROP - 8
 
-        def seen(plane: Tensor, part: int, down: int, right: int) -> Tensor:
-            n, x = size // part, plane.float()
-            if part == 1:
-                return x[:, down : down + n, right : right + n]
-            corners = [x[:, i : i + n, j : j + n] for i in {0, down} for j in {0, right}]
+        def part(name: str, down: int, right: int) -> Tensor:
+            """Seen from (1, 1) less the shift, in luma pixels of low; half places are interpolated."""
+            y, x = 1 - down, 1 - right
+            unit, n = (2, 2 * size) if "hi" in name else (1, size)  # pixels of luma
+            if name[0] == "y":
+                return planes[name][:, unit * y : unit * y + n, unit * x : unit * x + n]
+            if "hi" in name:
+                return planes[name][:, y : y + n // 2, x : x + n // 2]
+            plane = planes[name].float()
+            corners = [plane[:, i : i + n // 2, j : j + n // 2] for i in {0, y} for j in {0, x}]
             return torch.stack(corners).mean(0)
 
-        def low(down: int, right: int) -> Tensor:
-            y, u, v = (seen(planes[name], part, down, right) for name, part in _LOW)
-            return fold(*normalise(y, u, v)).contiguous(memory_format=torch.channels_last)
+        def view(down: int, right: int) -> Batch:
+            y_hi, u_hi, v_hi, y_lo, u_lo, v_lo = (part(p, down, right) for p in PLANES)
+            return _batch((y_lo, u_lo, v_lo), (y_hi, u_hi, v_hi), False, mix)
 
-        return low(0, 0), low(down, right), (down, right)
+        return _joined(view(0, 0), view(down, right)), (2 * down, 2 * right)
 
     def _part(self, planes: dict[str, Tensor], size: int) -> dict[str, Tensor]:
         """The same part of all crops."""
@@ -163,9 +170,7 @@ class Batches:
         batches = []
         for suffix in suffixes:
             y_hi, u_hi, v_hi, y_lo, u_lo, v_lo = (self._turn(planes[p + suffix], how) for p in PLANES)
-            low = fold(*normalise(y_lo, u_lo, v_lo)).contiguous(memory_format=torch.channels_last)
-            high = fold(*normalise(y_hi, u_hi, v_hi), size=2).contiguous(memory_format=torch.channels_last)
-            batches.append(Batch(low, high, chroma, mix.to(low.device)))
+            batches.append(_batch((y_lo, u_lo, v_lo), (y_hi, u_hi, v_hi), chroma, mix.to(y_lo.device)))
         return batches
 
     @staticmethod
@@ -174,6 +179,25 @@ class Batches:
             x = x.transpose(1, 2)
         dims = [d for d, bit in ((1, 1), (2, 2)) if how & bit]
         return x.flip(dims) if dims else x
+
+
+def _batch(low: Planes, high: Planes, chroma: bool, mix: Tensor) -> Batch:
+    """Of 8-bit codes."""
+    return Batch(
+        fold(*normalise(*low)).contiguous(memory_format=torch.channels_last),
+        fold(*normalise(*high), size=2).contiguous(memory_format=torch.channels_last),
+        chroma,
+        mix,
+    )
+
+
+def _joined(first: Batch, second: Batch) -> Batch:
+    """One after the other, with the mix of the first."""
+    low, high = (
+        torch.cat(pair).contiguous(memory_format=torch.channels_last)
+        for pair in ((first.low, second.low), (first.high, second.high))
+    )
+    return Batch(low, high, first.chroma, first.mix)
 
 
 def _by_kind(

@@ -54,7 +54,7 @@ class Options(RunOptions):
     ``net`` is "hpca", ours, or one of :data:`clarivid.nets.rivals.RIVALS`, at its own size. ``shares``
     replaces those of ``kind``, as "game=0.7,art=0.3". ``small`` is the part of the run with crops
     of half the side, four times as many. ``optimiser`` is "muon" or "adam", whose ``lr`` is a twentieth.
-    ``consistency`` weighs what shimmers when pictures move, ``adversarial`` the critic's word and
+    ``consistency`` weighs what flickers when pictures move, ``adversarial`` the critic's word and
     ``artefacts`` the penalty that tames it. ``branches`` False trains plain convolutions. ``compiled`` is
     "auto" (on a GPU), "yes" or "no".
     """
@@ -139,11 +139,15 @@ class _Run(Run):
 
     def loss(self, done: float) -> Tensor:
         options = self.words
-        batch = self.batches.draw(LOW_CROP // 2 if done < options.small else LOW_CROP)
+        moving = options.consistency > 0 and done >= options.small
+        if moving:
+            batch, shift = self._seen_twice()
+        else:
+            batch = self.batches.draw(LOW_CROP // 2 if done < options.small else LOW_CROP)
         out = self._upscaled(batch.low, batch.mix)
         loss = self.criterion(out, batch, options)
-        if options.consistency:
-            loss = loss + options.consistency * self._unsteadiness(max(1, options.batch // 2))
+        if moving:
+            loss = loss + options.consistency * flicker(out, batch.high, shift)
         if self.judge:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
                 with torch.no_grad():
@@ -162,15 +166,13 @@ class _Run(Run):
             judged = critic_loss(self.judge.critic, *self.seen)
         self.judge.learn(judged)
 
-    def _unsteadiness(self, count: int) -> Tensor:
-        """Of pictures that move: by turns of frames in succession, and of a picture shifted by a pixel."""
+    def _seen_twice(self) -> tuple[Batch, tuple[int, int] | None]:
+        """A batch whose second half shows the first half's scenes again, by turns a frame later and shifted
+        by a pixel of the low side; the shift, in pixels of the high side, where it is known."""
+        count = max(1, self.words.batch // 2)
         if self.step % 2:
-            first, second, shift = self.batches.draw_shifted(count)
-            mix = torch.ones((), device=self.device)
-            return shimmer(self._upscaled(first, mix), self._upscaled(second, mix), shift)
-        pair = self.batches.draw_pairs(count)
-        now, after = (self._upscaled(b.low, b.mix) - b.high for b in pair)
-        return flicker(now, after, *(b.high for b in pair))
+            return self.batches.draw_shifted(count)
+        return self.batches.draw_pairs(count), None
 
     def _upscaled(self, low: Tensor, mix: Tensor) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
@@ -239,35 +241,30 @@ def criterion(out: Tensor, batch: Batch, options: Options) -> Tensor:
     return loss
 
 
-def flicker(now: Tensor, after: Tensor, high_now: Tensor, high_after: Tensor) -> Tensor:
-    """Mean change of luma's error from one frame to the next, seen along the motion: what bench sr measures.
+def flicker(out: Tensor, high: Tensor, shift: tuple[int, int] | None = None) -> Tensor:
+    """Change of luma's error from one picture to the next, along the motion: what bench sr measures.
 
-    Errors and true pictures are folded, [N,24,h,w]. Each crop's motion is taken as the whole shift that phase
-    correlation finds between the true pictures (Kuglin and Hines, 1975). Places where they differ after it,
-    by another motion or because they were hidden, count less, as in Lai et al. 2018 (arXiv:1808.00449).
+    ``out`` and the true ``high``, folded [2N,24,h,w]: N pictures, then the same scenes once more, moved down
+    and to the right by ``shift`` pixels. Where that is not known, each crop's motion is taken as the whole
+    shift that phase correlation finds between the true pictures (Kuglin and Hines, 1975), and places where
+    they differ after it, by another motion or because they were hidden, count less, as in Lai et al. 2018
+    (arXiv:1808.00449). The loss is the logarithm of each crop's mean square, as the loss "psnr" is: otherwise
+    noise, of which nothing can be made, would count most, and a clean picture that shimmers not at all.
     """
-    before, behind, target, beyond = (unfold(x)[0] for x in (now, after, high_now, high_after))
+    now, after = unfold(out - high)[0].chunk(2)
     with torch.no_grad():
-        rows, columns = _shifts(target, beyond)
-        weight = torch.exp(-50 * (beyond - _moved(target, rows, columns)).square())
-    change = behind - _moved(before, rows, columns)
-    return (torch.sqrt(change.square() + 1e-6) * weight).mean()
-
-
-def shimmer(first: Tensor, second: Tensor, shift: tuple[int, int]) -> Tensor:
-    """Mean difference of luma between the net's pictures [N,24,h,w] of a low picture and of the same seen
-    ``shift`` low luma pixels further down and to the right.
-
-    A folded net is blind to shifts by two pixels, not by one: untrained for it, a slow pan makes it shimmer
-    with no help of a codec.
-    """
-    a, b = (unfold(x)[0] for x in (first, second))
-    down, right = (2 * n for n in shift)
-    edge = 16  # pixels that a border may reach
-    height, width = (n - 2 * edge for n in a.shape[1:])
-    there = a[:, edge + down : edge + down + height, edge + right : edge + right + width]
-    change = b[:, edge : edge + height, edge : edge + width] - there
-    return torch.sqrt(change.square() + 1e-6).mean()
+        if shift is None:
+            target, beyond = unfold(high)[0].chunk(2)
+            rows, columns = _shifts(target, beyond)
+            weight = torch.exp(-50 * (beyond - _moved(target, rows, columns)).square())
+        else:
+            rows, columns = (torch.full((len(now),), n, device=now.device) for n in shift)
+            weight = torch.zeros_like(now)
+            edge = 16  # pixels that a border may reach
+            weight[:, edge:-edge, edge:-edge] = 1
+    change = (after - _moved(now, rows, columns)).square()
+    mean = (change * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1)
+    return 0.05 * torch.log(mean + (0.2 * ONE_CODE) ** 2).mean()
 
 
 def _shifts(now: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
