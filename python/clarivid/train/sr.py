@@ -18,7 +18,7 @@ from clarivid.data.pack import LOW_CROP, Pack, Tiles, command, load
 from clarivid.data.sr_sources import KINDS
 from clarivid.errors import InputError
 from clarivid.nets import rivals
-from clarivid.nets.sr import SRNet
+from clarivid.nets.sr import SRNet, bicubic_kernel
 from clarivid.train.batches import Batch, Batches, fold, normalise, unfold
 from clarivid.train.critic import Judge, UNetCritic, artefact_penalty, critic_loss, deception
 from clarivid.train.muon import MuonAdam
@@ -147,7 +147,7 @@ class _Run(Run):
         out = self._upscaled(batch.low, batch.mix)
         loss = self.criterion(out, batch, options)
         if moving:
-            loss = loss + options.consistency * flicker(out, batch.high, shift)
+            loss = loss + options.consistency * flicker(out, batch, shift)
         if self.judge:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
                 with torch.no_grad():
@@ -167,10 +167,10 @@ class _Run(Run):
         self.judge.learn(judged)
 
     def _seen_twice(self) -> tuple[Batch, tuple[int, int] | None]:
-        """A batch whose second half shows the first half's scenes again, by turns a frame later and shifted
-        by a pixel of the low side; the shift, in pixels of the high side, where it is known."""
+        """A batch whose second half shows the first half's scenes again: a frame later or, every third time,
+        shifted by a pixel of the low side; the shift, in pixels of the high side, where it is known."""
         count = max(1, self.words.batch // 2)
-        if self.step % 2:
+        if self.step % 3 == 2:
             return self.batches.draw_shifted(count)
         return self.batches.draw_pairs(count), None
 
@@ -241,30 +241,48 @@ def criterion(out: Tensor, batch: Batch, options: Options) -> Tensor:
     return loss
 
 
-def flicker(out: Tensor, high: Tensor, shift: tuple[int, int] | None = None) -> Tensor:
-    """Change of luma's error from one picture to the next, along the motion: what bench sr measures.
+def flicker(out: Tensor, batch: Batch, shift: tuple[int, int] | None = None) -> Tensor:
+    """By how much more the pictures flicker than what bicubic interpolation makes of the same, in each crop's
+    dB; 0 for a crop that flickers no more.
 
-    ``out`` and the true ``high``, folded [2N,24,h,w]: N pictures, then the same scenes once more, moved down
-    and to the right by ``shift`` pixels. Where that is not known, each crop's motion is taken as the whole
-    shift that phase correlation finds between the true pictures (Kuglin and Hines, 1975), and places where
-    they differ after it, by another motion or because they were hidden, count less, as in Lai et al. 2018
-    (arXiv:1808.00449). The loss is the logarithm of each crop's mean square, as the loss "psnr" is: otherwise
-    noise, of which nothing can be made, would count most, and a clean picture that shimmers not at all.
+    The second half of ``batch`` and of the net's ``out`` [2N,24,h,w] shows the scenes of the first half
+    again, moved down and to the right by ``shift`` pixels or, where that is None, by each crop's own motion.
+    Less flicker than bicubic's is not asked for: on noise it could only be had by blur. Nor is less than half
+    a code, which nobody sees.
     """
-    now, after = unfold(out - high)[0].chunk(2)
     with torch.no_grad():
-        if shift is None:
-            target, beyond = unfold(high)[0].chunk(2)
-            rows, columns = _shifts(target, beyond)
-            weight = torch.exp(-50 * (beyond - _moved(target, rows, columns)).square())
-        else:
-            rows, columns = (torch.full((len(now),), n, device=now.device) for n in shift)
-            weight = torch.zeros_like(now)
-            edge = 16  # pixels that a border may reach
-            weight[:, edge:-edge, edge:-edge] = 1
+        kernel = bicubic_kernel().to(batch.low)
+        plain = torch.nn.functional.conv2d(batch.low, kernel, padding=1)
+        where = _along_the_motion(batch.high, shift)
+        floor = (0.5 * ONE_CODE) ** 2
+        allowed = torch.log(_change(plain - batch.high, *where) + floor)
+    return 0.05 * torch.relu(torch.log(_change(out - batch.high, *where) + floor) - allowed).mean()
+
+
+def _along_the_motion(high: Tensor, shift: tuple[int, int] | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows and columns [N] by which the second half of the true pictures is moved against the first, and
+    weights of its places [N,H,W].
+
+    An unknown motion is the whole shift that phase correlation finds (Kuglin and Hines, 1975); places where
+    the pictures differ after it, by another motion or because they were hidden, count less, as in Lai et al.
+    2018 (arXiv:1808.00449).
+    """
+    now, after = unfold(high)[0].chunk(2)
+    inner = torch.zeros_like(now)
+    edge = 16  # pixels that a border may reach
+    inner[:, edge:-edge, edge:-edge] = 1
+    if shift is None:
+        rows, columns = _shifts(now, after)
+        return rows, columns, inner * torch.exp(-50 * (after - _moved(now, rows, columns)).square())
+    rows, columns = (torch.full((len(now),), n, device=now.device) for n in shift)
+    return rows, columns, inner
+
+
+def _change(error: Tensor, rows: Tensor, columns: Tensor, weight: Tensor) -> Tensor:
+    """Mean square [N] of the change of luma's error along the motion: bench sr's flicker, squared."""
+    now, after = unfold(error)[0].chunk(2)
     change = (after - _moved(now, rows, columns)).square()
-    mean = (change * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1)
-    return 0.05 * torch.log(mean + (0.2 * ONE_CODE) ** 2).mean()
+    return (change * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1)
 
 
 def _shifts(now: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
