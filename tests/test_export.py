@@ -25,9 +25,8 @@ from clarivid.export.sr import build_onnx  # noqa: E402
 from clarivid.nets.load import load_net  # noqa: E402
 from clarivid.nets.lowrank import LowrankNet  # noqa: E402
 from clarivid.nets.sr import SRNet  # noqa: E402
-from clarivid.train.runs import CHECKPOINT_SCHEMA  # noqa: E402
-from clarivid.train.sr import Options  # noqa: E402
 from lowrank_bundle import checkpoint_of, lowrank_bundle, random_net  # noqa: E402
+from sharpness_bundle import checkpoint as sr_checkpoint  # noqa: E402
 
 
 def moved_net(channels: int = 16, blocks: int = 2, attention: bool = True) -> SRNet:
@@ -41,30 +40,10 @@ def moved_net(channels: int = 16, blocks: int = 2, attention: bool = True) -> SR
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    net = moved_net()
-    state = {
-        "schema": CHECKPOINT_SCHEMA,
-        "ema": net.state_dict(),
-        "net": net.config(),
-        "step": 12,
-        "seconds": 7200.0,
-        "history": [
-            {
-                "options": {"minutes": 60.0, "steps": 5, "seed": 0, "other": 0.15},  # as they were once
-                "steps": 5,
-                "seconds": 3600.0,
-                "packs": [{"seed": 3, "kind": "all", "clips": 5}],
-            }
-        ],
-        "options": vars(Options(kind="game")),
-        "packs": [{"file": "sr3.pack", "command": "clarivid data sr --out sr3.pack --seed 3"}],
-        "score": {"game": {"psnr_y": 33.0, "lanczos": 32.0, "gain_db": 1.0, "worst_gain_db": 0.5}},
-        "sources": [
-            [{"source": "pictures", "version": "1", "kind": "game", "files": 3, "licence": "CC0-1.0"}]
-        ],
-    }
-    torch.save(state, tmp_path / "best.pt")
-    return tmp_path / "best.pt"
+    once = {"minutes": 60.0, "steps": 5, "seed": 0, "other": 0.15}  # options as they were
+    packs = [{"seed": 3, "kind": "all", "clips": 5}]
+    history = [{"options": once, "steps": 5, "seconds": 3600.0, "packs": packs}]
+    return sr_checkpoint(tmp_path / "best.pt", moved_net(), history=history)
 
 
 def run_openvino(model: bytes, x: np.ndarray) -> np.ndarray:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import re
 import subprocess
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from clarivid.options import FILTERS, FilterTable, Option
 from conftest import Run
 from ffmpeg_series import SERIES, differs
 from filter_tools import built
+from written_pages import assert_written
 
 EVERY_FILTER = pytest.mark.parametrize("table", FILTERS.values(), ids=FILTERS)
 # Words of the command line that mean what an option of the filters means.
@@ -157,15 +157,8 @@ def table_of_options() -> str:
 
 @pytest.mark.skipif(SERIES != DEFAULT, reason="the page is about the series that everybody builds")
 def test_the_table_in_the_documentation_is_what_the_filters_say(root: Path) -> None:
-    page = root / "docs" / "ffmpeg.md"
-    text = page.read_text("utf-8")
-    begin, end = "<!-- options: written by tests/test_options.py -->\n", "<!-- end of options -->"
-    before, found, rest = text.partition(begin)
-    assert found, f"{page} has lost its line {begin!r}"
-    wanted = f"{before}{begin}{table_of_options()}{end}{rest.partition(end)[2]}"
-    if os.environ.get("CLARIVID_WRITE_DOCS"):
-        page.write_text(wanted, "utf-8")
-    assert page.read_text("utf-8") == wanted, "run CLARIVID_WRITE_DOCS=1 pytest tests/test_options.py -k says"
+    test = "test_options.py::test_the_table_in_the_documentation_is_what_the_filters_say"
+    assert_written(root / "docs" / "ffmpeg.md", "options", test, table_of_options())
 
 
 def commands(group: click.Group) -> list[tuple[str, click.Command]]:

@@ -27,6 +27,7 @@ from clarivid.ffmpeg.flags import OUR_FILTERS
 from clarivid.ffmpeg.series import DEFAULT, OTHERS, SERIES
 from ffmpeg_series import DIFFERENCES, misfit, not_here
 from filter_cuda_tools import device
+from written_pages import assert_written, writing
 
 FILES = (
     "test_options.py::test_a_built_ffmpeg_has_these_options",
@@ -174,7 +175,7 @@ def table(passed: Callable[[str, str], bool]) -> str:
 def test_the_table_in_the_documentation_is_what_became_of_the_tests(
     root: Path, outcomes: Callable[[str], tuple[Outcome, str]]
 ) -> None:
-    write = bool(os.environ.get("CLARIVID_WRITE_DOCS"))
+    write = writing()
 
     def passed(series: str, check: str) -> bool:
         if check == FITS:
@@ -185,12 +186,5 @@ def test_the_table_in_the_documentation_is_what_became_of_the_tests(
             return True  # the suite runs these tests itself, and fails with them
         return check not in failed(outcomes(series)[0])
 
-    page = root / "docs" / "ffmpeg.md"
-    text = page.read_text("utf-8")
-    begin, end = "<!-- series: written by tests/test_series.py -->\n", "<!-- end of series -->"
-    before, found, rest = text.partition(begin)
-    assert found, f"{page} has lost its line {begin!r}"
-    wanted = f"{before}{begin}{table(passed)}{end}{rest.partition(end)[2]}"
-    if write:
-        page.write_text(wanted, "utf-8")
-    assert page.read_text("utf-8") == wanted, "run CLARIVID_WRITE_DOCS=1 pytest tests/test_series.py -k table"
+    test = "test_series.py::test_the_table_in_the_documentation_is_what_became_of_the_tests"
+    assert_written(root / "docs" / "ffmpeg.md", "series", test, table(passed))
