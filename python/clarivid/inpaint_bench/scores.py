@@ -33,9 +33,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from clarivid import clips
+from clarivid import clips, optical_flow
 from clarivid.errors import ToolError, last_line
 from clarivid.inpaint_bench.walker import Mask, Planes
+from clarivid.optical_flow import Flow, moved_back
 
 NAMES = ("psnr_y", "psnr_y_all", "psnr_uv", "ssim", "vmaf", "warp")
 VERSION = 1  # part of what results are kept under: raise it when a score changes its meaning
@@ -46,7 +47,6 @@ _FLOW_MARGIN = 80
 _FEW = 16  # samples that a picture's warping error is worth stating for
 
 Hole = NDArray[np.bool_]
-Flow = NDArray[np.float32]
 
 
 def grow(mask: Mask, by: int) -> Hole:
@@ -72,7 +72,6 @@ class Motion:
 
 def motions(truth: Sequence[Planes], holes: Sequence[Hole]) -> list[Motion | None]:
     """True motion between neighbours, one less than there are pictures; None where there is no hole."""
-    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     found: list[Motion | None] = []
     for t, hole in enumerate(holes[:-1]):
         if not hole.any():
@@ -80,16 +79,7 @@ def motions(truth: Sequence[Planes], holes: Sequence[Hole]) -> list[Motion | Non
             continue
         at = _around(hole, _FLOW_MARGIN)
         now, later = (np.ascontiguousarray(truth[i][0][at]) for i in (t, t + 1))
-        forth = np.asarray(dis.calc(now, later, None), np.float32)  # type: ignore[call-overload]
-        back = np.asarray(dis.calc(later, now, None), np.float32)  # type: ignore[call-overload]
-        returned = _at(back, forth)
-        gap = ((forth + returned) ** 2).sum(2)
-        visible = gap <= 0.01 * ((forth**2).sum(2) + (returned**2).sum(2)) + 0.5
-        height, width = now.shape
-        x, y = _grid(height, width)
-        visible &= (x + forth[..., 0] >= 0) & (x + forth[..., 0] <= width - 1)
-        visible &= (y + forth[..., 1] >= 0) & (y + forth[..., 1] <= height - 1)
-        found.append(Motion(at, forth, visible))
+        found.append(Motion(at, *optical_flow.motion(now, later)))
     return found
 
 
@@ -126,7 +116,7 @@ def score(
             continue
         where = holes[t][motion.at] & motion.visible
         if where.sum() >= _FEW:
-            returned = _at(result[t + 1][0][motion.at].astype(np.float32), motion.flow)
+            returned = moved_back(result[t + 1][0][motion.at].astype(np.float32), motion.flow)
             frames[t]["warp"] = float(((result[t][0][motion.at] - returned)[where] ** 2).mean())
     if seen:
         for t, value in zip(seen, _vmaf(result, truth, holes, seen), strict=True):
@@ -221,17 +211,3 @@ def _ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float32]:
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     ratio = (2 * mx * my + c1) * (2 * both + c2) / ((mx * mx + my * my + c1) * (vx + vy + c2))
     return ratio.astype(np.float32)
-
-
-def _grid(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    return x, y
-
-
-def _at(picture: NDArray[np.float32], flow: Flow) -> NDArray[np.float32]:
-    """``picture`` at every point moved by ``flow``, bilinear."""
-    x, y = _grid(*flow.shape[:2])
-    moved = cv2.remap(
-        picture, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    return np.asarray(moved, np.float32)

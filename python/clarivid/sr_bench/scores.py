@@ -40,11 +40,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from clarivid import optical_flow
+from clarivid.optical_flow import moved_back
 
 VERSION = 1  # part of what results are kept under: raise it when a score changes its meaning
 EDGE = 16.0  # codes a sample
@@ -102,7 +104,7 @@ class Judge:
 
     def _change(self, pictures: Sequence[Luma]) -> float | None:
         squares = [
-            float(np.square(now - _at(later, moved.flow))[moved.visible].mean(dtype=np.float64))
+            float(np.square(now - moved_back(later, moved.flow))[moved.visible].mean(dtype=np.float64))
             for now, later, moved in zip(pictures, pictures[1:], self._motions, strict=False)
             if moved.visible.any()
         ]
@@ -124,34 +126,11 @@ def detail(picture: Luma) -> Luma:
 
 def motion(now: Luma, later: Luma) -> Motion:
     """The motion from one picture to the next."""
-    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     a, b = (np.clip(picture + 0.5, 0, 255).astype(np.uint8) for picture in (now, later))
-    forth = np.asarray(dis.calc(a, b, None), np.float32)  # type: ignore[call-overload]
-    back = np.asarray(dis.calc(b, a, None), np.float32)  # type: ignore[call-overload]
-    returned = _at(back, forth)
-    gap = ((forth + returned) ** 2).sum(2)
-    visible = gap <= 0.01 * ((forth**2).sum(2) + (returned**2).sum(2)) + 0.5
-    height, width = a.shape
-    x, y = _grid(height, width)
-    visible &= (x + forth[..., 0] >= 0) & (x + forth[..., 0] <= width - 1)
-    visible &= (y + forth[..., 1] >= 0) & (y + forth[..., 1] <= height - 1)
-    return Motion(forth.astype(np.float16), visible)
+    flow, visible = optical_flow.motion(a, b)
+    return Motion(flow.astype(np.float16), visible)
 
 
 def _near(edge: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Edges and what lies within a window of them."""
     return np.asarray(cv2.dilate(edge.astype(np.uint8), np.ones((11, 11), np.uint8))).astype(bool)
-
-
-def _grid(height: int, width: int) -> tuple[Luma, Luma]:
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    return x, y
-
-
-def _at(picture: NDArray[np.float32], flow: NDArray[Any]) -> NDArray[np.float32]:
-    """``picture`` at every point moved by ``flow``, bilinear."""
-    x, y = _grid(*flow.shape[:2])
-    moved = cv2.remap(
-        picture, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    return np.asarray(moved, np.float32)
