@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from clarivid import clips, games
 from clarivid.clips import Clip
 from clarivid.data import sr_sources
 from clarivid.data.sources import SOURCES
 from clarivid.errors import InputError, ToolError
+from clarivid.pages.sheet import FOOT, GAP, HEAD
 from clarivid.rd.store import Store
 from clarivid.sr_bench import easu, gate, material, plan, report, run, scores
 from clarivid.sr_bench.plan import Method, Plan, Point
@@ -439,6 +441,13 @@ def test_the_command_writes_files_and_prints_what_was_asked_for(
     _, text = call("--markdown")
     assert "| net | clips | PSNR-Y, dB |" in text
     assert "mean over x264 at CRF 30" in text
+    _, text = call("--rival", "none", "--sheet", str(tmp_path / "sheet.png"))
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.format == "PNG"
+        assert sheet.size == (GAP + 4 * (160 + GAP), HEAD + 128 + FOOT + GAP)  # original, lanczos, net, soft
+        columns = [np.asarray(sheet)[HEAD : HEAD + 128, GAP + n * (160 + GAP) :][:, :160] for n in range(4)]
+    detail = [np.abs(np.diff(column.astype(int), axis=1)).mean() for column in columns]
+    assert detail[3] < detail[1] < detail[2]  # soft, Lanczos, sharp
     code, text = call("--gate", "fidelity")
     assert code == 1
     assert "gate, net, not measured: clips of every kind" in text

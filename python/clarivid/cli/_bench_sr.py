@@ -7,6 +7,9 @@ import json
 import shlex
 import signal
 import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +18,11 @@ import click
 
 from clarivid.bars import bar
 from clarivid.errors import InputError
+from clarivid.outputs import check_output
 
 if TYPE_CHECKING:
-    from clarivid.sr_bench.plan import Method
+    from clarivid.sr_bench.plan import Method, Plan
+    from clarivid.sr_bench.run import Row
 
 KINDS = ("game", "cg", "anime", "illustration", "screen", "natural", "hard")
 TIERS = ("fidelity", "fast", "perceptual")
@@ -29,6 +34,7 @@ Examples:
   clarivid bench sr --preset full --gate fidelity      exit code 1 when a promise is missed
   clarivid bench sr --model mine=runs/mine --model game_x2,natural_x2 --rival fsr1
   clarivid bench sr bunny city --rate x264=20,25,30 --filter nnedi=nnedi=... --frames 24
+  clarivid bench sr --kind screen --sheet look.png             crops of each clip side by side
   clarivid bench sr --kind screen --keep out/look      keeps the files, to look at
   clarivid bench sr --markdown                  the tables for a card
 
@@ -84,6 +90,11 @@ run does only what is missing. docs/evaluation.md says what the clips are and ho
 @click.option("--jobs", type=click.IntRange(1), help="Clips at a time; by default one a core.")
 @click.option("--ffmpeg", type=click.Path(path_type=Path, exists=True), help="A program with dnn_sr.")
 @click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Keep all files here.")
+@click.option(
+    "--sheet",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw a PNG of crops: the original, Lanczos and every method, at the first rate.",
+)
 @click.option("--fresh", is_flag=True, help="Measure everything anew.")
 @click.option(
     "--gate",
@@ -115,6 +126,7 @@ def command(
     jobs: int | None,
     ffmpeg: Path | None,
     keep: Path | None,
+    sheet: Path | None,
     fresh: bool,
     tier: str | None,
     as_json: bool,
@@ -129,6 +141,8 @@ def command(
     """
     if as_json + as_csv + as_markdown > 1:
         raise click.UsageError("--json, --csv and --markdown exclude each other")
+    if sheet is not None:
+        check_output(sheet, (), overwrite=True)
     from clarivid.sr_bench import material, plan, report
     from clarivid.sr_bench.run import run
 
@@ -149,12 +163,14 @@ def command(
     )
     # Ended by a scheduler, what runs is ended too, as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with bar("bench") as (progress, task):
+    with bar("bench") as (progress, task), _kept(keep, sheet) as kept:
 
         def tell(done: int, total: int, note: str) -> None:
             progress.update(task, completed=done, total=total, note=note)
 
-        rows, missing = run(wanted, jobs=jobs, progress=tell, fresh=fresh, program=ffmpeg, keep=keep)
+        rows, missing = run(wanted, jobs=jobs, progress=tell, fresh=fresh, program=ffmpeg, keep=kept)
+        if sheet is not None and kept is not None and rows:
+            _save_sheet(wanted, rows, kept, sheet)
     record = _record(wanted, [asdict(row) for row in rows], missing, [m.name for m in judged], tier)
     paths = report.write(record, out)
     if as_json:
@@ -168,6 +184,25 @@ def command(
         click.echo("\n".join(str(path) for path in paths))
     verdicts = [check["passed"] for checks in record["gate"].values() for check in checks]
     return 1 if tier and not (verdicts and all(verdicts)) else 0
+
+
+@contextmanager
+def _kept(keep: Path | None, sheet: Path | None) -> Iterator[Path | None]:
+    """The folder for the files; one for the while when they are only wanted for a sheet."""
+    if keep is not None or sheet is None:
+        yield keep
+        return
+    with tempfile.TemporaryDirectory(prefix="clarivid-bench-") as folder:
+        yield Path(folder)
+
+
+def _save_sheet(wanted: Plan, rows: Sequence[Row], kept: Path, path: Path) -> None:
+    from clarivid.outputs import draft_of, finish
+    from clarivid.sr_bench import pictures
+
+    with draft_of(path) as draft:
+        pictures.sheet(wanted, rows, kept).save(draft, "PNG", optimize=True)
+        finish(draft, path)
 
 
 def _filter(text: str) -> Method:

@@ -88,7 +88,7 @@ def show(
     pictures: list[dict[str, Picture]] = [{} for _ in chosen]
     for n, (label, media) in enumerate(files.items()):
         wanted = [int(pairing.indices[one.pair, n]) for one in chosen]
-        found = _frames(media, sorted(set(wanted)), canvas)
+        found = frames(media, sorted(set(wanted)), canvas)
         for own, number in zip(pictures, wanted, strict=True):
             own[label] = found[number]
         progress(n + 1)
@@ -150,7 +150,7 @@ def _table() -> Picture:
 _HEAT_TABLE = _table()
 
 
-def _frames(media: Media, numbers: Sequence[int], canvas: Canvas) -> dict[int, Picture]:
+def frames(media: Media, numbers: Sequence[int], canvas: Canvas) -> dict[int, Picture]:
     """Frames by their number, as R'G'B' of the canvas's size."""
     pick = "+".join(f"eq(n\\,{number})" for number in numbers)
     command = [encoder(), "-nostdin", "-hide_banner", "-nostats", "-loglevel", "error"]

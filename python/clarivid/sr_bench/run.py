@@ -271,7 +271,7 @@ class _Clip:
 
     def _folder(self, point: Point) -> Path:
         keep = self._run._keep
-        folder = keep / f"{self._clip.name}-{point.codec}-{point.crf:g}" if keep else self._work
+        folder = folder_of(keep, self._clip.name, point) if keep else self._work
         folder.mkdir(parents=True, exist_ok=True)
         if keep:
             target = folder / "reference.mkv"
@@ -339,6 +339,11 @@ class _Clip:
             for plane in picture:
                 digest.update(plane.tobytes())
         return digest.hexdigest()
+
+
+def folder_of(keep: Path, clip: str, point: Point) -> Path:
+    """Where the files of a clip at a point are kept: reference.mkv, coded.mkv, and METHOD.mkv of each."""
+    return keep / f"{clip}-{point.codec}-{point.crf:g}"
 
 
 def model_files(filters: str) -> list[str]:
