@@ -191,8 +191,8 @@ def test_flicker_is_the_change_of_the_error_along_the_motion() -> None:
         """Root of the mean square that the loss is the logarithm of, beside bicubic's, which is nothing of a
         grey picture; half a code is free."""
         if shift is None:  # the true pictures are needed to find it, and bicubic's error is theirs
-            where = sr._along_the_motion(high, None)
-            return 219 * math.sqrt(float(sr._change(error, *where).mean()))
+            where = sr.along_the_motion(high, None)
+            return 219 * math.sqrt(float(sr.change_of(error, *where).mean()))
         grey = Batch(torch.zeros(4, 6, 32, 32), torch.zeros_like(high), True, torch.ones(()))
         return 0.5 * math.exp(float(sr.flicker(error, grey, shift)) / 0.1)
 
@@ -223,8 +223,8 @@ def test_shifted_crops_are_the_same_picture_a_pixel_further(pack: Path) -> None:
         assert torch.equal(second[:, down:, right:], first[:, : 176 - down, : 176 - right])
         steady = torch.nn.functional.conv2d(batch.low, bicubic_kernel(), padding=1)
         assert float(sr.flicker(steady, batch, shift)) == 0
-        where = sr._along_the_motion(batch.high, shift)
-        assert float(sr._change(steady - batch.high, *where).mean()) < (0.1 / 219) ** 2
+        where = sr.along_the_motion(batch.high, shift)
+        assert float(sr.change_of(steady - batch.high, *where).mean()) < (0.1 / 219) ** 2
         with torch.no_grad():
             assert float(sr.flicker(moved(batch.low), batch, shift)) > 0.01
     assert seen == {(0, 2), (2, 0), (2, 2)}

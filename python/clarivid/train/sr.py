@@ -253,13 +253,13 @@ def flicker(out: Tensor, batch: Batch, shift: tuple[int, int] | None = None) -> 
     with torch.no_grad():
         kernel = bicubic_kernel().to(batch.low)
         plain = torch.nn.functional.conv2d(batch.low, kernel, padding=1)
-        where = _along_the_motion(batch.high, shift)
+        where = along_the_motion(batch.high, shift)
         floor = (0.5 * ONE_CODE) ** 2
-        allowed = torch.log(_change(plain - batch.high, *where) + floor)
-    return 0.05 * torch.relu(torch.log(_change(out - batch.high, *where) + floor) - allowed).mean()
+        allowed = torch.log(change_of(plain - batch.high, *where) + floor)
+    return 0.05 * torch.relu(torch.log(change_of(out - batch.high, *where) + floor) - allowed).mean()
 
 
-def _along_the_motion(high: Tensor, shift: tuple[int, int] | None) -> tuple[Tensor, Tensor, Tensor]:
+def along_the_motion(high: Tensor, shift: tuple[int, int] | None) -> tuple[Tensor, Tensor, Tensor]:
     """Rows and columns [N] by which the second half of the true pictures is moved against the first, and
     weights of its places [N,H,W].
 
@@ -278,7 +278,7 @@ def _along_the_motion(high: Tensor, shift: tuple[int, int] | None) -> tuple[Tens
     return rows, columns, inner
 
 
-def _change(error: Tensor, rows: Tensor, columns: Tensor, weight: Tensor) -> Tensor:
+def change_of(error: Tensor, rows: Tensor, columns: Tensor, weight: Tensor) -> Tensor:
     """Mean square [N] of the change of luma's error along the motion: bench sr's flicker, squared."""
     now, after = unfold(error)[0].chunk(2)
     change = (after - _moved(now, rows, columns)).square()
