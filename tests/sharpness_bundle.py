@@ -19,10 +19,10 @@ from clarivid.train.sr import Options
 NAME = "mixed"  # of all of them: the name stands in the ONNX
 
 
-def random_nets(channels: int = 16, blocks: int = 2) -> tuple[SRNet, SRNet]:
+def random_nets(channels: int = 16, blocks: int = 2, attention: bool = True) -> tuple[SRNet, SRNet]:
     """A net, and one that was trained on from it."""
     torch.manual_seed(3)
-    first, second = SRNet(channels, blocks), SRNet(channels, blocks)
+    first, second = (SRNet(channels, blocks, attention=attention) for _ in range(2))
     second.load_state_dict(first.state_dict())
     with torch.no_grad():
         for net, change in ((first, 0.05), (second, 0.05)):
@@ -53,9 +53,9 @@ def checkpoint(path: Path, net: SRNet, **changes: Any) -> Path:
     return path
 
 
-def bundles(folder: Path) -> dict[str, Path]:
-    """``both`` with two sets, ``first`` and ``second`` with one of them."""
-    first, second = random_nets()
+def bundles(folder: Path, **sizes: Any) -> dict[str, Path]:
+    """``both`` with two sets, ``first`` and ``second`` with one of them, of nets of these sizes."""
+    first, second = random_nets(**sizes)
     made = [checkpoint(folder / f"{name}.pt", net) for name, net in (("first", first), ("second", second))]
     export(made[0], NAME, folder / "both", perceptual=made[1])
     for path in made:
@@ -63,12 +63,12 @@ def bundles(folder: Path) -> dict[str, Path]:
     return {name: folder / name for name in ("both", "first", "second")}
 
 
-def mixture(folder: Path, sharpness: float) -> Path:
+def mixture(folder: Path, sharpness: float, **sizes: Any) -> Path:
     """``at<sharpness>`` beside them: an export of the net whose weights are mixed here, by the formula."""
     s = np.float32(sharpness)
     first, second = (load_file(folder / name / "weights.safetensors") for name in ("first", "second"))
     net = net_of(
-        random_nets()[0].config(),
+        random_nets(**sizes)[0].config(),
         {
             name: value if np.array_equal(value, second[name]) else (1 - s) * value + s * second[name]
             for name, value in first.items()

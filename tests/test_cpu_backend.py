@@ -127,9 +127,11 @@ def test_it_needs_no_openvino(bundle: Path) -> None:
     assert done.stdout == "False\n"
 
 
-def test_a_net_that_it_does_not_know_gets_a_sentence() -> None:
-    with pytest.raises(BackendError, match=r'architecture is "lowrank_chain", and model game_x2 is none'):
-        SuperResolution("game_x2", backend="cpu")(picture(64, 64))
+def test_a_net_that_it_does_not_know_gets_a_sentence(tmp_path: Path) -> None:
+    bare = lowrank_s2d_net(tmp_path / "bare.onnx")
+    says = r'architecture is "sr_hpca" \(scale 2\) or "lowrank_chain", and model bare is none'
+    with pytest.raises(BackendError, match=says):
+        LowrankPre(str(bare), backend="cpu")(picture(64, 64))
 
 
 @pytest.mark.parametrize(

@@ -3,40 +3,9 @@
 
 #include <algorithm>
 #include <cstring>
-#include <new>
 #include <utility>
 
 namespace clv::cpu {
-namespace {
-
-constexpr size_t kAlignment = 64;
-constexpr int kAlignedFloats = static_cast<int>(kAlignment / sizeof(float));
-
-int round_up(int value, int multiple) {
-    return (value + multiple - 1) / multiple * multiple;
-}
-
-struct Release {
-    void operator()(float *memory) const { ::operator delete (memory, std::align_val_t{kAlignment}); }
-};
-using Memory = std::unique_ptr<float, Release>;
-
-Memory zeros(size_t count) {
-    auto *memory = static_cast<float *>(::operator new (count * sizeof(float), std::align_val_t{kAlignment}));
-    std::memset(memory, 0, count * sizeof(float));
-    return Memory(memory);
-}
-
-/// G of Winograd's F(4, 3), kernels.h.
-constexpr double kTransform[kQuadTaps][3] = {{1 / 4.0, 0, 0},
-                                             {-1 / 6.0, -1 / 6.0, -1 / 6.0},
-                                             {-1 / 6.0, 1 / 6.0, -1 / 6.0},
-                                             {1 / 24.0, 1 / 12.0, 1 / 6.0},
-                                             {1 / 24.0, -1 / 12.0, 1 / 6.0},
-                                             {0, 0, 1}};
-
-} // namespace
-
 /// The rows that a band keeps of the input (ring 0) and of each stage, and room for what is thrown away.
 class Chain::Scratch {
 public:
@@ -152,16 +121,7 @@ Chain::Chain(const std::vector<Layer> &layers, float slope, float limit, int hei
 Chain::~Chain() = default;
 
 void Chain::run(const float *input, float *output, int first, int last) {
-    std::unique_ptr<Scratch> scratch;
-    {
-        const std::lock_guard lock(mutex_);
-        if (!idle_.empty()) {
-            scratch = std::move(idle_.back());
-            idle_.pop_back();
-        }
-    }
-    if (!scratch)
-        scratch = std::make_unique<Scratch>(stages_, stride_, pad_);
+    auto scratch = idle_.take([this] { return std::make_unique<Scratch>(stages_, stride_, pad_); });
 
     // A step makes rows top .. top + 3 of the output, and of a stage those that are `ahead` of them.
     const int before = round_up(stages_[0].lead + stages_[0].dilation + reach_, kQuad);
@@ -183,8 +143,7 @@ void Chain::run(const float *input, float *output, int first, int last) {
         }
     }
 
-    const std::lock_guard lock(mutex_);
-    idle_.push_back(std::move(scratch));
+    idle_.put(std::move(scratch));
 }
 
 /// Rows first .. first + 3 of the input into their ring, as far as the picture has them, and as far as the

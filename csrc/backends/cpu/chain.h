@@ -14,31 +14,27 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
-#include <mutex>
 #include <vector>
 
 #include "backends/lowrank_chain.h"
+#include "fused.h"
 #include "kernels.h"
 
 namespace clv::cpu {
 
 using Layer = ChainLayer;
 
-/// Immutable but for its scratch memory; any number of threads may run it.
-class Chain {
+class Chain final : public FusedNet {
 public:
     /// `layers` fit each other; the last has as many channels as the first takes. `height` x `width` is the
     /// size of pictures in positions. No value changes by more than `limit`, which may be infinite.
     Chain(const std::vector<Layer> &layers, float slope, float limit, int height, int width,
           const Level &level = best_level());
-    ~Chain();
-    Chain(const Chain &) = delete;
-    Chain &operator=(const Chain &) = delete;
+    ~Chain() override;
 
-    /// Rows first .. last - 1 of [channels, height, width]; `first` is a multiple of kQuad, so that the
-    /// result does not depend on the bands.
-    void run(const float *input, float *output, int first, int last);
+    int out_channels() const override { return stages_.back().out_channels; }
+    int bands() const override { return 4; }
+    void run(const float *input, float *output, int first, int last) override;
 
 private:
     /// Output channels that one kernel computes, with their weights in its order.
@@ -85,8 +81,7 @@ private:
     int reach_ = 0;  ///< rows that the input is ahead of the output
     int pad_ = 0;    ///< zeros left of each row
     int stride_ = 0; ///< of rows of scratch memory
-    std::mutex mutex_;
-    std::vector<std::unique_ptr<Scratch>> idle_;
+    Idle<Scratch> idle_;
 };
 
 } // namespace clv::cpu

@@ -11,7 +11,9 @@
 #include <string>
 
 #include "backends/cpu/chain.h"
+#include "backends/cpu/upscaler.h"
 #include "backends/lowrank_chain.h"
+#include "backends/sr_net.h"
 #include "core/backend.h"
 #include "pixels/thread_pool.h"
 
@@ -20,7 +22,7 @@ namespace {
 using clv::Error;
 using clv::LowrankChain;
 using clv::TensorShape;
-using clv::cpu::Chain;
+using clv::cpu::FusedNet;
 
 /// The strength scales what is added: the last layer's output and its limit.
 LowrankChain fold_strength(LowrankChain net) {
@@ -32,23 +34,13 @@ LowrankChain fold_strength(LowrankChain net) {
     return net;
 }
 
-struct Release {
-    void operator()(float *memory) const { ::operator delete (memory, std::align_val_t{64}); }
-};
-using Tensor = std::unique_ptr<float, Release>;
-
-/// Aligned, so that no vector of a row lies on two lines of the cache.
-Tensor allocate(size_t count) {
-    auto *memory = ::operator new (count * sizeof(float), std::align_val_t{64});
-    return Tensor(static_cast<float *>(std::memset(memory, 0, count * sizeof(float))));
-}
-
 class CpuRequest final : public clv::InferRequest {
 public:
     /// `overlap`: work goes on on a thread of its own between start() and wait().
-    CpuRequest(Chain &chain, clv::pixels::ThreadPool &pool, const TensorShape &shape, bool overlap)
-        : chain_(chain), pool_(pool), rows_(static_cast<int>(shape.height)), overlap_(overlap),
-          count_(shape.count()), input_(allocate(count_)), output_(allocate(count_)) {}
+    CpuRequest(FusedNet &net, clv::pixels::ThreadPool &pool, const TensorShape &in, const TensorShape &out,
+               bool overlap)
+        : net_(net), pool_(pool), rows_(static_cast<int>(in.height)), overlap_(overlap), count_(in.count()),
+          input_(clv::cpu::zeros(count_)), output_(clv::cpu::zeros(out.count())) {}
 
     std::span<float> input() override { return {input_.get(), count_}; }
     const void *output() override { return output_.get(); }
@@ -62,45 +54,58 @@ public:
 
 private:
     void run() {
-        // Some bands a thread, so that none waits long for the last; not too thin, for seams are computed
-        // twice.
-        constexpr int bands = 4;
-        constexpr int thinnest = 16;
-        const int parts = bands * pool_.threads();
+        constexpr int thinnest = 16; // seams are computed twice
+        const int parts = net_.bands() * pool_.threads();
         const int rows = std::max(thinnest, (rows_ + parts - 1) / parts);
         const int grain = (rows + clv::cpu::kQuad - 1) / clv::cpu::kQuad * clv::cpu::kQuad;
         pool_.parallel_for(0, rows_, pool_.threads() > 1 ? grain : rows_, [this](int first, int last) {
-            chain_.run(input_.get(), output_.get(), first, last);
+            net_.run(input_.get(), output_.get(), first, last);
         });
     }
 
-    Chain &chain_;
+    FusedNet &net_;
     clv::pixels::ThreadPool &pool_;
     const int rows_;
     const bool overlap_;
     const size_t count_;
-    const Tensor input_;
-    const Tensor output_;
+    const clv::cpu::Memory input_;
+    const clv::cpu::Memory output_;
     std::future<void> done_; // last: its destructor waits for the thread that uses the rest
 };
+
+/// Whether the upscaler takes this net, or its bundle is damaged, of which it will tell.
+bool suits_upscaler(const clv::CompileRequest &request) {
+    if (!clv::is_sr_net(request))
+        return false;
+    try {
+        return clv::read_sr_net(request, "cpu").gates.empty();
+    } catch (const Error &error) {
+        return error.status() == CLV_ERR_INVALID_MODEL;
+    }
+}
+
+std::unique_ptr<FusedNet> make_net(const clv::CompileRequest &request) {
+    const auto height = static_cast<int>(request.input.height);
+    const auto width = static_cast<int>(request.input.width);
+    if (clv::is_lowrank_chain(request)) {
+        const LowrankChain net = fold_strength(clv::read_lowrank_chain(request, "cpu"));
+        return std::make_unique<clv::cpu::Chain>(net.layers, net.slope, net.limit, height, width);
+    }
+    const clv::SrNet net = clv::read_sr_net(request, "cpu");
+    if (!net.gates.empty())
+        throw Error(
+            CLV_ERR_UNSUPPORTED,
+            "model " + request.model_name +
+                " has attention, which looks at the whole picture between its layers, and backend cpu "
+                "computes all layers of a row at once: use backend=openvino or auto");
+    return std::make_unique<clv::cpu::Upscaler>(net, height, width);
+}
 
 class CpuModel final : public clv::CompiledModel {
 public:
     explicit CpuModel(const clv::CompileRequest &request)
-        : CpuModel(request, fold_strength(clv::read_lowrank_chain(request, "cpu"))) {}
-
-    TensorShape output() const override { return shape_; }
-    clv_precision precision() const override { return CLV_PRECISION_FP32; }
-    int threads() const override { return pool_.threads(); }
-    std::unique_ptr<clv::InferRequest> create_request() override {
-        return std::make_unique<CpuRequest>(chain_, pool_, shape_, overlap_);
-    }
-
-private:
-    CpuModel(const clv::CompileRequest &request, const LowrankChain &net)
-        : shape_(request.input), overlap_(request.in_flight > 1), pool_(request.threads),
-          chain_(net.layers, net.slope, net.limit, static_cast<int>(shape_.height),
-                 static_cast<int>(shape_.width)) {
+        : input_(request.input), overlap_(request.in_flight > 1), pool_(request.threads),
+          net_(make_net(request)) {
         if (!request.device.empty() && request.device != "CPU")
             throw Error(CLV_ERR_UNSUPPORTED,
                         "backend cpu has no device \"" + request.device + "\": leave it empty");
@@ -109,10 +114,18 @@ private:
                         "backend cpu computes in precision=fp32 only: use it, or backend=openvino");
     }
 
-    const TensorShape shape_;
+    TensorShape output() const override { return {net_->out_channels(), input_.height, input_.width}; }
+    clv_precision precision() const override { return CLV_PRECISION_FP32; }
+    int threads() const override { return pool_.threads(); }
+    std::unique_ptr<clv::InferRequest> create_request() override {
+        return std::make_unique<CpuRequest>(*net_, pool_, input_, output(), overlap_);
+    }
+
+private:
+    const TensorShape input_;
     const bool overlap_;
     clv::pixels::ThreadPool pool_;
-    Chain chain_;
+    const std::unique_ptr<FusedNet> net_;
 };
 
 class CpuBackend final : public clv::Backend {
@@ -121,7 +134,8 @@ public:
         return std::string("clarivid's kernels for ") + clv::cpu::best_level().name;
     }
     bool suits(const clv::CompileRequest &request) const override {
-        return clv::is_lowrank_chain(request) && &clv::cpu::best_level() != &clv::cpu::kReference &&
+        return (clv::is_lowrank_chain(request) || suits_upscaler(request)) &&
+               &clv::cpu::best_level() != &clv::cpu::kReference &&
                (request.device.empty() || request.device == "CPU") &&
                (request.precision == CLV_PRECISION_AUTO || request.precision == CLV_PRECISION_FP32);
     }

@@ -27,6 +27,8 @@
 // All levels do the same operations in the same order: their results are the same to the last bit.
 #pragma once
 
+#include "winograd.h"
+
 namespace clv::cpu {
 
 constexpr int kQuad = 4;     ///< rows that are computed at once
@@ -81,6 +83,7 @@ struct Level {
     int count;
     /// Six rows from x = -1 of the strip on -> out[j * stride], kStripRow values each at most.
     void (*transform)(const float *const *rows, int x, float *out, int stride);
+    Winograd winograd;
 };
 
 extern const Level kReference;

@@ -2,7 +2,7 @@
 // The kernels in plain C++: what the others are checked against, and what runs where they cannot.
 #include <cmath>
 
-#include "kernels.h"
+#include "winograd_simd.h"
 
 namespace clv::cpu {
 namespace {
@@ -65,8 +65,23 @@ void quad(const QuadJob &job) {
 
 constexpr Kernel kKernels[] = {{1, 1, row, quad}};
 
+/// A vector of one: the kernels of winograd.h without instructions of their own.
+struct Scalar {
+    static constexpr int lanes = 1;
+    static Scalar load(const float *p) { return {*p}; }
+    static void store(float *p, Scalar a) { *p = a.v; }
+    static Scalar broadcast(float a) { return {a}; }
+    static Scalar multiply_add(Scalar a, Scalar b, Scalar c) { return {std::fma(a.v, b.v, c.v)}; }
+    static Scalar add(Scalar a, Scalar b) { return {a.v + b.v}; }
+    static Scalar subtract(Scalar a, Scalar b) { return {a.v - b.v}; }
+    static Scalar multiply(Scalar a, Scalar b) { return {a.v * b.v}; }
+    static Scalar max(Scalar a, Scalar b) { return {a.v > b.v ? a.v : b.v}; }
+    static void interleave(Scalar (&)[4]) {}
+    float v;
+};
+
 } // namespace
 
-const Level kReference = {"plain C++", kKernels, 1, transform};
+const Level kReference = {"plain C++", kKernels, 1, transform, winograd<Scalar, 8, 3>()};
 
 } // namespace clv::cpu

@@ -59,35 +59,57 @@ void row(const RowJob &job) {
     }
 }
 
+/// v = B' d of kernels.h: from six rows, or columns, to six sums of them.
 template <class V>
-void transform(const float *const *rows, int x, float *out, int stride) {
+inline void to_sums(const V (&d)[kQuadTaps], V (&v)[kQuadTaps]) {
     const V two = V::broadcast(2.0F), four = V::broadcast(4.0F), five = V::broadcast(-5.0F),
             minus_two = V::broadcast(-2.0F), minus_four = V::broadcast(-4.0F);
+    const V even = V::multiply_add(minus_four, d[2], d[4]);
+    const V odd = V::multiply_add(minus_four, d[1], d[3]);
+    const V far = V::subtract(d[4], d[2]);
+    const V near = V::subtract(d[3], d[1]);
+    v[0] = V::multiply_add(four, d[0], V::multiply_add(five, d[2], d[4]));
+    v[1] = V::add(even, odd);
+    v[2] = V::subtract(even, odd);
+    v[3] = V::multiply_add(two, near, far);
+    v[4] = V::multiply_add(minus_two, near, far);
+    v[5] = V::multiply_add(four, d[1], V::multiply_add(five, d[3], d[5]));
+}
+
+/// y = A' m of kernels.h.
+template <class V>
+inline void from_sums(const V (&m)[kQuadTaps], V (&y)[kQuad]) {
+    const V two = V::broadcast(2.0F), four = V::broadcast(4.0F), eight = V::broadcast(8.0F);
+    const V a = V::add(m[1], m[2]);
+    const V b = V::subtract(m[1], m[2]);
+    const V c = V::add(m[3], m[4]);
+    const V d = V::subtract(m[3], m[4]);
+    y[0] = V::add(V::add(m[0], a), c);
+    y[1] = V::multiply_add(two, d, b);
+    y[2] = V::multiply_add(four, c, a);
+    y[3] = V::add(V::multiply_add(eight, d, b), m[5]);
+}
+
+template <class V>
+void transform(const float *const *rows, int x, float *out, int stride) {
     const float *from[kQuadTaps]; // the compiler cannot know that `out` is not where they are kept
     for (int j = 0; j < kQuadTaps; j++)
         from[j] = rows[j] + x - 1;
     for (int i = 0; i < kStrip + 2; i += V::lanes, out += V::lanes) {
-        V d[kQuadTaps];
+        V d[kQuadTaps], v[kQuadTaps];
 #pragma GCC unroll 6
         for (int j = 0; j < kQuadTaps; j++)
             d[j] = V::load(from[j] + i);
-        const V even = V::multiply_add(minus_four, d[2], d[4]);
-        const V odd = V::multiply_add(minus_four, d[1], d[3]);
-        const V far = V::subtract(d[4], d[2]);
-        const V near = V::subtract(d[3], d[1]);
-        V::store(out, V::multiply_add(four, d[0], V::multiply_add(five, d[2], d[4])));
-        V::store(out + stride, V::add(even, odd));
-        V::store(out + 2 * stride, V::subtract(even, odd));
-        V::store(out + 3 * stride, V::multiply_add(two, near, far));
-        V::store(out + 4 * stride, V::multiply_add(minus_two, near, far));
-        V::store(out + 5 * stride, V::multiply_add(four, d[1], V::multiply_add(five, d[3], d[5])));
+        to_sums(d, v);
+#pragma GCC unroll 6
+        for (int j = 0; j < kQuadTaps; j++)
+            V::store(out + j * stride, v[j]);
     }
 }
 
 template <class V, int G, int P>
 void quad(const QuadJob &job) {
     static_assert(kStrip % (P * V::lanes) == 0);
-    const V two = V::broadcast(2.0F), four = V::broadcast(4.0F), eight = V::broadcast(8.0F);
     const V slope = V::broadcast(job.slope);
     const V low = V::broadcast(-job.limit), high = V::broadcast(job.limit);
     for (int at = 0; at < kStrip; at += P * V::lanes) {
@@ -110,16 +132,11 @@ void quad(const QuadJob &job) {
         }
         for (int g = 0; g < G; g++)
             for (int p = 0; p < P; p++) {
-                const V a = V::add(sums[1][g][p], sums[2][g][p]);
-                const V b = V::subtract(sums[1][g][p], sums[2][g][p]);
-                const V c = V::add(sums[3][g][p], sums[4][g][p]);
-                const V d = V::subtract(sums[3][g][p], sums[4][g][p]);
-                const V rows[kQuad] = {
-                    V::add(V::add(sums[0][g][p], a), c),
-                    V::multiply_add(two, d, b),
-                    V::multiply_add(four, c, a),
-                    V::add(V::multiply_add(eight, d, b), sums[5][g][p]),
-                };
+                V m[kQuadTaps], rows[kQuad];
+#pragma GCC unroll 6
+                for (int j = 0; j < kQuadTaps; j++)
+                    m[j] = sums[j][g][p];
+                from_sums(m, rows);
                 const int x = job.first + at + p * V::lanes;
 #pragma GCC unroll 4
                 for (int r = 0; r < kQuad; r++)

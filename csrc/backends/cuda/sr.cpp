@@ -205,7 +205,7 @@ std::vector<float> transposed(const std::vector<float> &from, int rows, int colu
 class SrModel final : public PictureModel {
 public:
     SrModel(const CompileRequest &request, const PictureSpec &spec)
-        : spec_(spec), net_(read_net(request)), channels_(padded_channels(net_.channels)),
+        : spec_(spec), net_(read_sr_net(request, "cuda")), channels_(padded_channels(net_.channels)),
           steps_(plan(static_cast<int>(net_.blocks.size()))) {
         const Grid tensor = tensor_of(request);
         const Current current(spec_.place);
@@ -304,7 +304,7 @@ private:
             block.finished = constants.add(std::vector<unsigned>{0});
             if (net_.gates.empty())
                 continue;
-            const GateLayers &gate = net_.gates[i];
+            const SrGate &gate = net_.gates[i];
             const int c = net_.channels;
             const int hidden = net_.hidden;
             block.down_weight = constants.add(transposed(gate.down_weights, hidden, c, channels_, hidden));
@@ -365,7 +365,7 @@ private:
     }
 
     const PictureSpec spec_;
-    const Net net_;
+    const SrNet net_;
     const int channels_; ///< that the kernels compute
     const std::vector<Step> steps_;
     pixels::PictureFormat out_format_;
@@ -384,7 +384,7 @@ private:
 } // namespace
 
 bool suits_sr(const CompileRequest &request, const PictureSpec & /*spec*/) {
-    return is_sr(request);
+    return is_sr_net(request);
 }
 
 std::unique_ptr<PictureModel> make_sr(const CompileRequest &request, const PictureSpec &spec) {

@@ -84,7 +84,7 @@ struct Planes {
     float at(int c, int y, int x) const { return const_cast<Planes *>(this)->at(c, y, x); }
 };
 
-Planes convolve(const Conv &conv, const Planes &in) {
+Planes convolve(const SrConv &conv, const Planes &in) {
     Planes out(conv.out_channels, in.height, in.width);
     for (int c = 0; c < conv.out_channels; c++) {
         float *const to = &out.at(c, 0, 0);
@@ -108,7 +108,7 @@ void leaky(Planes &planes, float slope) {
 }
 
 /// One weight a channel.
-std::vector<double> gate(const Net &net, const GateLayers &layers, const Planes &y) {
+std::vector<double> gate(const SrNet &net, const SrGate &layers, const Planes &y) {
     std::vector<double> mean;
     for (int c = 0; c < y.channels; c++) {
         double sum = 0;
@@ -140,7 +140,7 @@ std::vector<double> gate(const Net &net, const GateLayers &layers, const Planes 
 }
 
 /// The net as python/clarivid/nets/sr.py has it.
-Planes forward(const Net &net, const Planes &picture) {
+Planes forward(const SrNet &net, const Planes &picture) {
     Planes x = convolve(net.head, picture);
     leaky(x, net.slope);
     for (std::size_t i = 0; i < net.blocks.size(); i++) {
@@ -170,7 +170,8 @@ PictureFormat doubled(PictureFormat format) {
 }
 
 /// The reference's picture in `out`, whose layout stays.
-void compute_reference(const Net &net, const TestPicture &in, int padding, Dither dither, TestPicture &out) {
+void compute_reference(const SrNet &net, const TestPicture &in, int padding, Dither dither,
+                       TestPicture &out) {
     const int h = in.format.chroma_height() + padding;
     const int w = in.format.chroma_width() + padding;
     Planes tensor(6, h, w);
@@ -197,7 +198,7 @@ Run run(const Place &place, const Bundle &bundle, const PictureFormat &format, D
     request.input.height += padding; // as a card's multiple_of may ask
     request.input.width += padding;
     const PictureSpec spec{format, dither, place};
-    const Net net = read_net(request);
+    const SrNet net = read_sr_net(request, "cuda");
     const std::unique_ptr<PictureModel> model = make_sr(request, spec);
     Run out;
     out.text = model->text();
