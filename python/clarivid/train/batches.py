@@ -42,6 +42,12 @@ def unfold(x: Tensor) -> Planes:
     )
 
 
+def unfold_luma(x: Tensor) -> Tensor:
+    """Luma [N,H,W] of the folded layout [N, 6·size², h, w]: :func:`unfold` for a third of its time."""
+    size = round((x.shape[1] / 6) ** 0.5)
+    return torch.nn.functional.pixel_shuffle(x[:, : 4 * size * size], 2 * size)[:, 0]
+
+
 def normalise(y: Tensor, u: Tensor, v: Tensor) -> Planes:
     """8-bit limited-range codes to "ycbcr_unit_centred": luma -0.5..0.5, chroma likewise about 0."""
     return ((y.float() - 16) * (1 / 219) - 0.5, (u.float() - 128) * (1 / 224), (v.float() - 128) * (1 / 224))

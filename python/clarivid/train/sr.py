@@ -19,7 +19,7 @@ from clarivid.data.sr_sources import KINDS
 from clarivid.errors import InputError
 from clarivid.nets import rivals
 from clarivid.nets.sr import SRNet, bicubic_kernel
-from clarivid.train.batches import Batch, Batches, fold, normalise, unfold
+from clarivid.train.batches import Batch, Batches, fold, normalise, unfold_luma
 from clarivid.train.critic import Judge, UNetCritic, artefact_penalty, critic_loss, deception
 from clarivid.train.muon import MuonAdam
 from clarivid.train.runs import (
@@ -267,7 +267,7 @@ def along_the_motion(high: Tensor, shift: tuple[int, int] | None) -> tuple[Tenso
     the pictures differ after it, by another motion or because they were hidden, count less, as in Lai et al.
     2018 (arXiv:1808.00449).
     """
-    now, after = unfold(high)[0].chunk(2)
+    now, after = unfold_luma(high).chunk(2)
     inner = torch.zeros_like(now)
     edge = 16  # pixels that a border may reach
     inner[:, edge:-edge, edge:-edge] = 1
@@ -280,7 +280,7 @@ def along_the_motion(high: Tensor, shift: tuple[int, int] | None) -> tuple[Tenso
 
 def change_of(error: Tensor, rows: Tensor, columns: Tensor, weight: Tensor) -> Tensor:
     """Mean square [N] of the change of luma's error along the motion: bench sr's flicker, squared."""
-    now, after = unfold(error)[0].chunk(2)
+    now, after = unfold_luma(error).chunk(2)
     change = (after - _moved(now, rows, columns)).square()
     return (change * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1)
 
@@ -299,16 +299,14 @@ def _shifts(now: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
 
 def _moved(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """[N,H,W], each moved by its own shift; what leaves comes in again on the other side."""
-    count, height, width = x.shape
-    i = (torch.arange(height, device=x.device) - rows[:, None]) % height
-    j = (torch.arange(width, device=x.device) - columns[:, None]) % width
-    return x[torch.arange(count, device=x.device)[:, None, None], i[:, :, None], j[:, None, :]]
+    shifts = zip(x, rows.tolist(), columns.tolist(), strict=True)
+    return torch.stack([torch.roll(one, (row, column), (0, 1)) for one, row, column in shifts])
 
 
 def _sobel(difference: Tensor) -> Tensor:
     """Both Sobel gradients of the luma difference, [N,2,H-2,W-2]; Sobel is linear, so of the pictures'
     too."""
-    y = unfold(difference)[0][:, None]
+    y = unfold_luma(difference)[:, None]
     kernel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]], device=y.device) / 4
     return torch.nn.functional.conv2d(y, torch.stack([kernel, kernel.T])[:, None])
 
@@ -350,7 +348,7 @@ class Validation:
             *normalise(*(torch.from_numpy(tiles[p]).to(self.device) for p in ("y_lo", "u_lo", "v_lo")))
         )
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            y = unfold(net(low.contiguous(memory_format=torch.channels_last)).float())[0][0]
+            y = unfold_luma(net(low.contiguous(memory_format=torch.channels_last)).float())[0]
         code = ((y + 0.5) * 219 + 16.5).floor().clamp(0, 255)
         return code.to(torch.uint8).cpu().numpy()
 
