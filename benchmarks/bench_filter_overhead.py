@@ -134,8 +134,10 @@ def bare(arguments: Sequence[str]) -> None:
 
 def backends_for(model: Model, precision: str) -> tuple[str, ...]:
     """OpenVINO, and our own kernels where they know the net; what is bare is OpenVINO for both."""
-    own = model.card.get("architecture", {}).get("type") == "lowrank_chain" and precision == "fp32"
-    return ("openvino", "cpu") if own else ("openvino",)
+    architecture = model.card.get("architecture", {})
+    upscaler = architecture.get("type") == "sr_hpca" and not architecture.get("attention", True)
+    own = upscaler or architecture.get("type") == "lowrank_chain"
+    return ("openvino", "cpu") if own and precision == "fp32" else ("openvino",)
 
 
 def middle(costs: Sequence[Cost]) -> Cost:

@@ -9,37 +9,40 @@ namespace clv::cpu {
 
 template <class V>
 void spread(const SpreadJob &job) {
-    const int tiles = job.vectors * V::lanes;
+    // Where the six columns of a tile lie, in planes and tiles.
+    const ptrdiff_t plane = job.plane;
+    const ptrdiff_t columns[kTileTaps] = {3 * plane - 1, 0, plane, 2 * plane, 3 * plane, 1};
     const float *rows[kTileTaps]; // the compiler cannot know that `out` is not where they are kept
     for (int j = 0; j < kTileTaps; j++)
         rows[j] = job.rows[j];
-    for (int channel = 0; channel < job.channels; channel++)
-        for (int at = 0; at < tiles; at += V::lanes) {
+    for (int channel = 0; channel < job.channels; channel++) {
+        for (int vector = 0; vector < job.vectors; vector++) {
             V sums[kTileTaps][kTileTaps]; // [along y][column]
 #pragma GCC unroll 6
-            for (int column = 0; column < kTileTaps; column++) {
-                const int phase = (column + kTile - 1) % kTile;
-                const int shift = (column + kTile - 1) / kTile - 1;
-                const ptrdiff_t from = (channel * kTile + phase) * job.plane + at + shift;
+            for (int i = 0; i < kTileTaps; i++) {
                 V d[kTileTaps], v[kTileTaps];
 #pragma GCC unroll 6
                 for (int j = 0; j < kTileTaps; j++)
-                    d[j] = V::load(rows[j] + from);
+                    d[j] = V::load(rows[j] + columns[i] + vector * V::lanes);
                 to_sums(d, v);
 #pragma GCC unroll 6
                 for (int j = 0; j < kTileTaps; j++)
-                    sums[j][column] = v[j];
+                    sums[j][i] = v[j];
             }
-            float *out = job.out + channel * kChannelStep + at;
+            float *out = job.out + channel * kChannelStep + vector * V::lanes;
 #pragma GCC unroll 6
             for (int j = 0; j < kTileTaps; j++) {
                 V v[kTileTaps];
                 to_sums(sums[j], v);
 #pragma GCC unroll 6
-                for (int i = 0; i < kTileTaps; i++, out += kMaxTiles)
-                    V::store(out, v[i]);
+                for (int i = 0; i < kTileTaps; i++)
+                    V::store(out + (j * kTileTaps + i) * kMaxTiles, v[i]);
             }
         }
+#pragma GCC unroll 6
+        for (int j = 0; j < kTileTaps; j++)
+            rows[j] += kTile * plane;
+    }
 }
 
 /// One of the 36 products, of kOutputs channels in groups of G, and of P vectors.
