@@ -7,6 +7,8 @@
 namespace clv::cpu {
 namespace {
 
+static_assert(kTile == kQuad, "bands begin on multiples of kQuad");
+
 constexpr int kKept = kTileTaps;      ///< rows of a layer
 constexpr int kLeft = kAlignedFloats; ///< zeros left of a plane, of which one is read
 
