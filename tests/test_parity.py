@@ -52,13 +52,13 @@ def change_weights(bundle: Path, change: float) -> None:
     record_digest(path)
 
 
-@pytest.mark.parametrize("name", ["game_x2", "natural_x2"])
+@pytest.mark.parametrize("name", ["game_x2", "natural_x2", "game_x2_fast", "natural_x2_fast"])
 def test_module_and_filter_give_the_pixels_of_pytorch(name: str) -> None:
     report = parity.check(name, chosen=RANDOM)
     assert report.passed
     assert report.max_code_error <= 1
     for row in report.rows:
-        assert set(row.fp32) == {"module", "filter"}
+        assert set(row.fp32) == {"module", "filter", *(["cpu"] if "fast" in name else [])}
         for difference in row.fp32.values():
             assert difference.differing < 1e-3  # values that lie on the border between two codes
         for difference in row.bf16.values():

@@ -207,7 +207,9 @@ def test_commands_work_in_an_empty_environment(elsewhere: Path, tmp_path: Path) 
     assert version.stdout.startswith("clarivid "), version.stderr
     models = call(elsewhere.parent / "clarivid", "models", "list", "--json", cache=tmp_path)
     rows = json.loads(models.stdout)
-    assert {"game_x2", "natural_x2", "lowrank_v1"} <= {row["name"] for row in rows}
+    assert {"game_x2", "natural_x2", "game_x2_fast", "natural_x2_fast", "lowrank_v1"} <= {
+        row["name"] for row in rows
+    }
     assert all(Path(row["folder"]).is_relative_to(elsewhere.parent.parent) for row in rows)
     assert call(elsewhere, "-m", "clarivid", "models", "verify", cache=tmp_path).returncode == 0
     doctor = json.loads(call(elsewhere, "-m", "clarivid", "doctor", "--json", cache=tmp_path).stdout)

@@ -336,7 +336,7 @@ int main_of(const std::map<std::string, std::string> &options, const char *progr
                 random_nets.largest);
 
     if (options.count("--models"))
-        for (const char *name : {"game_x2", "natural_x2"}) {
+        for (const char *name : {"game_x2", "natural_x2", "game_x2_fast", "natural_x2_fast"}) {
             const std::optional<Bundle> bundle = shipped_bundle(options.at("--models"), name);
             report.expect(bundle.has_value(), std::string("no bundle ") + name);
             if (!bundle)
