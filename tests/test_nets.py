@@ -116,3 +116,15 @@ def test_result_does_not_depend_on_the_batch_or_the_run() -> None:
 def test_impossible_sizes_are_refused(channels: int, blocks: int, scale: int) -> None:
     with pytest.raises(ValueError, match="channels >= 12"):
         SRNet(channels, blocks, scale)
+
+
+def test_gates_that_do_not_change_can_become_constants() -> None:
+    """On the picture that they were taken from, the net without attention gives the same."""
+    net = trained_net()
+    x = 0.3 * torch.randn(1, 6, 24, 20)
+    plain = net.without_attention([x])
+    assert plain.config() == {**net.config(), "attention": False}
+    with torch.no_grad():
+        assert torch.allclose(plain(x), net(x), atol=1e-5)
+        other = 5 * torch.randn(1, 6, 24, 20)
+        assert not torch.allclose(plain(other), net(other), atol=1e-3)

@@ -61,9 +61,11 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run(pack: Path, out: Path, **words: Any) -> dict[str, Any]:
+def run(
+    pack: Path, out: Path, *, init: Path | None = None, resume: bool = False, **words: Any
+) -> dict[str, Any]:
     options = sr.Options(**{**QUIET, "shares": "game=1", **words})
-    return sr.train(options, [pack], out)
+    return sr.train(options, [pack], out, resume=resume, init=init)
 
 
 def test_muon_gets_further_than_adam_in_the_same_steps(pack: Path, tmp_path: Path) -> None:
@@ -114,6 +116,20 @@ def test_rivals_train_by_the_same_recipe(pack: Path, tmp_path: Path, name: str) 
     batch = Batches([packs.load(pack)], {"game": 1.0}, 1, 0, CPU).draw()
     with torch.no_grad():
         assert float((net(batch.low) - batch.high)[:, :16].abs().mean()) < 0.05
+
+
+def test_a_run_without_attention_goes_on_from_one_with_it(pack: Path, tmp_path: Path) -> None:
+    """Its gates become what they are in the mean; a run that is resumed is not changed on the way."""
+    run(pack, tmp_path / "gated", steps=40)
+    run(pack, tmp_path / "plain", steps=1, lr=1e-9, attention=False, init=tmp_path / "gated" / "last.pt")
+    (gated, _), (plain, _) = (sr.net_from_checkpoint(tmp_path / n / "last.pt") for n in ("gated", "plain"))
+    assert gated.config()["attention"]
+    assert not plain.config()["attention"]
+    batch = Batches([packs.load(pack)], {"game": 1.0}, 4, 0, CPU).draw()
+    with torch.no_grad():
+        assert float((gated(batch.low) - plain(batch.low)).abs().mean()) < 0.1 * sr.ONE_CODE
+    with pytest.raises(InputError, match="of another net"):
+        run(pack, tmp_path / "gated", steps=41, attention=False, resume=True)
 
 
 @pytest.mark.parametrize(

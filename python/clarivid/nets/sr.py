@@ -27,6 +27,7 @@ by the features' high-frequency part. Choices of ours:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -184,6 +185,34 @@ class SRNet(nn.Module):
         for block in self.blocks:
             f = block(f, mix)
         return torch.add(self.tail(f), x[:, self.base])
+
+    @torch.no_grad()
+    def without_attention(self, pictures: Iterable[Tensor]) -> SRNet:
+        """A net of the same weights whose gates are constants: what they are in the mean of ``pictures``
+        ([N,6,h,w] each).
+
+        A gate is never negative and LeakyReLU lets positive factors through, so the constants go into the
+        kernels before it.
+        """
+        sums = [torch.zeros(self.channels) for _ in self.blocks]
+        count = 0
+        for x in pictures:
+            f = F.leaky_relu(self.head(x), SLOPE)
+            for total, block in zip(sums, self.blocks, strict=True):
+                assert isinstance(block, Block)
+                assert block.gate is not None
+                y = F.leaky_relu(block.conv(f), SLOPE)
+                weight = block.gate(y)
+                total += weight.sum((0, 2, 3)).cpu()
+                f = f + y * weight
+            count += len(x)
+        plain = SRNet(self.channels, len(self.blocks), self.scale, attention=False)
+        plain.load_state_dict({k: v for k, v in self.state_dict().items() if ".gate." not in k})
+        for total, block in zip(sums, plain.blocks, strict=True):
+            assert isinstance(block, Block)
+            for parameter in block.conv.parameters():
+                parameter.mul_((total / count).reshape(-1, *[1] * (parameter.ndim - 1)))
+        return plain
 
     def config(self) -> dict[str, Any]:
         """The card's "architecture" entry: enough to build the net again."""

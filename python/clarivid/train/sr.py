@@ -184,11 +184,25 @@ class _Run(Run):
         return score, -math.inf if gain is None else gain
 
     def load_weights(self, state: Mapping[str, Any], which: str, path: Path) -> None:
-        if state.get("task", TASK) != TASK or state["net"] != self.config():
+        ours = state.get("task", TASK) == TASK
+        if ours and state["net"] == self.config():
+            self.sr.load_state_dict(state[which])
+        elif ours and which == "ema" and self._differs_by_attention(state["net"]):
+            self._start_without_attention(net_of(state))
+        else:
             raise InputError(
                 f"{path} is of another net than the options ask for: {state['net']}, not {self.config()}"
             )
-        self.sr.load_state_dict(state[which])
+
+    def _differs_by_attention(self, config: Mapping[str, Any]) -> bool:
+        """Whether only that net has it."""
+        return config == {**self.config(), "attention": True} and self.words.net == OURS
+
+    def _start_without_attention(self, gated: Net) -> None:
+        assert isinstance(gated, SRNet)
+        drawn = Batches(self.packs, shares(self.words), 16, self.words.seed, torch.device("cpu"))
+        plain = gated.without_attention(drawn.draw().low for _ in range(24))
+        self.sr.load_state_dict(plain.state_dict())
 
     def details(self) -> dict[str, Any]:
         return {
