@@ -2,6 +2,7 @@
 // What the checks of the CPU backend's nets share.
 #pragma once
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <ctime>

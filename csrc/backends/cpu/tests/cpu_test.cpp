@@ -6,40 +6,25 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <ctime>
 #include <limits>
-#include <random>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "backends/cpu/chain.h"
+#include "check.h"
 
 namespace {
 
+using check::expect;
+using check::random_values;
+using check::same;
+using check::Shape;
 using clv::cpu::Chain;
 using clv::cpu::Layer;
 using clv::cpu::Level;
 
-struct Shape {
-    int height;
-    int width;
-    size_t count(int channels) const {
-        return static_cast<size_t>(channels) * static_cast<size_t>(height) * static_cast<size_t>(width);
-    }
-};
-
 constexpr float kNoLimit = std::numeric_limits<float>::infinity();
-
-std::mt19937 generator(1);
-
-std::vector<float> random_values(size_t count, float size) {
-    std::normal_distribution<float> distribution(0.0F, size);
-    std::vector<float> values(count);
-    for (float &value : values)
-        value = distribution(generator);
-    return values;
-}
 
 std::vector<Layer> random_layers(const std::vector<int> &widths, const std::vector<int> &dilations) {
     std::vector<Layer> layers;
@@ -111,19 +96,6 @@ const std::vector<Case> kCases = {
     {{6, 6}, {1}, {5, 64}},
 };
 
-bool same(const std::vector<float> &a, const std::vector<float> &b) {
-    return std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
-
-int failures = 0;
-
-void expect(bool condition, const std::string &what) {
-    if (condition)
-        return;
-    failures++;
-    std::printf("FAIL %s\n", what.c_str());
-}
-
 std::string text(const Case &c, const Level &level, float limit) {
     std::string out = level.name;
     for (const int width : c.widths)
@@ -194,12 +166,6 @@ void check_threads() {
     expect(same(output, wanted), "bands on threads give other bits");
 }
 
-double thread_seconds() {
-    timespec now;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
-
 void bench() {
     const Shape shape = {540, 960};
     const auto layers = random_layers({6, 12, 12, 6}, {1, 1, 1});
@@ -210,12 +176,8 @@ void bench() {
     std::printf("1080p, 6-12-12-6 channels (1.34 GMAC), one thread, processor time, the fastest of ten\n");
     for (int i = 0; i < count; i++) {
         Chain chain(layers, 0.1F, 0.02F, shape.height, shape.width, *levels[i]);
-        double best = 1e9;
-        for (int n = 0; n < (i ? 10 : 2); n++) {
-            const double begin = thread_seconds();
-            chain.run(input.data(), output.data(), 0, shape.height);
-            best = std::min(best, thread_seconds() - begin);
-        }
+        const double best =
+            check::fastest(i ? 10 : 2, [&] { chain.run(input.data(), output.data(), 0, shape.height); });
         std::printf("%-10s %8.2f ms\n", levels[i]->name, 1e3 * best);
     }
 }
@@ -230,6 +192,6 @@ int main(int argc, char **argv) {
     check_levels();
     check_limit();
     check_threads();
-    std::printf("%s: %d failures\n", clv::cpu::best_level().name, failures);
-    return failures != 0;
+    std::printf("%s: %d failures\n", clv::cpu::best_level().name, check::failures);
+    return check::failures != 0;
 }
