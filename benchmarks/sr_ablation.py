@@ -27,7 +27,7 @@ from clarivid.data.pack import load
 from clarivid.errors import Error
 from clarivid.machine import describe
 from clarivid.train import sr
-from clarivid.train.batches import Batches
+from clarivid.train.batches import Batch, Batches
 from clarivid.train.runs import Report
 
 RECIPE: dict[str, Any] = {"consistency": 0.15}
@@ -47,7 +47,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def measure(name: str, options: sr.Options, packs: tuple[Path, ...], out: Path) -> dict[str, Any]:
+Shifted = tuple[Batch, tuple[int, int]]
+
+
+def measure(
+    name: str, options: sr.Options, packs: tuple[Path, ...], shifted: list[Shifted], out: Path
+) -> dict[str, Any]:
     """Train one variant, or go on with it; returns its scores."""
     with bar(name) as (progress, task):
 
@@ -61,21 +66,25 @@ def measure(name: str, options: sr.Options, packs: tuple[Path, ...], out: Path) 
         "parameters": net.parameters_merged(),
         "minutes": round(state["seconds"] / 60, 1),
         "gain_db": sr.mean_gain(score),
-        "shimmer": shimmer(net, packs),
+        "shimmer": shimmer(net, shifted),
         "worst_gain_db": min(kind["worst_gain_db"] for kind in score.values()),
         "kinds": score,
     }
 
 
-@torch.no_grad()
-def shimmer(net: sr.Net, packs: tuple[Path, ...], batches: int = 12, crops: int = 16) -> float:
-    """In codes of 8 bits, on crops drawn from all kinds alike, the same for every net."""
+def draw_shifted(packs: tuple[Path, ...], batches: int = 12, crops: int = 16) -> list[Shifted]:
+    """Crops of all kinds alike, each seen twice, a pixel apart."""
     drawn = Batches([load(path) for path in packs], sr.SHARES["all"], crops, 1, torch.device("cpu"))
-    squares = []
-    for _ in range(batches):
-        batch, shift = drawn.draw_shifted(crops)
-        out = net(batch.low)
-        squares.append(sr.change_of(out - batch.high, *sr.along_the_motion(batch.high, shift)))
+    return [drawn.draw_shifted(crops) for _ in range(batches)]
+
+
+@torch.no_grad()
+def shimmer(net: sr.Net, shifted: list[Shifted]) -> float:
+    """In codes of 8 bits."""
+    squares = [
+        sr.change_of(net(batch.low) - batch.high, *sr.along_the_motion(batch.high, shift))
+        for batch, shift in shifted
+    ]
     return float(torch.cat(squares).mean().sqrt() / sr.ONE_CODE)
 
 
@@ -117,11 +126,12 @@ def main(
         raise SystemExit(f"sr_ablation: error: there is no variant '{unknown[0]}'")
     rows: dict[str, dict[str, Any]] = {}
     try:
+        shifted = draw_shifted(packs)
         for name in names:
             options = sr.Options(
                 steps=steps, threads=threads, seed=seed, validate_every=1e9, **{**RECIPE, **VARIANTS[name]}
             )
-            rows[name] = measure(name, options, packs, out / name.replace(" ", "_").replace(":", ""))
+            rows[name] = measure(name, options, packs, shifted, out / name.replace(" ", "_").replace(":", ""))
     except Error as error:
         raise SystemExit(f"sr_ablation: error: {error}") from None
     show(rows, Console())
