@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What each part of super-resolution's training earns: each is left out once, at the same budget of steps.
+"""What each part of super-resolution's training earns: each is left out, or another put in, at the same
+budget of steps. Published small nets are trained so, too.
 
 Every variant starts from nothing, sees the same packs in the same order, and is judged on the packs' held-out
 pictures: PSNR-Y over Lanczos, mean of the kinds, and the least gain of any picture. Beside it stands the
@@ -7,12 +8,13 @@ shimmer: by how many codes (root mean square) luma changes when a crop is shifte
 is done is not trained again, so an interrupted comparison goes on where it stopped.
 
     .venv/bin/python benchmarks/sr_ablation.py --out runs/ablation sr0.pack
-    .venv/bin/python benchmarks/sr_ablation.py --steps 300 --only recipe,adam --out runs/quick sr0.pack
+    .venv/bin/python benchmarks/sr_ablation.py --steps 300 --only 'recipe;adam' --out runs/quick sr0.pack
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,24 +28,28 @@ from clarivid.bars import bar
 from clarivid.data.pack import load
 from clarivid.errors import Error
 from clarivid.machine import describe
+from clarivid.nets.rivals import RIVALS
 from clarivid.train import sr
 from clarivid.train.batches import Batch, Batches
 from clarivid.train.runs import Report
 
-RECIPE: dict[str, Any] = {"consistency": 0.15}
+RECIPE: dict[str, Any] = {"attention": False}
 # What differs from the recipe.
 VARIANTS: dict[str, dict[str, Any]] = {
     "recipe": {},
-    "no consistency": {"consistency": 0.0},
-    "adam": {"optimiser": "adam", "lr": 1e-3},
+    "with attention": {"attention": True},
     "no branches": {"branches": False},
-    "no attention": {"attention": False},
+    "with consistency": {"consistency": 0.1},
+    "no average of the weights": {"ema": 0.0},
+    "with consistency, small crops first": {"consistency": 0.1, "small": 0.5},
+    "adam": {"optimiser": "adam", "lr": 1e-3},
     "loss rms": {"loss": "rms"},
     "loss charbonnier": {"loss": "charbonnier"},
     "with edges": {"edge_weight": 0.1},
     "small crops first": {"small": 0.5},
-    "fast: 32 channels, 2 blocks": {"channels": 32, "blocks": 2, "attention": False},
-    "fast: 24 channels, 4 blocks": {"channels": 24, "blocks": 4, "attention": False},
+    "fast: 32 x 2": {"channels": 32, "blocks": 2},
+    "fast: 24 x 4": {"channels": 24, "blocks": 4},
+    **{f"net {name}": {"net": name} for name in RIVALS},
 }
 
 
@@ -64,6 +70,7 @@ def measure(
     net, state = sr.net_from_checkpoint(out / "last.pt")
     return {
         "parameters": net.parameters_merged(),
+        "gmac_1080p": round(net.macs() / 1e9, 1),
         "minutes": round(state["seconds"] / 60, 1),
         "gain_db": sr.mean_gain(score),
         "shimmer": shimmer(net, shifted),
@@ -90,13 +97,13 @@ def shimmer(net: sr.Net, shifted: list[Shifted]) -> float:
 
 def show(rows: dict[str, dict[str, Any]], console: Console) -> None:
     """As a table, beside the recipe."""
-    table = Table(title="super-resolution, dB of PSNR-Y over Lanczos", caption="mean of the kinds")
-    for column in ("variant", "parameters", "gain", "beside the recipe", "least", "shimmer", "minutes"):
+    table = Table(title="PSNR-Y over Lanczos, dB", caption="mean of the kinds; beside the recipe")
+    for column in ("variant", "parameters", "GMAC", "gain", "beside", "least", "shimmer", "minutes"):
         table.add_column(column, justify="left" if column == "variant" else "right")
     base = rows.get("recipe", {}).get("gain_db")
     for name, row in rows.items():
         beside = "" if base is None else f"{row['gain_db'] - base:+.3f}"
-        cells = (f"{row['parameters']}", f"{row['gain_db']:+.3f}", beside)
+        cells = (f"{row['parameters']}", f"{row['gmac_1080p']}", f"{row['gain_db']:+.3f}", beside)
         least, moves = f"{row['worst_gain_db']:+.2f}", f"{row['shimmer']:.2f}"
         table.add_row(name, *cells, least, moves, f"{row['minutes']:.1f}")
     console.print(table)
@@ -106,7 +113,7 @@ def show(rows: dict[str, dict[str, Any]], console: Console) -> None:
 @click.argument("packs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="folder of the runs")
 @click.option("--steps", default=3000, show_default=True, type=click.IntRange(1), help="of every variant")
-@click.option("--only", help=f"some of: {', '.join(VARIANTS)}")
+@click.option("--only", help=f"some of: {'; '.join(VARIANTS)}")
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1), help="CPU threads")
 @click.option("--seed", default=0, show_default=True, help="of first weights and order of crops")
 @click.option("--json", "record", type=click.Path(path_type=Path), help="write the results here, too")
@@ -120,7 +127,7 @@ def main(
     record: Path | None,
 ) -> None:
     """Entry point."""
-    names = [name.strip() for name in only.split(",")] if only else list(VARIANTS)
+    names = [name.strip() for name in only.split(";")] if only else list(VARIANTS)
     unknown = [name for name in names if name not in VARIANTS]
     if unknown:
         raise SystemExit(f"sr_ablation: error: there is no variant '{unknown[0]}'")
@@ -131,7 +138,8 @@ def main(
             options = sr.Options(
                 steps=steps, threads=threads, seed=seed, validate_every=1e9, **{**RECIPE, **VARIANTS[name]}
             )
-            rows[name] = measure(name, options, packs, shifted, out / name.replace(" ", "_").replace(":", ""))
+            folder = "_".join(re.findall(r"\w+", name))
+            rows[name] = measure(name, options, packs, shifted, out / folder)
     except Error as error:
         raise SystemExit(f"sr_ablation: error: {error}") from None
     show(rows, Console())

@@ -16,10 +16,9 @@ pytest.importorskip("torch")
 import filter_tools as tools
 from clarivid import BackendError, ModelError, SuperResolution, parity
 from clarivid.blend import blended
-from clarivid.export import export
 from clarivid.models import find_model, load_model
 from conftest import Run
-from sharpness_bundle import bundles, checkpoint, mixture, random_nets
+from sr_bundles import bundles, mixture, sr_bundle
 from test_super_resolution import picture
 
 CASES = [
@@ -29,13 +28,6 @@ CASES = [
 ]
 
 
-def sr_bundle(folder: Path, **sizes: Any) -> Path:
-    """An export of a random net, without attention unless ``sizes`` say otherwise."""
-    net = random_nets(**{"attention": False, **sizes})[1]
-    export(checkpoint(folder.with_suffix(".pt"), net), folder.name, folder)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return sr_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
@@ -43,7 +35,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``both``, ``first``, ``second`` and ``at0.3``: see sharpness_bundle."""
+    """``both``, ``first``, ``second`` and ``at0.3``: see sr_bundles."""
     folder = tmp_path_factory.mktemp("sets")
     bundles(folder, attention=False)
     mixture(folder, 0.3, attention=False)
@@ -93,23 +85,29 @@ def test_the_number_of_threads_does_not_show(bundle: Path, threads: int) -> None
 def test_auto_takes_it_for_nets_without_attention(
     bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wide = sr_bundle(tmp_path / "wide", channels=56, blocks=1)
+    fp32 = {"precision": "fp32"}
+    tiles = {"amx_tile", "amx_bf16"} <= set(Path("/proc/cpuinfo").read_text("ascii").split())
+    wide = sr_bundle(tmp_path / "wide", channels=48, blocks=1)
+    wider = sr_bundle(tmp_path / "wider", channels=56, blocks=1)
+    gated = sr_bundle(tmp_path / "gated", attention=True)
+    sessions = [(bundle, {}), (bundle, fp32), (wide, fp32), (wide, {}), (wider, fp32), (gated, fp32)]
     with caplog.at_level("INFO", logger="clarivid"):
-        for model, options in ((bundle, {}), (bundle, {"precision": "fp32"}), (wide, {}), ("game_x2", {})):
+        for model, options in sessions:
             SuperResolution(str(model), **options)(picture(32, 32))  # type: ignore[arg-type]
     lines = [line for line in caplog.text.splitlines() if "chosen because" in line]
-    assert len(lines) == 4
-    for line in lines[:2]:
+    assert len(lines) == len(sessions)
+    for line in lines[: 3 if tiles else 4]:
         assert "backend=cpu, chosen because it knows this net" in line
         assert "precision=fp32" in line
-    for line in lines[2:]:
+    for line in lines[3 if tiles else 4 :]:
         assert "backend=openvino, chosen because the pictures are in host memory" in line
 
 
-def test_attention_gets_a_sentence() -> None:
-    says = "model game_x2 has attention, which looks at the whole picture .* use backend=openvino or auto"
+def test_attention_gets_a_sentence(tmp_path: Path) -> None:
+    gated = sr_bundle(tmp_path / "gated", attention=True)
+    says = "model gated has attention, which looks at the whole picture .* use backend=openvino or auto"
     with pytest.raises(BackendError, match=says):
-        SuperResolution("game_x2", backend="cpu")(picture(64, 64))
+        SuperResolution(str(gated), backend="cpu")(picture(64, 64))
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from clarivid.nets.load import load_net  # noqa: E402
 from clarivid.nets.lowrank import LowrankNet  # noqa: E402
 from clarivid.nets.sr import SRNet  # noqa: E402
 from lowrank_bundle import checkpoint_of, lowrank_bundle, random_net  # noqa: E402
-from sharpness_bundle import checkpoint as sr_checkpoint  # noqa: E402
+from sr_bundles import checkpoint as sr_checkpoint  # noqa: E402
 
 
 def moved_net(channels: int = 16, blocks: int = 2, attention: bool = True) -> SRNet:
@@ -104,7 +104,7 @@ def test_bundle_is_complete_and_loads(checkpoint: Path, tmp_path: Path) -> None:
     assert "clarivid data sr --out sr3.pack --seed 3" in card["training"]["command"]
     last = "clarivid train sr --minutes 60 --kind game --init run0/last.pt --out run1 sr3.pack"
     assert card["training"]["command"].endswith(last)
-    first = "clarivid train sr --steps 5 --optimiser adam --loss charbonnier --out run0"
+    first = "clarivid train sr --steps 5 --optimiser adam --loss charbonnier --attention --out run0"
     assert first in card["training"]["command"]
     assert card["training"]["data"][0]["licence"] == "CC0-1.0"
     assert card["scores"]["clips"]["psnr_gain"] == 1.2

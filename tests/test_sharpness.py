@@ -31,7 +31,7 @@ from clarivid.paths import sha256_of
 from conftest import Run
 from filter_cuda_tools import on_device, on_gpu
 from onnx_models import random_s2d_net
-from sharpness_bundle import NAME, bundles, checkpoint, mixture, random_nets
+from sr_bundles import NAME, bundles, checkpoint, mixture, random_nets
 from test_tensorrt_filter import BUILD, DEVICE, FAKE, SHAPE
 
 BLEND = BUILD / "csrc" / "core" / "tests" / "blend_test"
@@ -42,7 +42,7 @@ FP32 = "backend=openvino:precision=fp32"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``both``, ``first``, ``second`` and ``at0.3``: see sharpness_bundle."""
+    """``both``, ``first``, ``second`` and ``at0.3``: see sr_bundles."""
     folder = tmp_path_factory.mktemp("sets")
     bundles(folder)
     mixture(folder, 0.3)

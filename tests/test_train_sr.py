@@ -120,8 +120,8 @@ def test_rivals_train_by_the_same_recipe(pack: Path, tmp_path: Path, name: str) 
 
 def test_a_run_without_attention_goes_on_from_one_with_it(pack: Path, tmp_path: Path) -> None:
     """Its gates become what they are in the mean; a run that is resumed is not changed on the way."""
-    run(pack, tmp_path / "gated", steps=40)
-    run(pack, tmp_path / "plain", steps=1, lr=1e-9, attention=False, init=tmp_path / "gated" / "last.pt")
+    run(pack, tmp_path / "gated", steps=40, attention=True)
+    run(pack, tmp_path / "plain", steps=1, lr=1e-9, init=tmp_path / "gated" / "last.pt")
     (gated, _), (plain, _) = (sr.net_from_checkpoint(tmp_path / n / "last.pt") for n in ("gated", "plain"))
     assert gated.config()["attention"]
     assert not plain.config()["attention"]
@@ -129,7 +129,7 @@ def test_a_run_without_attention_goes_on_from_one_with_it(pack: Path, tmp_path: 
     with torch.no_grad():
         assert float((gated(batch.low) - plain(batch.low)).abs().mean()) < 0.1 * sr.ONE_CODE
     with pytest.raises(InputError, match="of another net"):
-        run(pack, tmp_path / "gated", steps=41, attention=False, resume=True)
+        run(pack, tmp_path / "gated", steps=41, resume=True)
 
 
 @pytest.mark.parametrize(
@@ -260,6 +260,31 @@ def test_artefacts_are_where_the_error_varies_and_the_average_is_better() -> Non
     assert float(weight[:4].max()) == 0  # no error there
     better = critic.artefacts(true, fold(noisy, chroma, chroma, 2), true + 1)
     assert float(better.max()) == 0  # the net is nearer to the truth than its average: detail
+
+
+def test_artefacts_of_faint_errors_weigh_as_those_of_strong_ones() -> None:
+    noise = fold(*(torch.randn(1, 64 // n, 64 // n) for n in (1, 2, 2)), 2)
+    true = torch.zeros_like(noise)
+    penalties = [
+        float(critic.artefact_penalty(true, strength * noise, 2 * strength * noise))
+        for strength in (0.004, 0.04)
+    ]
+    assert penalties == [0, 0]  # nearer to the truth than the average
+    faint, strong = (
+        float(critic.artefact_penalty(true, strength * noise, 0.5 * strength * noise))
+        for strength in (0.004, 0.04)
+    )
+    assert faint == pytest.approx(strong, rel=1e-4)
+    assert faint > 0.1
+
+
+def test_the_critic_moves_luma_only() -> None:
+    torch.manual_seed(0)
+    made = torch.randn(1, 24, 16, 16, requires_grad=True)
+    critic.deception(critic.UNetCritic(16), made).backward()
+    assert made.grad is not None
+    assert float(made.grad[:, :16].abs().min()) > 0
+    assert float(made.grad[:, 16:].abs().max()) == 0
 
 
 def test_critic_learns_to_tell_true_from_blurred(pack: Path) -> None:

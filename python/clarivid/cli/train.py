@@ -148,7 +148,7 @@ def display(
 Examples:
   clarivid train sr --kind all --minutes 40 --out runs/base sr0.pack
   clarivid train sr --kind game --minutes 25 --init runs/base/best.pt --lr 5e-3 --out runs/game sr0.pack
-  clarivid train sr --kind game --channels 32 --blocks 2 --no-attention --minutes 25 --out runs/fast sr0.pack
+  clarivid train sr --kind game --channels 32 --blocks 2 --minutes 25 --out runs/fast sr0.pack
   clarivid train sr --kind game --minutes 30 --init runs/game/best.pt --lr 1e-3 --adversarial 0.01 \\
       --out runs/perceptual sr0.pack
   clarivid train sr --kind game --minutes 25 --out runs/game --resume sr0.pack      after an interruption
@@ -180,9 +180,10 @@ Examples:
 @click.option("--blocks", default=4, show_default=True, type=click.IntRange(1), help="Depth of the net.")
 @click.option(
     "--attention/--no-attention",
-    default=True,
+    default=False,
     show_default=True,
-    help="Weigh channels by their high frequencies over the picture; without, pictures can be tiled exactly.",
+    help="Weigh channels by their high frequencies over the picture. It earned nothing, and such nets are "
+    "slower on a CPU and not exact in tiles.",
 )
 @click.option(
     "--branches/--no-branches",

@@ -138,7 +138,7 @@ def _commands(runs: list[Mapping[str, Any]]) -> list[str]:
 def _command(options: Mapping[str, Any]) -> str:
     """Of a run: its budget, and what is not as it is by default. Old checkpoints lack what had no choice."""
     usual = vars(Options())
-    chosen = {"optimiser": "adam", "loss": "charbonnier", **options}
+    chosen = {"optimiser": "adam", "loss": "charbonnier", "attention": True, **options}
     words = {key: chosen[key] for key in usual if key in chosen and key not in _OF_THE_MACHINE}
     del words["minutes" if options["steps"] else "steps"]
     budget = next(iter(words))  # it comes first, and is said even when it is the usual one

@@ -22,7 +22,8 @@ by the features' high-frequency part. Choices of ours:
 * Convolutions pad with zeros, which is mid-grey here (values are centred); the loss sees picture borders, so
   the net learns them. Edge padding would be one more pass over memory for each of six layers.
 * The gate looks at every fourth feature in both directions, a sixteenth of the work. No gradient flows from
-  it into the features: it is tiny, and costs as much as two convolutions.
+  it into the features: it is tiny, and costs as much as two convolutions. It earned nothing
+  (docs/training.md), so the shipped nets have none.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ class SRNet(nn.Module):
     """[N,6,h,w] to [N,6 s²,h,w] for scale s, see the module's text. Values are centred (card:
     ycbcr_unit_centred).
 
-    ``channels`` at least 12; ``attention`` False leaves the gates out (the fast tier; for comparison);
+    ``channels`` at least 12; ``attention`` False leaves the gates out;
     ``branches`` False trains plain convolutions (for comparison).
     """
 

@@ -16,6 +16,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from clarivid.train.batches import unfold
 
 SLOPE = 0.2
+LUMA = 16  # channels of a folded x2 picture
 WINDOW = 7  # luma pixels a side, of the local variance in :func:`artefacts`
 
 
@@ -98,8 +99,20 @@ def critic_loss(critic: UNetCritic, true: Tensor, made: Tensor) -> Tensor:
 
 
 def deception(critic: UNetCritic, made: Tensor) -> Tensor:
-    """What the net wants of the critic: that it takes ``made`` for true."""
-    return F.softplus(-critic(made)).mean()
+    """What the net wants of the critic: that it takes the luma of ``made`` for true.
+
+    Chroma is judged and not changed for it: of a quarter of the samples only coloured specks come.
+    """
+    luma, chroma = made[:, :LUMA], made[:, LUMA:]
+    return F.softplus(-critic(torch.cat((luma, chroma.detach()), 1))).mean()
+
+
+def _errors(true: Tensor, *made: Tensor) -> list[Tensor]:
+    """Magnitudes of luma's errors, [N,1,H,W], in units of the first one's root mean square over its crop."""
+    target = unfold(true)[0][:, None]
+    found = [(target - unfold(x)[0][:, None]).abs() for x in made]
+    unit = found[0].detach().square().mean((2, 3), keepdim=True).sqrt().clamp(min=1e-4)
+    return [error / unit for error in found]
 
 
 @torch.no_grad()
@@ -108,20 +121,19 @@ def artefacts(true: Tensor, made: Tensor, averaged: Tensor) -> Tensor:
 
     ``true``, ``made`` and ``averaged`` are folded pictures [N,24,h,w]: the target, the net's, and its
     averaged weights'. Where the net's error varies from pixel to pixel it probably makes artefacts; where it
-    is smaller than the steadier averaged net's it makes detail, and is left alone.
+    is smaller than the steadier averaged net's it makes detail, and is left alone. Unlike the paper's, errors
+    are relative to their crop's, as our pixel loss is: a faint picture's artefacts count as a strong one's.
     """
-    target, ours, steady = (unfold(x)[0][:, None] for x in (true, made, averaged))
-    error = (target - ours).abs()
+    error, steady = _errors(true, made, averaged)
     pad = (WINDOW // 2,) * 4
     padded = F.pad(error, pad, mode="reflect")
     mean = F.avg_pool2d(padded, WINDOW, 1)
     local = F.avg_pool2d(padded.square(), WINDOW, 1) - mean.square()
     whole = error.var((2, 3), keepdim=True).clamp(min=1e-12) ** 0.2
-    return torch.where(error < (target - steady).abs(), 0.0, whole * local.clamp(min=0))
+    return torch.where(error < steady, 0.0, whole * local.clamp(min=0))
 
 
 def artefact_penalty(true: Tensor, made: Tensor, averaged: Tensor) -> Tensor:
-    """Mean error of luma, weighted by :func:`artefacts`."""
-    weight = artefacts(true, made, averaged)
-    error = (unfold(true)[0] - unfold(made)[0]).abs()[:, None]
-    return (weight * error).mean()
+    """Mean relative error of luma, weighted by :func:`artefacts`."""
+    (error,) = _errors(true, made)
+    return (artefacts(true, made, averaged) * error).mean()

@@ -74,7 +74,7 @@ class Options(RunOptions):
     artefacts: float = 1.0
     channels: int = 48
     blocks: int = 4
-    attention: bool = True
+    attention: bool = False
     branches: bool = True
     precision: str = "auto"
     compiled: str = "auto"

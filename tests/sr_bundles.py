@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Bundles for dnn_sr with two sets of random weights, and with one that is the mixture of both."""
+"""Bundles for dnn_sr: of random weights, with two sets of them, and with one that is the mixture of both."""
 
 from __future__ import annotations
 
@@ -51,6 +51,13 @@ def checkpoint(path: Path, net: SRNet, **changes: Any) -> Path:
     }
     torch.save(state, path)
     return path
+
+
+def sr_bundle(folder: Path, **sizes: Any) -> Path:
+    """An export of a random net into ``folder``, without attention unless ``sizes`` say otherwise."""
+    net = random_nets(**{"attention": False, **sizes})[1]
+    export(checkpoint(folder.with_suffix(".pt"), net), folder.name, folder)
+    return folder
 
 
 def bundles(folder: Path, **sizes: Any) -> dict[str, Path]:
