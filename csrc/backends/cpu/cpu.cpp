@@ -73,12 +73,17 @@ private:
     std::future<void> done_; // last: its destructor waits for the thread that uses the rest
 };
 
-/// Whether the upscaler takes this net, or its bundle is damaged, of which it will tell.
+/// Whether the upscaler takes this net and no other backend is faster, or its bundle is damaged, of which it
+/// will tell. Where bf16 is multiplied in tiles, nets of more channels are faster in OpenVINO
+/// (docs/figures.md).
 bool suits_upscaler(const clv::CompileRequest &request) {
+    constexpr int most_beside_tiles = 32;
     if (!clv::is_sr_net(request))
         return false;
     try {
-        return clv::read_sr_net(request, "cpu").gates.empty();
+        const clv::SrNet net = clv::read_sr_net(request, "cpu");
+        return net.gates.empty() && (request.precision == CLV_PRECISION_FP32 ||
+                                     net.channels <= most_beside_tiles || !clv::cpu::multiplies_bf16_tiles());
     } catch (const Error &error) {
         return error.status() == CLV_ERR_INVALID_MODEL;
     }

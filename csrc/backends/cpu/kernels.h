@@ -96,5 +96,8 @@ extern const Level kAvx512;
 const Level &best_level();
 /// All levels that this processor has, the reference first; `count` is set.
 const Level *const *levels(int &count);
+/// Whether the processor multiplies matrices of bf16 in tiles (AMX), sixteen times as many at once as AVX-512
+/// does in f32.
+bool multiplies_bf16_tiles();
 
 } // namespace clv::cpu
