@@ -21,6 +21,7 @@ from clarivid import BackendError, InputError, LowrankPre, SuperResolution
 from clarivid.models import find_model
 from filter_cuda_tools import counters, device, on_device, on_gpu, run, uploaded, without_driver
 from onnx_models import random_net, random_s2d_net
+from sr_bundles import sr_bundle
 
 Array = NDArray[Any]
 WIDTH, HEIGHT = 133, 101  # odd, several tiles in both directions
@@ -83,22 +84,29 @@ def test_tiles_lie_on_the_grid_of_strided_layers(tmp_path: Path) -> None:
         assert worst(upscaled(path, planes, tile=tile), whole) == 0
 
 
-@pytest.mark.parametrize("name", ["game_x2", "lowrank_v1"])
+@pytest.mark.parametrize(
+    ("name", "overlap", "whole"), [("gated", "8", True), ("game_x2", "12", False), ("lowrank_v1", "6", False)]
+)
 def test_the_graph_tells_what_the_card_tells(
-    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    name: str, overlap: str, whole: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A bundle, and its ONNX without a card."""
+    bundle = str(sr_bundle(tmp_path / "gated", attention=True)) if name == "gated" else name
     bare = tmp_path / "bare.onnx"
-    bare.write_bytes(find_model(name).onnx.read_bytes())
-    kind = SuperResolution if name == "game_x2" else LowrankPre
-    overlaps = []
-    for model in (name, str(bare)):
+    bare.write_bytes(find_model(bundle).onnx.read_bytes())
+    kind = LowrankPre if name == "lowrank_v1" else SuperResolution
+    for model in (bundle, str(bare)):
         caplog.clear()
         with caplog.at_level(logging.INFO):
             kind(model, backend="openvino", precision="fp32", threads=2, tile="64x64")(picture())
-        overlaps += re.findall(r"tiles of \d+x\d+ samples that overlap by (\d+)", caplog.text)
-        assert ("looks at the whole picture at once (ReduceMean" in caplog.text) == (name == "game_x2")
-    assert overlaps == (["12", "12"] if name == "game_x2" else ["6", "6"])
+        overlaps = re.findall(r"tiles of \d+x\d+ samples that overlap by (\d+)", caplog.text)
+        assert overlaps == [overlap], model
+        assert ("looks at the whole picture at once (ReduceMean" in caplog.text) == whole
+
+
+@pytest.mark.parametrize("name", ["game_x2", "natural_x2", "game_x2_fast", "natural_x2_fast"])
+def test_shipped_nets_in_tiles_are_the_whole_nets(name: str) -> None:
+    assert worst(upscaled(name, tile="48x40"), upscaled(name, tile="none")) == 0
 
 
 def test_lowrank_pre_in_tiles_is_lowrank_pre() -> None:
