@@ -64,6 +64,7 @@ else:
     from clarivid.paths import sha256_of
     from gpu import tools
     from onnx_models import random_net
+    from sr_bundles import sr_bundle
 
     ERROR, WARNING, INFO, VERBOSE, DEBUG = range(5)
     WIDTH, HEIGHT = 66, 50
@@ -98,7 +99,8 @@ else:
         cache: EngineCache, model: str = "game_x2", arguments: dict[str, Any] | None = None, **changes: Any
     ) -> Path:
         """An engine for :data:`SHAPE` or the profile that ``changes`` give."""
-        scale = 2 if model == "game_x2" else 1
+        bundle = find_model(model)
+        scale = 1 if model == "lowrank_v1" else 2
         engine = {
             "fake": 1,
             "type": "f16",
@@ -112,11 +114,11 @@ else:
             engine["strength"] = "device"
         engine.update(changes)
         profile = Profile(tuple(engine["least"]), SHAPE, tuple(engine["largest"]))  # type: ignore[arg-type]
-        digest = sha256_of(find_model(model).folder / "model_fp16.onnx")
+        digest = sha256_of(bundle.folder / "model_fp16.onnx")
         target = this_machine()[0]
         if (arguments or {}).get("hardware_compatible"):
             target = Identity(86)
-        key = Key(model, digest, "fp16", profile, "tensorrt", "10.14.1.48", target, arguments or {})
+        key = Key(bundle.name, digest, "fp16", profile, "tensorrt", "10.14.1.48", target, arguments or {})
         entry, _ = cache.get(key, lambda: json.dumps(engine).encode(), {})
         return cache.set_parity(entry, {"passed": True}).path
 
@@ -460,6 +462,17 @@ else:
     def test_without_a_fitting_engine_the_field_is_named(device: Device, cache: EngineCache) -> None:
         put(cache)
         assert "its profile takes tensors of 33x25, not 32x25" in refusal(device, size=(64, 50))
-        larger = refusal(device, size=(68, 50))  # which could be cut, were the net another
+        assert "its profile takes tensors of 33x25, not 34x25" in refusal(device, size=(68, 50), tile="none")
+
+    def test_a_larger_picture_is_cut_where_the_net_allows_it(
+        device: Device, cache: EngineCache, tmp_path: Path
+    ) -> None:
+        put(cache)
+        session = Session(device, size=(68, 50))
+        assert "that overlap by 12, chosen because no engine takes" in session.said(INFO)
+        session.close()
+        gated = str(sr_bundle(tmp_path / "gated", attention=True))
+        put(cache, gated)
+        larger = refusal(device, model=gated, size=(68, 50))
         assert "no engine takes a tensor of 1x6x25x34, the largest takes 1x6x25x33" in larger
-        assert "clarivid engines build game_x2 --for this --shapes 68x50" in larger
+        assert "--for this --shapes 68x50" in larger
