@@ -16,7 +16,7 @@ import openvino
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from clarivid import BackendError, LowrankPre, ModelError, SuperResolution
+from clarivid import BackendError, LowrankPre, ModelError
 from lowrank_bundle import lowrank_bundle
 from onnx_models import lowrank_s2d_net
 from test_super_resolution import picture
@@ -101,9 +101,8 @@ def test_auto_takes_it_for_the_nets_it_knows_in_fp32(
     with caplog.at_level("INFO", logger="clarivid"):
         LowrankPre(str(bundle))(picture(32, 32))
         LowrankPre(str(bare))(picture(32, 32))
-        SuperResolution("game_x2")(picture(32, 32))
     chosen = re.findall(r"model (\S+): .*backend=(\w+), chosen because (\w+)", caplog.text)
-    assert chosen == [("tiny", "cpu", "it"), ("bare", "openvino", "the"), ("game_x2", "openvino", "the")]
+    assert chosen == [("tiny", "cpu", "it"), ("bare", "openvino", "the")]
 
 
 def test_auto_leaves_bf16_to_openvino(bundle: Path, caplog: pytest.LogCaptureFixture) -> None:
