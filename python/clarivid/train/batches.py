@@ -13,6 +13,7 @@ from clarivid.data.pack import LOW_CROP, PLANES, Pack, Tiles
 from clarivid.errors import InputError
 
 Planes = tuple[Tensor, Tensor, Tensor]  # Y [N,H,W], U and V [N,H/2,W/2]
+LUMA = 16  # channels of a picture of twice the size, folded; chroma's come behind
 
 
 def fold(y: Tensor, u: Tensor, v: Tensor, size: int = 1) -> Tensor:

@@ -13,10 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from clarivid.train.batches import unfold
+from clarivid.train.batches import LUMA, unfold_luma
 
 SLOPE = 0.2
-LUMA = 16  # channels of a folded x2 picture
 WINDOW = 7  # luma pixels a side, of the local variance in :func:`artefacts`
 
 
@@ -109,8 +108,8 @@ def deception(critic: UNetCritic, made: Tensor) -> Tensor:
 
 def _errors(true: Tensor, *made: Tensor) -> list[Tensor]:
     """Magnitudes of luma's errors, [N,1,H,W], in units of the first one's root mean square over its crop."""
-    target = unfold(true)[0][:, None]
-    found = [(target - unfold(x)[0][:, None]).abs() for x in made]
+    target = unfold_luma(true)
+    found = [(target - unfold_luma(x)).abs()[:, None] for x in made]
     unit = found[0].detach().square().mean((2, 3), keepdim=True).sqrt().clamp(min=1e-4)
     return [error / unit for error in found]
 
@@ -124,7 +123,11 @@ def artefacts(true: Tensor, made: Tensor, averaged: Tensor) -> Tensor:
     is smaller than the steadier averaged net's it makes detail, and is left alone. Unlike the paper's, errors
     are relative to their crop's, as our pixel loss is: a faint picture's artefacts count as a strong one's.
     """
-    error, steady = _errors(true, made, averaged)
+    return _artefacts(*_errors(true, made, averaged))
+
+
+@torch.no_grad()
+def _artefacts(error: Tensor, steady: Tensor) -> Tensor:
     pad = (WINDOW // 2,) * 4
     padded = F.pad(error, pad, mode="reflect")
     mean = F.avg_pool2d(padded, WINDOW, 1)
@@ -135,5 +138,5 @@ def artefacts(true: Tensor, made: Tensor, averaged: Tensor) -> Tensor:
 
 def artefact_penalty(true: Tensor, made: Tensor, averaged: Tensor) -> Tensor:
     """Mean relative error of luma, weighted by :func:`artefacts`."""
-    (error,) = _errors(true, made)
-    return (artefacts(true, made, averaged) * error).mean()
+    error, steady = _errors(true, made, averaged)
+    return (_artefacts(error, steady) * error).mean()

@@ -19,7 +19,7 @@ from clarivid.data.sr_sources import KINDS
 from clarivid.errors import InputError
 from clarivid.nets import rivals
 from clarivid.nets.sr import SRNet, bicubic_kernel
-from clarivid.train.batches import Batch, Batches, fold, normalise, unfold_luma
+from clarivid.train.batches import LUMA, Batch, Batches, fold, normalise, unfold_luma
 from clarivid.train.critic import Judge, UNetCritic, artefact_penalty, critic_loss, deception
 from clarivid.train.muon import MuonAdam
 from clarivid.train.runs import (
@@ -247,9 +247,9 @@ def criterion(out: Tensor, batch: Batch, options: Options) -> Tensor:
             return torch.sqrt(mean + 1e-6).mean()
         return 0.05 * torch.log(mean + ONE_CODE**2).mean()  # about as large as the others
 
-    loss = error(square[:, :16])
+    loss = error(square[:, :LUMA])
     if batch.chroma and options.chroma_weight:
-        loss = loss + 2 * options.chroma_weight * error(square[:, 16:])
+        loss = loss + 2 * options.chroma_weight * error(square[:, LUMA:])
     if options.edge_weight:
         loss = loss + options.edge_weight * torch.sqrt(_sobel(out - batch.high) ** 2 + 1e-6).mean()
     return loss
