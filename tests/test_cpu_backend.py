@@ -16,9 +16,10 @@ import openvino
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from clarivid import BackendError, LowrankPre, ModelError
+from clarivid import BackendError, LowrankPre, ModelError, SuperResolution
 from lowrank_bundle import lowrank_bundle
 from onnx_models import lowrank_s2d_net
+from sr_bundles import sr_bundle
 from test_super_resolution import picture
 
 LIMITED = {"change": 0.2, "limit": 2}
@@ -98,11 +99,13 @@ def test_auto_takes_it_for_the_nets_it_knows_in_fp32(
     bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     bare = lowrank_s2d_net(tmp_path / "bare.onnx")
+    gated = sr_bundle(tmp_path / "gated", attention=True)
     with caplog.at_level("INFO", logger="clarivid"):
         LowrankPre(str(bundle))(picture(32, 32))
         LowrankPre(str(bare))(picture(32, 32))
+        SuperResolution(str(gated))(picture(32, 32))
     chosen = re.findall(r"model (\S+): .*backend=(\w+), chosen because (\w+)", caplog.text)
-    assert chosen == [("tiny", "cpu", "it"), ("bare", "openvino", "the")]
+    assert chosen == [("tiny", "cpu", "it"), ("bare", "openvino", "the"), ("gated", "openvino", "the")]
 
 
 def test_auto_leaves_bf16_to_openvino(bundle: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -475,4 +475,4 @@ else:
         put(cache, gated)
         larger = refusal(device, model=gated, size=(68, 50))
         assert "no engine takes a tensor of 1x6x25x34, the largest takes 1x6x25x33" in larger
-        assert "--for this --shapes 68x50" in larger
+        assert "clarivid engines build gated --for this --shapes 68x50" in larger
