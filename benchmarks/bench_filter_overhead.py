@@ -101,15 +101,17 @@ def bare(arguments: Sequence[str]) -> None:
     import numpy as np
     import openvino as ov
 
-    from clarivid.parity import fold
+    from clarivid.parity.planes import fold, luma_tensor
 
     onnx, source, size = arguments[:3]
     precision, threads, frames = arguments[3], int(arguments[4]), int(arguments[5])
     width, height = (int(value) for value in size.split("x"))
     data = np.fromfile(source, np.uint8, width * height * 3 // 2)
+    luma = data[: width * height].reshape(height, width)
     chroma = data[width * height :].reshape(2, height // 2, width // 2)
-    tensor = fold([data[: width * height].reshape(height, width), chroma[0], chroma[1]], 8, False)
     model = ov.Core().read_model(onnx)
+    alone = model.inputs[0].partial_shape[1] == 1
+    tensor = luma_tensor(luma, 8, False) if alone else fold([luma, chroma[0], chroma[1]], 8, False)
     if len(model.inputs) > 1:
         bind_strength(model)
     model.reshape(list(tensor.shape))
@@ -135,7 +137,7 @@ def bare(arguments: Sequence[str]) -> None:
 def backends_for(model: Model, precision: str) -> tuple[str, ...]:
     """OpenVINO, and our own kernels where they know the net; what is bare is OpenVINO for both."""
     architecture = model.card.get("architecture", {})
-    upscaler = architecture.get("type") == "sr_hpca" and not architecture.get("attention", True)
+    upscaler = architecture.get("type") == "sr_luma" and not architecture["attention"]
     own = upscaler or architecture.get("type") == "lowrank_chain"
     return ("openvino", "cpu") if own and precision == "fp32" else ("openvino",)
 

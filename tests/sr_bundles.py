@@ -19,7 +19,7 @@ from clarivid.train.sr import Options
 NAME = "mixed"  # of all of them: the name stands in the ONNX
 
 
-def random_nets(channels: int = 16, blocks: int = 2, attention: bool = True) -> tuple[SRNet, SRNet]:
+def random_nets(channels: int = 16, blocks: int = 2, attention: bool = False) -> tuple[SRNet, SRNet]:
     """A net, and one that was trained on from it."""
     torch.manual_seed(3)
     first, second = (SRNet(channels, blocks, attention=attention) for _ in range(2))
@@ -54,8 +54,8 @@ def checkpoint(path: Path, net: SRNet, **changes: Any) -> Path:
 
 
 def sr_bundle(folder: Path, **sizes: Any) -> Path:
-    """An export of a random net into ``folder``, without attention unless ``sizes`` say otherwise."""
-    net = random_nets(**{"attention": False, **sizes})[1]
+    """An export of a random net into ``folder``; ``sizes`` as :func:`random_nets` has them."""
+    net = random_nets(**sizes)[1]
     export(checkpoint(folder.with_suffix(".pt"), net), folder.name, folder)
     return folder
 

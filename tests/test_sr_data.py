@@ -25,7 +25,7 @@ from clarivid.data.ladder import Rung  # noqa: E402
 from clarivid.data.motion import Motion, random_motion  # noqa: E402
 from clarivid.errors import InputError  # noqa: E402
 from clarivid.export.bundle import origins  # noqa: E402
-from clarivid.nets.sr import bicubic_kernel  # noqa: E402
+from clarivid.nets.folded import bicubic_kernel  # noqa: E402
 from clarivid.train.batches import fold, normalise, unfold  # noqa: E402
 from clarivid.train.sr import psnr  # noqa: E402
 from sr_pack import PLAIN, material, picture, tiny_pack  # noqa: E402

@@ -11,7 +11,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from torch.nn import functional as F
 
 from clarivid.models import Model
 from clarivid.nets.load import load_net
-from clarivid.nets.sr import SRNet
+from clarivid.nets.sr import RepConv
 from clarivid.parity import spans
 
 Frame = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -39,12 +38,15 @@ class FrameNet(nn.Module):
     """Planes (y, uv) as codes to planes (y, uv) as codes, limited range; even sizes.
 
     Args:
+        luma: whether the net takes luma alone (layout y): chroma is then interpolated, bicubic.
         bit_depth: 8 (uint8) or 10 (int16 with the code in the high ten bits, as P010 has it).
     """
 
-    def __init__(self, net: Callable[[Tensor], Tensor], bit_depth: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self, net: Callable[[Tensor], Tensor], luma: bool, bit_depth: int, dtype: torch.dtype
+    ) -> None:
         super().__init__()
-        self.net, self.bit_depth, self.dtype = net, bit_depth, dtype
+        self.net, self.luma, self.bit_depth, self.dtype = net, luma, bit_depth, dtype
         (self.off_y, self.span_y), (self.off_c, self.span_c) = spans(bit_depth, False)
 
     def forward(self, y: Tensor, uv: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,42 +54,49 @@ class FrameNet(nn.Module):
         if self.bit_depth == 10:
             # P010's codes as int16: the shift is an arithmetic one, so the sign is masked away.
             y, uv = (y.int() >> 6) & 1023, (uv.int() >> 6) & 1023
-        luma = F.pixel_unshuffle(y[None, None].float(), 2)
-        chroma = uv.view(1, uv.shape[0], -1, 2).permute(0, 3, 1, 2).float()
-        x = torch.cat([(luma - self.off_y) / self.span_y - 0.5, (chroma - self.off_c) / self.span_c], 1).to(
-            self.dtype, memory_format=torch.channels_last
-        )
-        out = self.net(x).float()
-        scale = 2 if out.shape[1] == 24 else 1
-        block = (2 * scale) ** 2
+        luma = (y[None, None].float() - self.off_y) / self.span_y
+        chroma = (uv.view(1, uv.shape[0], -1, 2).permute(0, 3, 1, 2).float() - self.off_c) / self.span_c
+        made = self.upscaled(luma, chroma) if self.luma else self.folded(luma - 0.5, chroma)
         top = (1 << self.bit_depth) - 1
-        y = F.pixel_shuffle(out[:, :block], 2 * scale)[0, 0]
-        y = torch.clamp(torch.floor((y + 0.5) * self.span_y + (self.off_y + 0.5)), 0, top)
-        planes = [out[:, block + i * scale**2 : block + (i + 1) * scale**2] for i in (0, 1)]
-        u, v = (F.pixel_shuffle(plane, scale)[0, 0] for plane in planes)
-        uv = torch.stack([u, v], -1).flatten(1)
+        y = torch.clamp(torch.floor(made[0] * self.span_y + (self.off_y + 0.5)), 0, top)[0, 0]
+        uv = made[1][0].permute(1, 2, 0).flatten(1)
         uv = torch.clamp(torch.floor(uv * self.span_c + (self.off_c + 0.5)), 0, top)
         if self.bit_depth == 10:
             return (y.int() << 6).to(torch.int16), (uv.int() << 6).to(torch.int16)
         return y.to(torch.uint8), uv.to(torch.uint8)
 
+    def upscaled(self, luma: Tensor, chroma: Tensor) -> tuple[Tensor, Tensor]:
+        """[1,1,H,W] and [1,2,H/2,W/2] through a net on luma."""
+        made = self.net(luma.to(self.dtype)).float()
+        scale = made.shape[2] // luma.shape[2]
+        return made, F.interpolate(chroma, scale_factor=float(scale), mode="bicubic")
+
+    def folded(self, luma: Tensor, chroma: Tensor) -> tuple[Tensor, Tensor]:
+        """The same through a net on folded pictures, whose values are centred."""
+        x = torch.cat([F.pixel_unshuffle(luma, 2), chroma], 1)
+        out = self.net(x.to(self.dtype, memory_format=torch.channels_last)).float()
+        scale = 2 if out.shape[1] == 24 else 1
+        block = (2 * scale) ** 2
+        return F.pixel_shuffle(out[:, :block], 2 * scale) + 0.5, F.pixel_shuffle(out[:, block:], scale)
+
 
 def deployed(bundle: Model) -> nn.Module:
     """The net of a bundle as one would deploy it: merged kernels are plain convolutions."""
     net = load_net(bundle)
-    if isinstance(net, SRNet):
-        for block in net.blocks:
-            conv: Any = block.conv
-            plain = nn.Conv2d(net.channels, net.channels, 3, padding=1)
-            plain.weight.data, plain.bias.data = conv.merged().detach(), conv.bias.detach()  # type: ignore[union-attr]
-            block.conv = plain
+    for module in list(net.modules()):
+        for name, conv in module.named_children():
+            if isinstance(conv, RepConv):
+                kernel = conv.merged().detach()
+                plain = nn.Conv2d(kernel.shape[1], kernel.shape[0], 3, padding=1)
+                plain.weight.data, plain.bias = kernel, conv.bias
+                setattr(module, name, plain)
     return net.eval()
 
 
 def frame_net(bundle: Model, bit_depth: int, dtype: torch.dtype, device: str = "cuda") -> FrameNet:
     """The bundle's net on frames, in ``dtype``."""
     net = deployed(bundle).to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return FrameNet(net, bit_depth, dtype)
+    return FrameNet(net, bundle.layout == "y", bit_depth, dtype)
 
 
 def frames(width: int, height: int, bit_depth: int, count: int) -> list[tuple[Tensor, Tensor]]:

@@ -39,7 +39,9 @@ def time_net(trt: Any, bundle: Model, width: int, height: int, seconds: float) -
     if not parser.parse((bundle.folder / "model_fp16.onnx").read_bytes()):
         raise RuntimeError(f"the ONNX parser: {parser.get_error(0)}")
     config, profile = builder.create_builder_config(), builder.create_optimization_profile()
-    shapes = {"input": (1, 6, height // 2, width // 2), "strength": (1,)}
+    luma = bundle.layout == "y"
+    size = (1, 1, height, width) if luma else (1, 6, height // 2, width // 2)
+    shapes = {"input": size, "strength": (1,)}
     inputs = [network.get_input(i).name for i in range(network.num_inputs)]
     for name in inputs:
         profile.set_shape(name, shapes[name], shapes[name], shapes[name])
@@ -52,7 +54,8 @@ def time_net(trt: Any, bundle: Model, width: int, height: int, seconds: float) -
         raise RuntimeError("the engine does not run on this GPU")
     context = engine.create_execution_context()
     scale = bundle.scale
-    out = torch.empty(1, 6 * scale * scale, height // 2, width // 2, dtype=torch.float16, device="cuda")
+    made = (1, 1, scale * height, scale * width) if luma else (1, 6 * scale * scale, *size[2:])
+    out = torch.empty(made, dtype=torch.float16, device="cuda")
     context.set_tensor_address("output", out.data_ptr())
     if "strength" in inputs:
         one = torch.ones(1, dtype=torch.float16, device="cuda")

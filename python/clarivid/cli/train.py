@@ -171,13 +171,13 @@ Examples:
 )
 @click.option(
     "--net",
-    type=click.Choice(["hpca", "espcn", "ecbsr", "bicubic_pp", "rt4ksr", "span"]),
-    default="hpca",
+    type=click.Choice(["ours", "espcn", "ecbsr", "bicubic_pp", "rt4ksr", "span"]),
+    default="ours",
     show_default=True,
-    help="hpca: ours. The others are published nets, at their own sizes, to compare with.",
+    help="The others are published nets, at their own sizes, to compare with.",
 )
-@click.option("--channels", default=48, show_default=True, type=click.IntRange(12), help="Width of the net.")
-@click.option("--blocks", default=4, show_default=True, type=click.IntRange(1), help="Depth of the net.")
+@click.option("--channels", default=16, show_default=True, type=click.IntRange(4), help="Width of the net.")
+@click.option("--blocks", default=9, show_default=True, type=click.IntRange(1), help="Depth of the net.")
 @click.option(
     "--attention/--no-attention",
     default=False,
@@ -189,7 +189,7 @@ Examples:
     "--branches/--no-branches",
     default=True,
     show_default=True,
-    help="Train each block as skip + 1x1 + 3x3; either way one 3x3 is left.",
+    help="Train each layer as a sum of 3x3, 1x1 and edges' kernels; either way one 3x3 is left.",
 )
 @click.option(
     "--optimiser",

@@ -30,7 +30,7 @@ from clarivid.clips import encoder
 from clarivid.errors import InputError, ToolError, last_line
 from clarivid.models import Model
 from clarivid.parity import GATES, fold
-from clarivid.parity.planes import Picture, unpack
+from clarivid.parity.planes import Picture, luma_tensor, unpack
 
 QUANTILE = 0.99999
 GATE_DB = GATES["int8"].real_db  # PSNR against fp32, of the net's values, 1 being black to white
@@ -64,12 +64,12 @@ def quantise(model: Model, videos: Sequence[Path]) -> Quantised:
     :class:`InputError` for a model that cannot be quantised and for videos without pictures,
     :class:`ToolError` when one cannot be read.
     """
-    if model.layout != "yuv420_s2d" or "model_fp16.onnx" not in model.files:
+    if model.layout not in ("yuv420_s2d", "y") or "model_fp16.onnx" not in model.files:
         raise InputError(
-            f"model {model.name} cannot be quantised: that is for bundles of layout yuv420_s2d with a "
+            f"model {model.name} cannot be quantised: that is for bundles of layout yuv420_s2d or y with a "
             "model_fp16.onnx"
         )
-    pictures = [picture for video in videos for picture in excerpts(video)]
+    pictures = [picture for video in videos for picture in excerpts(video, model.layout)]
     if len(pictures) < 2:
         raise InputError("int8 needs at least two pictures to calibrate with: give a longer video")
     reference = onnx.load_from_string(model.onnx.read_bytes())
@@ -126,8 +126,8 @@ def in_bf16(model: Model) -> bytes:
     return bytes(made.SerializeToString())
 
 
-def excerpts(video: Path) -> Iterator[Tensor]:
-    """Up to :data:`PICTURES` folded excerpts [1,6,h,w] of a video, spread evenly."""
+def excerpts(video: Path, layout: str) -> Iterator[Tensor]:
+    """Up to :data:`PICTURES` excerpts of a video, spread evenly, as tensors of the ``layout``."""
     probe = [encoder(), "-nostdin", "-hide_banner", "-i", str(video), "-map", "0:v:0", "-f", "null", "-"]
     told = subprocess.run(probe, capture_output=True, text=True, check=False)
     counts = [line.split("frame=")[-1].split()[0] for line in told.stderr.splitlines() if "frame=" in line]
@@ -143,7 +143,8 @@ def excerpts(video: Path) -> Iterator[Tensor]:
     )
     if done.returncode:
         raise ToolError(f"cannot read {video}: {last_line(done.stderr.decode(errors='replace'))}")
-    yield from (fold(picture, 8, False) for picture in _y4m(done.stdout))
+    for picture in _y4m(done.stdout):
+        yield luma_tensor(picture[0], 8, False) if layout == "y" else fold(picture, 8, False)
 
 
 def _y4m(data: bytes) -> Iterator[Picture]:

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from clarivid import blend, models
 from clarivid.errors import InputError, ModelError
-from clarivid.export.graph import LAYOUT, NORMALISATION, STRENGTH, HasWeights, weights_of
+from clarivid.export.graph import LAYOUT, STRENGTH, HasWeights, normalisation_of, weights_of
 from clarivid.export.staging import digests, staged
 from clarivid.parity.gates import GATES
 from clarivid.sr_bench.report import card_lines
@@ -294,7 +294,7 @@ def _card(source: Source, files: Mapping[str, Any], parity: Mapping[str, Any]) -
         "task": source.task,
         "layout": source.layout,
         "scale": source.scale,
-        "normalisation": NORMALISATION,
+        **normalisation_of(source.layout, ""),
         "precision": "fp32",
         "files": dict(files),
         "input": dict(source.input),
@@ -333,7 +333,7 @@ def _readme(source: Source, card: Mapping[str, Any], perceptual: Source | None) 
         "",
         f"- {card['parameters']:,} parameters, {gmac} GMAC {source.cost}, "
         f"{card['receptive_field']} luma pixels receptive field",
-        f"- layout `{card['layout']}`, normalisation `{card['normalisation']}`",
+        f"- layout `{card['layout']}`, normalisation `{card.get('normalisation', '0..1')}`",
         f"- `model.onnx` is f32{_note(source)}; `model_fp16.onnx` is strongly typed fp16, input and output "
         f"too; `weights.safetensors` holds the merged {'fp16' if _note(source) else 'f32'} weights, "
         "`card.json` says how they fit together",

@@ -20,6 +20,11 @@ STRENGTH = "strength"
 Weights = dict[str, npt.NDArray[np.float32]]
 
 
+def normalisation_of(layout: str, prefix: str = "clarivid.") -> dict[str, str]:
+    """The entry of a card or of metadata: the layout y has 0..1 alone, and need not say so."""
+    return {} if layout == "y" else {f"{prefix}normalisation": NORMALISATION}
+
+
 class HasWeights(Protocol):
     """A net that knows its inference form."""
 
@@ -105,12 +110,16 @@ class Graph:
         layout: str = LAYOUT,
         in_channels: int = 6,
     ) -> onnx.ModelProto:
-        """The checked model: "input" [N,in_channels,h,w], "output" [N,6 scale²,h,w], "strength" [1] if there
-        is one."""
+        """The checked model: "input" [N,in_channels,h,w], "output" as the layout has it (docs/models.md),
+        "strength" [1] if there is one."""
         kind = TensorProto.FLOAT16 if self.half else TensorProto.FLOAT
+        given: list[str | int] = ["batch", in_channels, "height", "width"]
+        made: list[str | int] = ["batch", 6 * scale * scale, "height", "width"]
+        if layout == "y":
+            given[1], made = 1, ["batch", 1, "height_out", "width_out"]
         ends = [
-            helper.make_tensor_value_info(end, kind, ["batch", channels, "height", "width"])
-            for end, channels in (("input", in_channels), ("output", 6 * scale * scale))
+            helper.make_tensor_value_info(end, kind, shape)
+            for end, shape in (("input", given), ("output", made))
         ]
         controls = [helper.make_tensor_value_info(STRENGTH, kind, [1])] if strength else []
         model = helper.make_model(
@@ -127,7 +136,7 @@ class Graph:
                 "clarivid.layout": layout,
                 "clarivid.scale": str(scale),
                 "clarivid.task": task,
-                "clarivid.normalisation": NORMALISATION,
+                **normalisation_of(layout),
                 "clarivid.name": name,
             },
         )
@@ -135,4 +144,4 @@ class Graph:
         return model
 
 
-__all__ = ["LAYOUT", "NORMALISATION", "STRENGTH", "Graph", "HasWeights", "Weights", "weights_of"]
+__all__ = ["LAYOUT", "STRENGTH", "Graph", "HasWeights", "Weights", "normalisation_of", "weights_of"]

@@ -8,41 +8,48 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
+import torch
 from onnx import TensorProto
 
 from clarivid.errors import InputError
-from clarivid.export.bundle import Source, command_of, training_of
+from clarivid.export.bundle import Source, command_of, probe_picture, training_of
 from clarivid.export.graph import Graph, Weights, weights_of
-from clarivid.nets.sr import GATE_STRIDE, IN_CHANNELS, NEAREST, SLOPE, SRNet
+from clarivid.nets.sr import CENTRE, GATE_STRIDE, SLOPE, SRNet
 from clarivid.train.runs import summary_of
 from clarivid.train.sr import Options, net_of
 
+LAYOUT = "y"
 _OF_THE_MACHINE = ("threads", "device", "save_every", "validate_every", "compiled")
 
 
 def build_onnx(net: SRNet, name: str, half: bool = False) -> onnx.ModelProto:
-    """The inference graph of ``net``, [N,6,h,w] to [N,24,h,w], all three sizes dynamic.
+    """The inference graph of ``net``, [N,1,H,W] to [N,1,2H,2W], all three sizes dynamic.
 
     ``half`` gives the strongly typed fp16 twin: weights, input and output are fp16; only the gates' averages
     over the picture and their two tiny layers stay in fp32, because a sum over a 4K picture overflows fp16.
     """
     weights = weights_of(net)
     graph = Graph(half)
-    x = graph.leaky(graph.conv("input", "head", weights), SLOPE)
+    centred = graph.node("Sub", ["input", graph.constant("centre", np.array(CENTRE, graph.dtype))], "centred")
+    x = graph.leaky(graph.conv(centred, "head", weights), SLOPE)
     for i in range(len(net.blocks)):
         block = f"blocks.{i}"
         y = graph.leaky(graph.conv(x, block, weights), SLOPE)
         if net.attention:
             y = graph.node("Mul", [y, _gate(graph, y, block, weights, net.channels)], f"{block}.scaled")
         x = graph.node("Add", [x, y], f"{block}.out")
-    residual = graph.conv(x, "tail", weights)
-    # The copy of channels as a 1x1 conv of zeros and ones: on OpenVINO 8 % of the net's time less than
-    # Gather, which leaves the convolutions' memory layout.
-    nearest = np.eye(IN_CHANNELS, dtype=graph.dtype)[NEAREST][:, :, None, None]
-    base = graph.node("Conv", ["input", graph.constant("nearest", nearest)], "base", kernel_shape=[1, 1])
-    graph.node("Add", [residual, base], "output")
-    return graph.model(name, "sr", net.scale)
+    # The nearest upsample: luma is added to all four pixels.
+    pixels = graph.node("Add", [graph.conv(x, "tail", weights), "input"], "pixels")
+    graph.node("DepthToSpace", [pixels], "output", blocksize=net.scale)
+    return graph.model(name, "sr", net.scale, layout=LAYOUT)
+
+
+def probe() -> npt.NDArray[np.float32]:
+    """Luma [1,1,h,w] that a graph is checked with."""
+    folded = torch.from_numpy(probe_picture(90, 118))
+    return np.asarray((torch.nn.functional.pixel_shuffle(folded[:, :4], 2) + CENTRE).numpy())
 
 
 def _gate(graph: Graph, y: str, block: str, weights: Weights, channels: int) -> str:
@@ -75,13 +82,11 @@ def _gate(graph: Graph, y: str, block: str, weights: Weights, channels: int) -> 
 def source(state: Mapping[str, Any], name: str, scores: Mapping[str, Any], summary: str) -> Source:
     """The bundle of a checkpoint of ``clarivid train sr``."""
     config = state["net"]
-    if config["type"] != "sr_hpca":
+    if not isinstance(net := net_of(state), SRNet):
         raise InputError(
             f"the checkpoint is of the published net {config['type'].removeprefix('rival_')}, which makes no "
             "bundle; clarivid.nets.rivals.write_onnx writes it for dnn_sr=model=FILE.onnx"
         )
-    net = net_of(state)
-    assert isinstance(net, SRNet)
     runs = [*state.get("history", []), summary_of(state)]
     validation = {"validation": state["score"]} if state["score"] else {}
     return Source(
@@ -91,9 +96,12 @@ def source(state: Mapping[str, Any], name: str, scores: Mapping[str, Any], summa
         net=net,
         build=partial(build_onnx, net, name),
         strength=False,
+        layout=LAYOUT,
+        input={"multiple_of": 1, "min_width": 16, "min_height": 16},
+        probe=probe(),
         training=training_of(runs, state["sources"], _commands(runs)),
         scores={**validation, **scores},
-        summary=summary or "2x super-resolution of 4:2:0 video.",
+        summary=summary or "2x super-resolution of video.",
         cost="from 1080p to 4K",
         usage=[f"Use it: `ffmpeg -i in.mp4 -vf dnn_sr=model={name} out.mp4`"],
         score_lines=_score_lines(state["score"] or {}),
@@ -136,10 +144,9 @@ def _commands(runs: list[Mapping[str, Any]]) -> list[str]:
 
 
 def _command(options: Mapping[str, Any]) -> str:
-    """Of a run: its budget, and what is not as it is by default. Old checkpoints lack what had no choice."""
+    """Of a run: its budget, and what is not as it is by default."""
     usual = vars(Options())
-    chosen = {"optimiser": "adam", "loss": "charbonnier", "attention": True, **options}
-    words = {key: chosen[key] for key in usual if key in chosen and key not in _OF_THE_MACHINE}
+    words = {key: options[key] for key in usual if key in options and key not in _OF_THE_MACHINE}
     del words["minutes" if options["steps"] else "steps"]
     budget = next(iter(words))  # it comes first, and is said even when it is the usual one
     return command_of("sr", {"options": words}, {key: usual[key] for key in usual if key != budget})

@@ -14,7 +14,7 @@ from clarivid.errors import ModelError
 from clarivid.models import Model
 from clarivid.nets.inpaint import InpaintNet
 from clarivid.nets.lowrank import LowrankNet
-from clarivid.nets.sr import Block, SRNet
+from clarivid.nets.sr import RepConv, SRNet
 
 Net = SRNet | LowrankNet | InpaintNet
 
@@ -28,7 +28,7 @@ def load_net(bundle: Model) -> Net:
     architecture = bundle.card.get("architecture", {})
     weights = bundle.folder / "weights.safetensors"
     make = _MAKERS.get(architecture.get("type"))
-    if make is None or not bundle.layout.startswith("yuv420_s2d") or not weights.is_file():
+    if make is None or not weights.is_file():
         raise ModelError(
             f'model "{bundle.name}" has no net in PyTorch to compare with: its architecture is '
             f'"{architecture.get("type", "not stated")}" and weights.safetensors is '
@@ -51,14 +51,13 @@ def net_of(architecture: dict[str, Any], weights: dict[str, Any]) -> Net:
 def _sr(architecture: dict[str, Any], tensors: dict[str, Tensor]) -> SRNet:
     keys = ("channels", "blocks", "scale", "attention")
     net = SRNet(**{key: architecture[key] for key in keys if key in architecture})
-    state = {name: tensors.pop(name) for name in list(tensors) if name.startswith(("head.", "tail."))}
-    for i, block in enumerate(net.blocks):
-        assert isinstance(block, Block)
-        # A merged kernel is the 3x3 branch of a block whose other branches are zero.
-        zeros = {"k1": torch.zeros_like(block.conv.k1), "skip": torch.zeros_like(block.conv.skip)}
-        state |= {f"blocks.{i}.conv.{name}": value for name, value in zeros.items()}
-        state[f"blocks.{i}.conv.k3"] = tensors.pop(f"blocks.{i}.weight")
-        state[f"blocks.{i}.conv.bias"] = tensors.pop(f"blocks.{i}.bias")
+    state: dict[str, Tensor] = {}
+    for name, module in net.named_modules():
+        if isinstance(module, RepConv):
+            # A merged kernel is the 3x3 of a layer whose other branches are zero.
+            state |= {f"{name}.{key}": torch.zeros_like(value) for key, value in module.state_dict().items()}
+            for key, merged in (("k3", "weight"), ("bias", "bias")):
+                state[f"{name}.{key}"] = tensors.pop(f"{name.removesuffix('.conv')}.{merged}")
     net.load_state_dict(state | tensors)
     return net
 
@@ -76,7 +75,7 @@ def _inpaint(architecture: dict[str, Any], tensors: dict[str, Tensor]) -> Inpain
 
 
 _MAKERS: dict[Any, Callable[[dict[str, Any], dict[str, Tensor]], Net]] = {
-    "sr_hpca": _sr,
+    "sr_luma": _sr,
     "lowrank_chain": _lowrank,
     "inpaint_coarse_refine": _inpaint,
 }

@@ -18,8 +18,8 @@ span          SPAN (Wan et al., CVPRW 2024), cut to our budget: 28 channels, 3 b
               three merged 3x3, attention by a sigmoid without parameters
 ============  ==========================================================================  ========  =========
 
-All take and give folded 4:2:0 pictures (``yuv420_s2d``) as :class:`clarivid.nets.sr.SRNet` does. Those for
-luma see the picture unfolded; their chroma is bicubic. The others get our 6 channels in place of the 12 that
+All take and give folded 4:2:0 pictures (``yuv420_s2d``), as :class:`clarivid.nets.folded.Folded` does. Those
+for luma see the picture unfolded; their chroma is bicubic. The others get 6 channels in place of the 12 that
 an unshuffle of RGB has (Bicubic++ and RT4KSR begin with one too). To all of them the nearest upsample is
 added, as in ECBSR's paper and in SRNet: without it they spend a short training on learning to copy. GMAC are
 for 1080p to 4K, merged.
@@ -37,7 +37,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clarivid.nets.sr import NEAREST, bicubic_kernel
+from clarivid.nets.folded import NEAREST, bicubic_kernel
 
 IN_CHANNELS, OUT_CHANNELS = 6, 24
 

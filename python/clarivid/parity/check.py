@@ -16,7 +16,13 @@ from clarivid.models import Model, find_model, verify_model
 from clarivid.parity.cases import Case, cases_of, hole_of, pictures
 from clarivid.parity.gates import GATES, need_real
 from clarivid.parity.planes import Picture
-from clarivid.parity.reference import paint_reference, reference, tensor_reference, torch_net
+from clarivid.parity.reference import (
+    luma_reference,
+    paint_reference,
+    reference,
+    tensor_reference,
+    torch_net,
+)
 from clarivid.parity.report import Difference, Report, Row, difference, tensor_difference
 from clarivid.parity.tensors import Variant, net_inputs
 from clarivid.parity.ways import (
@@ -133,11 +139,21 @@ class _Reference:
     def pictures(self, given: Sequence[Picture], case: Case) -> list[Picture]:
         if self.net is None:  # conversions are the library's own on the host
             self.text = "backend openvino in fp32"
-            self._host = self._host or ModuleWay("module", "fp32", self.bundle, "openvino")
-            return self._host.run(given, case)
+            return self._on_the_host(given, case)
+        if self.bundle.layout == "y":  # so is chroma, which the net has no part in
+            net = self.net
+            made = self._on_the_host(given, case)
+            return [
+                (luma_reference(net, picture[0], case), *chroma)
+                for picture, (_, *chroma) in zip(given, made, strict=True)
+            ]
         if self.bundle.task == "inpaint":
             return [paint_reference(self.net, self.bundle, picture, case) for picture in given]
         return [reference(self.net, picture, case) for picture in given]
+
+    def _on_the_host(self, given: Sequence[Picture], case: Case) -> list[Picture]:
+        self._host = self._host or ModuleWay("module", "fp32", self.bundle, "openvino")
+        return self._host.run(given, case)
 
     def tensors(self, given: Sequence[Picture], case: Case) -> list[NDArray[Any]]:
         found: list[NDArray[Any]] = []
@@ -157,7 +173,7 @@ class _Reference:
 def _row(ways: Sequence[Way], against: _Reference, case: Case, given: Sequence[Picture]) -> Row:
     bundle = against.bundle
     hole = hole_of(case) if bundle.task == "inpaint" else None
-    span = 219 if bundle.layout.startswith("yuv420_s2d") else 255
+    span = 255 if bundle.layout == "rgb" else 219
     wanted: list[Picture] = []
     tensors: list[NDArray[Any]] = []
     found: dict[str, dict[str, Difference]] = {}

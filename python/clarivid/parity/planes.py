@@ -38,6 +38,22 @@ def fold(picture: Sequence[Plane], bit_depth: int, full_range: bool) -> NDArray[
     return np.stack([luma[r::2, c::2] for r in (0, 1) for c in (0, 1)] + chroma)[None].astype(np.float32)
 
 
+def luma_tensor(luma: Plane, bit_depth: int, full_range: bool) -> NDArray[np.float32]:
+    """Luma to the tensor [1,1,H,W] of the layout y."""
+    offset, span = spans(bit_depth, full_range)[0]
+    return ((luma.astype(np.float64) - offset) / span).astype(np.float32)[None, None]
+
+
+def luma_codes(
+    tensor: NDArray[np.float32], width: int, height: int, bit_depth: int, full_range: bool
+) -> Plane:
+    """The tensor [1,1,H,W] of the layout y to luma of ``width`` x ``height``."""
+    offset, span = spans(bit_depth, full_range)[0]
+    values = tensor[0, 0, :height, :width].astype(np.float64)
+    codes: Plane = np.clip(np.floor(values * span + offset + 0.5), 0, (1 << bit_depth) - 1)
+    return codes.astype(np.uint8 if bit_depth == 8 else np.uint16)
+
+
 def unfold(tensor: NDArray[np.float32], width: int, height: int, bit_depth: int, full_range: bool) -> Picture:
     """The tensor [1,6s²,h,w] to planes (y, u, v) of s times ``width`` x ``height`` (of the source)."""
     (off_y, span_y), (off_c, span_c) = spans(bit_depth, full_range)
@@ -124,6 +140,8 @@ __all__ = [
     "escape",
     "fold",
     "interleave",
+    "luma_codes",
+    "luma_tensor",
     "raw",
     "run_ffmpeg",
     "separate",

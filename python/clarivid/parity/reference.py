@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from clarivid.errors import ToolError
 from clarivid.models import Model
 from clarivid.parity.cases import Case, hole_of
-from clarivid.parity.planes import Picture, Plane, fold, spans, unfold
+from clarivid.parity.planes import Picture, Plane, fold, luma_codes, luma_tensor, spans, unfold
 
 if TYPE_CHECKING:
     from clarivid.nets.load import Net
@@ -30,7 +30,7 @@ def torch_net(bundle: Model) -> Net:
 
 
 def tensor_reference(net: Net, tensor: NDArray[np.float32], strength: float = 1.0) -> NDArray[np.float32]:
-    """A folded picture through the net."""
+    """A net's input tensor through it."""
     import torch
 
     control = [] if strength == 1 else [strength]
@@ -39,10 +39,18 @@ def tensor_reference(net: Net, tensor: NDArray[np.float32], strength: float = 1.
 
 
 def reference(net: Net, picture: Sequence[Plane], case: Case) -> Picture:
-    """One 4:2:0 picture (y, u, v) through the net in f32, by the book (docs/models.md)."""
+    """One 4:2:0 picture (y, u, v) through a net of the layout yuv420_s2d in f32, by the book
+    (docs/models.md)."""
     result = tensor_reference(net, fold(picture, case.bit_depth, case.full_range), case.strength)
     height, width = picture[0].shape
     return unfold(result, width, height, case.bit_depth, case.full_range)
+
+
+def luma_reference(net: Net, luma: Plane, case: Case) -> Plane:
+    """Luma through a net of the layout y, likewise."""
+    made = tensor_reference(net, luma_tensor(luma, case.bit_depth, case.full_range))
+    height, width = made.shape[2:]
+    return luma_codes(made, width, height, case.bit_depth, case.full_range)
 
 
 def paint_reference(net: Net, bundle: Model, picture: Sequence[Plane], case: Case) -> Picture:
@@ -56,4 +64,4 @@ def paint_reference(net: Net, bundle: Model, picture: Sequence[Plane], case: Cas
     )
 
 
-__all__ = ["paint_reference", "reference", "tensor_reference", "torch_net"]
+__all__ = ["luma_reference", "paint_reference", "reference", "tensor_reference", "torch_net"]

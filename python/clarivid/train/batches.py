@@ -13,7 +13,6 @@ from clarivid.data.pack import LOW_CROP, PLANES, Pack, Tiles
 from clarivid.errors import InputError
 
 Planes = tuple[Tensor, Tensor, Tensor]  # Y [N,H,W], U and V [N,H/2,W/2]
-LUMA = 16  # channels of a picture of twice the size, folded; chroma's come behind
 
 
 def fold(y: Tensor, u: Tensor, v: Tensor, size: int = 1) -> Tensor:
@@ -89,7 +88,7 @@ class Batches:
 
     Chroma is sited left: mirrored left to right or transposed it lies elsewhere, and a net that learnt from
     such pictures would shift it. So half of the batches are only flipped upside down, and in the other half,
-    which gets all eight orientations, ``Batch.chroma`` is False.
+    which gets all eight orientations, ``Batch.chroma`` is False. With ``chroma`` False all batches are so.
     """
 
     def __init__(
@@ -100,8 +99,10 @@ class Batches:
         seed: int,
         device: torch.device,
         pairs: bool = False,
+        chroma: bool = True,
     ) -> None:
         self.batch = batch
+        self.chroma = chroma
         self.rng = torch.Generator().manual_seed(seed)
         self._crops = _Crops(_by_kind([pack.crops for pack in packs], shares, "crops"), shares, device)
         self._pairs: _Crops | None = None
@@ -171,7 +172,7 @@ class Batches:
 
     def _batches(self, planes: dict[str, Tensor], suffixes: Sequence[str]) -> list[Batch]:
         turn = torch.randint(0, 8, (2,), generator=self.rng).tolist()
-        chroma = turn[0] < 4
+        chroma = self.chroma and turn[0] < 4
         how = turn[1] & 1 if chroma else turn[1]
         mix = torch.rand((), generator=self.rng)
         batches = []

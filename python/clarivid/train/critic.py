@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from clarivid.train.batches import LUMA, unfold_luma
+from clarivid.nets.folded import LUMA
+from clarivid.train.batches import unfold_luma
 
 SLOPE = 0.2
 WINDOW = 7  # luma pixels a side, of the local variance in :func:`artefacts`
@@ -54,11 +55,12 @@ class Judge(Generic[Critic]):
 
 
 class UNetCritic(nn.Module):
-    """Judges every place of a picture: folded [N,24,h,w] (of a x2 net) to logits [N,1,h,w], above 0 for true.
+    """Judges luma at every place of a picture: folded [N,24,h,w] (of a x2 net) to logits [N,1,h,w], above 0
+    for true.
 
     A U-Net with skips and spectral normalisation, as Real-ESRGAN has it (Wang et al. 2021,
-    arXiv:2107.10833), on the folded picture: a sixteenth of the places, colour and phase as channels. ``h``
-    and ``w`` are multiples of 4.
+    arXiv:2107.10833), on the folded picture: a sixteenth of the places, phases as channels. It does not see
+    chroma: of a quarter of the samples only coloured specks come. ``h`` and ``w`` are multiples of 4.
     """
 
     def __init__(self, channels: int = 48) -> None:
@@ -69,7 +71,7 @@ class UNetCritic(nn.Module):
             return module
 
         c = channels
-        self.head = nn.Conv2d(24, c, 3, padding=1)
+        self.head = nn.Conv2d(LUMA, c, 3, padding=1)
         self.down1, self.down2 = conv(c, 2 * c, 2), conv(2 * c, 4 * c, 2)
         self.up1, self.up2 = conv(4 * c, 2 * c), conv(2 * c, c)
         self.last, self.out = conv(c, c), nn.Conv2d(c, 1, 3, padding=1)
@@ -81,7 +83,7 @@ class UNetCritic(nn.Module):
         def twice(y: Tensor) -> Tensor:
             return F.interpolate(y, scale_factor=2, mode="bilinear", align_corners=False)
 
-        a = act(self.head(x))
+        a = act(self.head(x[:, :LUMA]))
         b = act(self.down1(a))
         c = act(self.down2(b))
         b = act(self.up1(twice(c))) + b
@@ -98,12 +100,8 @@ def critic_loss(critic: UNetCritic, true: Tensor, made: Tensor) -> Tensor:
 
 
 def deception(critic: UNetCritic, made: Tensor) -> Tensor:
-    """What the net wants of the critic: that it takes the luma of ``made`` for true.
-
-    Chroma is judged and not changed for it: of a quarter of the samples only coloured specks come.
-    """
-    luma, chroma = made[:, :LUMA], made[:, LUMA:]
-    return F.softplus(-critic(torch.cat((luma, chroma.detach()), 1))).mean()
+    """What the net wants of the critic: that it takes ``made`` for true."""
+    return F.softplus(-critic(made)).mean()
 
 
 def _errors(true: Tensor, *made: Tensor) -> list[Tensor]:

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from clarivid.data.pack import LOW_CROP, Pack, Tiles, command, load
 from clarivid.data.sr_sources import KINDS
 from clarivid.errors import InputError
 from clarivid.nets import rivals
-from clarivid.nets.sr import SRNet, bicubic_kernel
-from clarivid.train.batches import LUMA, Batch, Batches, fold, normalise, unfold_luma
+from clarivid.nets.folded import LUMA, Folded, bicubic_kernel
+from clarivid.nets.sr import SRNet
+from clarivid.train.batches import Batch, Batches, fold, normalise, unfold_luma
 from clarivid.train.critic import Judge, UNetCritic, artefact_penalty, critic_loss, deception
 from clarivid.train.muon import MuonAdam
 from clarivid.train.runs import (
@@ -33,7 +34,7 @@ from clarivid.train.runs import (
 )
 
 TASK = "sr"
-OURS = "hpca"
+OURS = "ours"
 Net = SRNet | rivals.Rival
 ONE_CODE = 1 / 219  # of 8-bit limited-range luma
 CRITIC_RATE = 2e-4  # Adam's
@@ -51,7 +52,7 @@ SHARES: dict[str, dict[str, float]] = {
 class Options(RunOptions):
     """What a run is made of; the command line has the same words.
 
-    ``net`` is "hpca", ours, or one of :data:`clarivid.nets.rivals.RIVALS`, at its own size. ``shares``
+    ``net`` is "ours" or one of :data:`clarivid.nets.rivals.RIVALS`, at its own size. ``shares``
     replaces those of ``kind``, as "game=0.7,art=0.3". ``small`` is the part of the run with crops
     of half the side, four times as many. ``optimiser`` is "muon" or "adam", whose ``lr`` is a twentieth.
     ``consistency`` weighs what flickers when pictures move, ``adversarial`` the critic's word and
@@ -72,8 +73,8 @@ class Options(RunOptions):
     consistency: float = 0.0
     adversarial: float = 0.0
     artefacts: float = 1.0
-    channels: int = 48
-    blocks: int = 4
+    channels: int = 16
+    blocks: int = 9
     attention: bool = False
     branches: bool = True
     precision: str = "auto"
@@ -112,18 +113,18 @@ class _Run(Run):
         device = pick_device(options.device)
         packs = [load(path) for path in paths]
         self.bf16 = computes_in_bf16(device, options.precision)
-        self.batches = Batches(
-            packs, shares(options), options.batch, options.seed, device, options.consistency > 0
-        )
         self.sr = _untrained(options).to(device)
         self.sr.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.folded = on_folded(self.sr)
+        moving, chroma = options.consistency > 0, self.folded is self.sr
+        self.batches = Batches(packs, shares(options), options.batch, options.seed, device, moving, chroma)
         self.words, self.paths, self.packs = options, paths, packs
         super().__init__(self.sr, options, out, device)
         self.rng = self.batches.rng
-        self.forward: Callable[..., Tensor] = self.sr
+        self.forward: Callable[..., Tensor] = self.folded
         self.criterion = criterion
         if options.compiled == "yes" or (options.compiled == "auto" and device.type == "cuda"):
-            self.forward = torch.compile(self.sr, dynamic=False)
+            self.forward = torch.compile(self.folded, dynamic=False)
             self.criterion = torch.compile(criterion, dynamic=False)
         self.judge = Judge(UNetCritic().to(device), CRITIC_RATE) if options.adversarial else None
         self.seen: tuple[Tensor, Tensor] | None = None  # true and made, what the critic judges after the step
@@ -151,7 +152,7 @@ class _Run(Run):
         if self.judge:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
                 with torch.no_grad():
-                    averaged = torch.func.functional_call(self.sr, self.average, (batch.low,)).float()
+                    averaged = self._by_the_average(batch.low)
                 with self.judge.at_rest():
                     fooled = deception(self.judge.critic, out)
             loss = loss + options.adversarial * fooled
@@ -174,6 +175,12 @@ class _Run(Run):
             return self.batches.draw_shifted(count)
         return self.batches.draw_pairs(count), None
 
+    def _by_the_average(self, low: Tensor) -> Tensor:
+        inner = "" if self.folded is self.sr else "net."
+        weights = {inner + name: value for name, value in self.average.items()}
+        made: Tensor = torch.func.functional_call(self.folded, weights, (low,))
+        return made.float()
+
     def _upscaled(self, low: Tensor, mix: Tensor) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             return self.forward(low, mix).float()
@@ -187,22 +194,10 @@ class _Run(Run):
         ours = state.get("task", TASK) == TASK
         if ours and state["net"] == self.config():
             self.sr.load_state_dict(state[which])
-        elif ours and which == "ema" and self._differs_by_attention(state["net"]):
-            self._start_without_attention(net_of(state))
         else:
             raise InputError(
                 f"{path} is of another net than the options ask for: {state['net']}, not {self.config()}"
             )
-
-    def _differs_by_attention(self, config: Mapping[str, Any]) -> bool:
-        """Whether only that net has it."""
-        return config == {**self.config(), "attention": True} and self.words.net == OURS
-
-    def _start_without_attention(self, gated: Net) -> None:
-        assert isinstance(gated, SRNet)
-        drawn = Batches(self.packs, shares(self.words), 16, self.words.seed, torch.device("cpu"))
-        plain = gated.without_attention(drawn.draw().low for _ in range(24))
-        self.sr.load_state_dict(plain.state_dict())
 
     def details(self) -> dict[str, Any]:
         return {
@@ -344,9 +339,10 @@ class Validation:
         """By kind: mean PSNR-Y of ``weights``, of Lanczos, mean and least gain, all in dB."""
         trained = {name: value.clone() for name, value in net.state_dict().items()}
         net.load_state_dict(weights)
+        folded = on_folded(net)
         result = {}
         for kind, pictures in self.pictures.items():
-            ours = [psnr(self._upscale(net, tiles, bf16), tiles["y_hi"][0]) for tiles, _ in pictures]
+            ours = [psnr(self._upscale(folded, tiles, bf16), tiles["y_hi"][0]) for tiles, _ in pictures]
             gains = [a - b for a, (_, b) in zip(ours, pictures, strict=True)]
             result[kind] = {
                 "psnr_y": round(float(np.mean(ours)), 3),
@@ -357,7 +353,7 @@ class Validation:
         net.load_state_dict(trained)
         return result
 
-    def _upscale(self, net: Net, tiles: Tiles, bf16: bool) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    def _upscale(self, net: nn.Module, tiles: Tiles, bf16: bool) -> np.ndarray[Any, np.dtype[np.uint8]]:
         low = fold(
             *normalise(*(torch.from_numpy(tiles[p]).to(self.device) for p in ("y_lo", "u_lo", "v_lo")))
         )
@@ -380,6 +376,11 @@ def net_from_checkpoint(path: Path) -> tuple[Net, dict[str, Any]]:
     if state.get("task", TASK) != TASK:
         raise InputError(f"{path} is of the task '{state['task']}', not of {TASK}")
     return net_of(state), state
+
+
+def on_folded(net: Net) -> nn.Module:
+    """The net as training uses it, [N,6,h,w] to [N,24,h,w]: itself, where it takes folded pictures."""
+    return Folded(net) if isinstance(net, SRNet) else net
 
 
 def net_of(state: Mapping[str, Any]) -> Net:
