@@ -22,36 +22,67 @@ struct Vector {
     static Vector multiply(Vector a, Vector b) { return {_mm512_mul_ps(a.v, b.v)}; }
     static Vector min(Vector a, Vector b) { return {_mm512_min_ps(a.v, b.v)}; }
     static Vector max(Vector a, Vector b) { return {_mm512_max_ps(a.v, b.v)}; }
-    /// Four vectors a, b, c, d become a0 b0 c0 d0 a1 b1 ..
-    static void interleave(Vector (&v)[4]) {
-        const __m512 ab_low = _mm512_unpacklo_ps(v[0].v, v[1].v),
-                     ab_high = _mm512_unpackhi_ps(v[0].v, v[1].v);
-        const __m512 cd_low = _mm512_unpacklo_ps(v[2].v, v[3].v),
-                     cd_high = _mm512_unpackhi_ps(v[2].v, v[3].v);
-        const auto pairs = [](__m512 a, __m512 b, bool high) {
-            const __m512d x = _mm512_castps_pd(a), y = _mm512_castps_pd(b);
-            return _mm512_castpd_ps(high ? _mm512_unpackhi_pd(x, y) : _mm512_unpacklo_pd(x, y));
-        };
-        // quarter q of t[i] is tile 4q + i
-        const __m512 t[4] = {pairs(ab_low, cd_low, false), pairs(ab_low, cd_low, true),
-                             pairs(ab_high, cd_high, false), pairs(ab_high, cd_high, true)};
-        const __m512 low01 = _mm512_shuffle_f32x4(t[0], t[1], 0x44),
-                     high01 = _mm512_shuffle_f32x4(t[0], t[1], 0xee);
-        const __m512 low23 = _mm512_shuffle_f32x4(t[2], t[3], 0x44),
-                     high23 = _mm512_shuffle_f32x4(t[2], t[3], 0xee);
-        v[0].v = _mm512_shuffle_f32x4(low01, low23, 0x88);
-        v[1].v = _mm512_shuffle_f32x4(low01, low23, 0xdd);
-        v[2].v = _mm512_shuffle_f32x4(high01, high23, 0x88);
-        v[3].v = _mm512_shuffle_f32x4(high01, high23, 0xdd);
-    }
     __m512 v;
 };
 
 constexpr Kernel kKernels[] = {kernel<Vector, 12, 2>(), kernel<Vector, 8, 2>(), kernel<Vector, 6, 4>(),
                                kernel<Vector, 4, 4>(),  kernel<Vector, 2, 4>(), kernel<Vector, 1, 4>()};
 
+/// For the last eight of channels.
+struct Narrow {
+    static constexpr int lanes = 8;
+    static Narrow load(const float *p) { return {_mm256_loadu_ps(p)}; }
+    static void store(float *p, Narrow a) { _mm256_storeu_ps(p, a.v); }
+    static Narrow broadcast(float a) { return {_mm256_set1_ps(a)}; }
+    static Narrow multiply_add(Narrow a, Narrow b, Narrow c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+    static Narrow add(Narrow a, Narrow b) { return {_mm256_add_ps(a.v, b.v)}; }
+    static Narrow subtract(Narrow a, Narrow b) { return {_mm256_sub_ps(a.v, b.v)}; }
+    static Narrow multiply(Narrow a, Narrow b) { return {_mm256_mul_ps(a.v, b.v)}; }
+    static Narrow max(Narrow a, Narrow b) { return {_mm256_max_ps(a.v, b.v)}; }
+    __m256 v;
+};
+
+struct Set {
+    using Wide = Vector;
+    static void add_product(Vector value, const float *weights, int /*first*/, Vector &sums) {
+        sums.v = _mm512_fmadd_ps(_mm512_permute_ps(value.v, 0x00), _mm512_loadu_ps(weights), sums.v);
+        sums.v = _mm512_fmadd_ps(_mm512_permute_ps(value.v, 0x55), _mm512_loadu_ps(weights + 16), sums.v);
+        sums.v = _mm512_fmadd_ps(_mm512_permute_ps(value.v, 0xaa), _mm512_loadu_ps(weights + 32), sums.v);
+        sums.v = _mm512_fmadd_ps(_mm512_permute_ps(value.v, 0xff), _mm512_loadu_ps(weights + 48), sums.v);
+    }
+    /// The first two quarters.
+    static void add_product(Narrow value, const float *weights, int /*first*/, Vector &sums) {
+        __m256 half = _mm512_castps512_ps256(sums.v);
+        half = _mm256_fmadd_ps(_mm256_permute_ps(value.v, 0x00), _mm256_loadu_ps(weights), half);
+        half = _mm256_fmadd_ps(_mm256_permute_ps(value.v, 0x55), _mm256_loadu_ps(weights + 16), half);
+        half = _mm256_fmadd_ps(_mm256_permute_ps(value.v, 0xaa), _mm256_loadu_ps(weights + 32), half);
+        half = _mm256_fmadd_ps(_mm256_permute_ps(value.v, 0xff), _mm256_loadu_ps(weights + 48), half);
+        sums.v = _mm512_mask_mov_ps(sums.v, 0x00ff, _mm512_castps256_ps512(half));
+    }
+    static void pixels(const Vector (&sums)[kTile], const float *base, float *upper, float *lower) {
+        // Pairs of quarters, of two positions; then whole sums, of four.
+        const auto halves = [](Vector a, Vector b) {
+            return _mm512_add_ps(_mm512_shuffle_f32x4(a.v, b.v, 0x44), _mm512_shuffle_f32x4(a.v, b.v, 0xee));
+        };
+        const __m512 x01 = halves(sums[0], sums[1]), x23 = halves(sums[2], sums[3]);
+        const __m512 whole =
+            _mm512_add_ps(_mm512_shuffle_f32x4(x01, x23, 0x88), _mm512_shuffle_f32x4(x01, x23, 0xdd));
+        const __m512i rows = _mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+        const __m512i twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 0, 0, 1, 1, 2, 2, 3, 3);
+        const __m512 bases = _mm512_permutexvar_ps(twice, _mm512_castps128_ps512(_mm_loadu_ps(base)));
+        const __m512 both = _mm512_add_ps(_mm512_permutexvar_ps(rows, whole), bases);
+        _mm256_storeu_ps(upper, _mm512_castps512_ps256(both));
+        _mm256_storeu_ps(lower, _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(both), 1)));
+    }
+};
+
 } // namespace
 
-const Level kAvx512 = {"AVX-512", kKernels, 6, transform<Vector>, winograd<Vector, 8, 3>()};
+const Level kAvx512 = {"AVX-512",
+                       kKernels,
+                       6,
+                       transform<Vector>,
+                       {winograd<Set, Narrow, 12>(), winograd<Set, Vector, 12>(),
+                        winograd<Set, Pair<Vector, Narrow>, 8>(), winograd<Set, Pair<Vector, Vector>, 6>()}};
 
 } // namespace clv::cpu

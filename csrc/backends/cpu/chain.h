@@ -33,6 +33,7 @@ public:
     ~Chain() override;
 
     int out_channels() const override { return stages_.back().out_channels; }
+    int scale() const override { return 1; }
     int bands() const override { return 4; }
     void run(const float *input, float *output, int first, int last) override;
 

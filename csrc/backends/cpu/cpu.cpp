@@ -13,7 +13,7 @@
 #include "backends/cpu/chain.h"
 #include "backends/cpu/upscaler.h"
 #include "backends/lowrank_chain.h"
-#include "backends/sr_net.h"
+#include "backends/sr_luma.h"
 #include "core/backend.h"
 #include "pixels/thread_pool.h"
 
@@ -73,22 +73,6 @@ private:
     std::future<void> done_; // last: its destructor waits for the thread that uses the rest
 };
 
-/// Whether the upscaler takes this net and no other backend is faster, or its bundle is damaged, of which it
-/// will tell. Where bf16 is multiplied in tiles, nets of more channels are faster in OpenVINO
-/// (docs/figures.md).
-bool suits_upscaler(const clv::CompileRequest &request) {
-    constexpr int most_beside_tiles = 32;
-    if (!clv::is_sr_net(request))
-        return false;
-    try {
-        const clv::SrNet net = clv::read_sr_net(request, "cpu");
-        return net.gates.empty() && (request.precision == CLV_PRECISION_FP32 ||
-                                     net.channels <= most_beside_tiles || !clv::cpu::multiplies_bf16_tiles());
-    } catch (const Error &error) {
-        return error.status() == CLV_ERR_INVALID_MODEL;
-    }
-}
-
 std::unique_ptr<FusedNet> make_net(const clv::CompileRequest &request) {
     const auto height = static_cast<int>(request.input.height);
     const auto width = static_cast<int>(request.input.width);
@@ -96,14 +80,7 @@ std::unique_ptr<FusedNet> make_net(const clv::CompileRequest &request) {
         const LowrankChain net = fold_strength(clv::read_lowrank_chain(request, "cpu"));
         return std::make_unique<clv::cpu::Chain>(net.layers, net.slope, net.limit, height, width);
     }
-    const clv::SrNet net = clv::read_sr_net(request, "cpu");
-    if (!net.gates.empty())
-        throw Error(
-            CLV_ERR_UNSUPPORTED,
-            "model " + request.model_name +
-                " has attention, which looks at the whole picture between its layers, and backend cpu "
-                "computes all layers of a row at once: use backend=openvino or auto");
-    return std::make_unique<clv::cpu::Upscaler>(net, height, width);
+    return std::make_unique<clv::cpu::Upscaler>(clv::read_sr_luma(request, "cpu"), height, width);
 }
 
 class CpuModel final : public clv::CompiledModel {
@@ -119,7 +96,9 @@ public:
                         "backend cpu computes in precision=fp32 only: use it, or backend=openvino");
     }
 
-    TensorShape output() const override { return {net_->out_channels(), input_.height, input_.width}; }
+    TensorShape output() const override {
+        return {net_->out_channels(), net_->scale() * input_.height, net_->scale() * input_.width};
+    }
     clv_precision precision() const override { return CLV_PRECISION_FP32; }
     int threads() const override { return pool_.threads(); }
     std::unique_ptr<clv::InferRequest> create_request() override {
@@ -139,7 +118,7 @@ public:
         return std::string("clarivid's kernels for ") + clv::cpu::best_level().name;
     }
     bool suits(const clv::CompileRequest &request) const override {
-        return (clv::is_lowrank_chain(request) || suits_upscaler(request)) &&
+        return (clv::is_lowrank_chain(request) || clv::is_sr_luma(request)) &&
                &clv::cpu::best_level() != &clv::cpu::kReference &&
                (request.device.empty() || request.device == "CPU") &&
                (request.precision == CLV_PRECISION_AUTO || request.precision == CLV_PRECISION_FP32);

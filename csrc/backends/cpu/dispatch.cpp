@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "kernels.h"
 
-#ifdef CLARIVID_CPU_X86
-#include <cpuid.h>
-#endif
-
 namespace clv::cpu {
 namespace {
 
@@ -36,27 +32,6 @@ const Level &best_level() {
 const Level *const *levels(int &count) {
     count = available().count;
     return available().found;
-}
-
-bool multiplies_bf16_tiles() {
-#ifdef CLARIVID_CPU_X86
-    // Intel SDM, volume 1, chapter 18: the processor has AMX-TILE and AMX-BF16, and the system keeps the
-    // tiles' state (XCR0, bits 17 and 18).
-    constexpr unsigned osxsave = 1U << 27, tile_and_bf16 = 1U << 24 | 1U << 22, tile_state = 3U << 17;
-    unsigned a = 0;
-    unsigned b = 0;
-    unsigned c = 0;
-    unsigned d = 0;
-    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & osxsave) || !__get_cpuid_count(7, 0, &a, &b, &c, &d) ||
-        (d & tile_and_bf16) != tile_and_bf16)
-        return false;
-    unsigned low = 0;
-    unsigned high = 0;
-    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    return (low & tile_state) == tile_state;
-#else
-    return false;
-#endif
 }
 
 } // namespace clv::cpu

@@ -70,11 +70,14 @@ public:
     FusedNet &operator=(const FusedNet &) = delete;
 
     virtual int out_channels() const = 0;
+    /// How much higher and wider the output is than the input.
+    virtual int scale() const = 0;
     /// Bands for each thread: with more of them none waits long for the last one, with fewer of them fewer
     /// rows are computed twice.
     virtual int bands() const = 0;
-    /// Rows first .. last - 1 of the output, [channels, height, width], from all of the input; `first` is a
-    /// multiple of kQuad, so that the result does not depend on the bands.
+    /// What rows first .. last - 1 of the input become in the output, [channels, scale height, scale width],
+    /// from all of the input; `first` is a multiple of kQuad, so that the result does not depend on the
+    /// bands.
     virtual void run(const float *input, float *output, int first, int last) = 0;
 };
 

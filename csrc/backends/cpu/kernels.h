@@ -83,7 +83,7 @@ struct Level {
     int count;
     /// Six rows from x = -1 of the strip on -> out[j * stride], kStripRow values each at most.
     void (*transform)(const float *const *rows, int x, float *out, int stride);
-    Winograd winograd;
+    Winograd winograd[kWidths]; ///< for kPadding, 2 kPadding .. channels
 };
 
 extern const Level kReference;
@@ -96,8 +96,5 @@ extern const Level kAvx512;
 const Level &best_level();
 /// All levels that this processor has, the reference first; `count` is set.
 const Level *const *levels(int &count);
-/// Whether the processor multiplies matrices of bf16 in tiles (AMX), sixteen times as many at once as AVX-512
-/// does in f32.
-bool multiplies_bf16_tiles();
 
 } // namespace clv::cpu

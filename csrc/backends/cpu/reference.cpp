@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The kernels in plain C++: what the others are checked against, and what runs where they cannot.
+#include <algorithm>
 #include <cmath>
 
 #include "winograd_simd.h"
@@ -65,23 +66,63 @@ void quad(const QuadJob &job) {
 
 constexpr Kernel kKernels[] = {{1, 1, row, quad}};
 
-/// A vector of one: the kernels of winograd.h without instructions of their own.
-struct Scalar {
-    static constexpr int lanes = 1;
-    static Scalar load(const float *p) { return {*p}; }
-    static void store(float *p, Scalar a) { *p = a.v; }
-    static Scalar broadcast(float a) { return {a}; }
-    static Scalar multiply_add(Scalar a, Scalar b, Scalar c) { return {std::fma(a.v, b.v, c.v)}; }
-    static Scalar add(Scalar a, Scalar b) { return {a.v + b.v}; }
-    static Scalar subtract(Scalar a, Scalar b) { return {a.v - b.v}; }
-    static Scalar multiply(Scalar a, Scalar b) { return {a.v * b.v}; }
-    static Scalar max(Scalar a, Scalar b) { return {a.v > b.v ? a.v : b.v}; }
-    static void interleave(Scalar (&)[4]) {}
-    float v;
+/// Vectors without instructions: for the kernels of winograd.h, whose layout needs eight lanes.
+struct Vector {
+    static constexpr int lanes = 8;
+    template <class Value>
+    static Vector make(Value value) {
+        Vector out;
+        for (int i = 0; i < lanes; i++)
+            out.v[i] = value(i);
+        return out;
+    }
+    static Vector load(const float *p) {
+        return make([&](int i) { return p[i]; });
+    }
+    static void store(float *p, const Vector &a) { std::copy_n(a.v, lanes, p); }
+    static Vector broadcast(float a) {
+        return make([&](int /*i*/) { return a; });
+    }
+    static Vector multiply_add(const Vector &a, const Vector &b, const Vector &c) {
+        return make([&](int i) { return std::fma(a.v[i], b.v[i], c.v[i]); });
+    }
+    static Vector add(const Vector &a, const Vector &b) {
+        return make([&](int i) { return a.v[i] + b.v[i]; });
+    }
+    static Vector subtract(const Vector &a, const Vector &b) {
+        return make([&](int i) { return a.v[i] - b.v[i]; });
+    }
+    static Vector multiply(const Vector &a, const Vector &b) {
+        return make([&](int i) { return a.v[i] * b.v[i]; });
+    }
+    static Vector max(const Vector &a, const Vector &b) {
+        return make([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; });
+    }
+    template <int k>
+    static Vector of_fours(const Vector &a) {
+        return make([&](int i) { return a.v[i / 4 * 4 + k]; });
+    }
+    static void pixels(const Vector (&sums)[kTile], const float *base, float *upper, float *lower) {
+        for (int x = 0; x < kTile; x++)
+            for (int column = 0; column < 2; column++) {
+                const float *sum = sums[x].v + column;
+                upper[2 * x + column] = sum[0] + sum[4] + base[x];
+                lower[2 * x + column] = sum[2] + sum[6] + base[x];
+            }
+    }
+    float v[lanes];
 };
+
+using Set = Halves<Vector>;
+using Wide = Set::Wide;
 
 } // namespace
 
-const Level kReference = {"plain C++", kKernels, 1, transform, winograd<Scalar, 8, 3>()};
+const Level kReference = {"plain C++",
+                          kKernels,
+                          1,
+                          transform,
+                          {winograd<Set, Vector, 1>(), winograd<Set, Wide, 1>(),
+                           winograd<Set, Pair<Wide, Vector>, 1>(), winograd<Set, Pair<Wide, Wide>, 1>()}};
 
 } // namespace clv::cpu

@@ -8,31 +8,17 @@
 //     multiply   m = sum u v   36 products of matrices, over the input channels; u = G w G' made in advance
 //     gather     y = A' m A    16 positions of an output channel
 //
-// Lanes run along tiles, so that no value changes its lane on the way, whatever the number of channels. To
-// that end rows lie in four planes, by the phase of x, and what a lane needs of six columns are six loads:
+// Lanes run along channels, which are padded to 8, 16, 24 or 32: every load and store of a position is
+// aligned. Where they need more than one vector, each has a plane of its own:
 //
-//     x             -1 |  0   1   2   3 |  4   5   6   7 |  8 ..       plane 0:  0  4  8 ..
-//     plane, tile  3-1 | 0 0 1 0 2 0 3 0| 0 1 1 1 2 1 3 1| 0 2         plane 1:  1  5  9 ..
-//                  `------ six columns of tile 0 -----'                ..
+//     row of 24 channels, AVX-512     | 16 channels of x = -1 | of 0 | of 1 | ..  | 8 of x = -1 | 8 of 0 | ..
 //
-// Roofline, of 32 channels in and out. A position needs 9 * 32 * 32 / 4 = 2304 multiply-adds, 144 vectors of
-// 16; spread() does 32 * 144 operations for the 16 positions of 16 tiles, gather() 32 * 116, together 33 a
-// position. The whole net of 32 channels and two blocks: 423 vectors of multiply-adds and 105 other
-// operations a position, at 1080p 0.27 G in all: 37 ms on a core that does two of them a clock at 3.7 GHz
-// (Sapphire Rapids), 81 ms on one that does one (Zen 4) if nothing else overlaps.
+// A strip of tiles goes through a layer at once. multiply() has the sums of all output channels of N tiles in
+// registers, so that it can write them where it read v: 27 KiB at most, which stay in L1 while the 36
+// products of u come from L2.
 //
-// Bytes: a strip of 48 tiles, 768 positions, has 216 KiB of v, as many of m, and 144 KiB of u, which go
-// through L2: v and m are written and read once, u is read, 1.3 KB a position, 9 bytes for each vector of
-// multiply-adds. Of one of the 36 products, 6 KB of v stay in L1 while all of its 4 KB of u pass.
-//
-// Measured on Sapphire Rapids, 82 ms for the net at 1080p: multiply() 44 %, spread() 21 %, gather() 15 % and
-// finish() 7 %. A call of multiply() takes 1.3 times its multiply-adds, spread() three times its operations,
-// of which L2 has a third and loads across two lines of the cache a sixth.
-//
-// bf16 is left out. VDPBF16PS multiplies twice as much as an FMA, but Sapphire Rapids starts one every other
-// clock and two FMAs every clock: half the rate. Where it starts as often as an FMA, multiply() would take
-// half its instructions. Rounding u and v costs 8 dB more than a convolution in bf16 loses (simulated, 32
-// channels, two blocks); f32 gives the reference's pixels.
+//     acc[tile] += v[tile][in] * u[in][all outputs]      a multiply-add takes its v from memory, for all
+//     lanes
 //
 // All levels do the same operations in the same order: their results are the same to the last bit.
 #pragma once
@@ -41,64 +27,49 @@
 
 namespace clv::cpu {
 
-constexpr int kTile = 4;      ///< positions of a tile, and planes of a row
-constexpr int kTileTaps = 6;  ///< rows and columns that it is computed from
-constexpr int kProducts = 36; ///< of a tile, for each pair of channels
-constexpr int kOutputs = 8;   ///< output channels that are multiplied at once: channels are a multiple of it
-constexpr int kMaxTiles = 48; ///< side by side, in a strip of any level
-constexpr int kMaxTileLanes = 16; ///< of any level
+constexpr int kTile = 4;       ///< rows and columns of a tile
+constexpr int kTileTaps = 6;   ///< rows and columns that it is computed from
+constexpr int kProducts = 36;  ///< of a tile, for each pair of channels
+constexpr int kPadding = 8;    ///< channels are padded to a multiple of it
+constexpr int kWidths = 4;     ///< multiples of it that there are kernels for
+constexpr int kQuarter = 4;    ///< channels of which the tail keeps the sum on its own
+constexpr int kTailLanes = 16; ///< of the tail: quarters, and in each of them the outputs
+constexpr int kTaps = 9;       ///< of a position
 
-/// Values from one channel to the next in what spread() and multiply() write: a line of the cache more than
-/// its products have, lest those of all channels lie in the same few sets of it.
-constexpr ptrdiff_t kChannelStep = kProducts * kMaxTiles + 16;
+/// Tiles of a strip, of kPadding, 2 kPadding .. channels.
+constexpr int kStripTiles[kWidths] = {12, 12, 8, 6};
 
-/// `vectors` vectors of tiles side by side.
-struct SpreadJob {
-    const float *const *rows; ///< [6] at channel 0, plane 0, first tile
-    ptrdiff_t plane;          ///< values from a plane to the next; a channel has kTile of them
-    int channels;
-    int vectors;
-    float *out; ///< [channels][36][kMaxTiles], channels kChannelStep apart
-};
-
-struct MultiplyJob {
-    const float *values; ///< as spread() gives them
-    int in_channels;
-    int out_channels; ///< a multiple of kOutputs
-    int vectors;
-    const float *weights; ///< [36][out_channels / kOutputs][in_channels][kOutputs]
-    const float *bias;    ///< [out_channels]
-    float *out;           ///< [out_channels][36][kMaxTiles], likewise
-};
-
-/// LeakyReLU, and for a residual block what it is added to.
-struct GatherJob {
-    const float *products; ///< as multiply() gives them
-    int channels;
-    int vectors;
-    ptrdiff_t plane;
+/// A strip of a layer. Rows start with the position left of the picture.
+struct StripJob {
+    const float *const *rows; ///< [6] of the input
+    ptrdiff_t plane;          ///< positions of a row
+    int first;                ///< tile
+    int tiles;                ///< kStripTiles at most
+    float *values;            ///< [channels / lanes][36][kStripTiles][lanes], scratch memory
+    const float *weights;     ///< as the functions of Winograd say
+    const float *bias;        ///< [channels]
     float slope;              ///< of LeakyReLU, 0..1
-    const float *const *base; ///< [4] rows that are added, as SpreadJob::rows; null: none
-    float *const *out;        ///< [4], likewise
+    float *const *out;        ///< [4] rows
 };
 
-/// The end: positions in their order, added to a base.
-struct FinishJob {
-    const float *products;
-    int channels;
-    int vectors;
-    const float *const *base; ///< [channels][4] rows of positions
-    float *const *out;        ///< [channels][4]
+/// A strip of the last layer: pixels of a tile's row go to two rows of the output.
+struct TailJob {
+    StripJob strip;           ///< bias: [kTailLanes]; slope and out are not read
+    const float *const *base; ///< [4] rows of positions from the first tile on
+    float *const *out;        ///< [4][2] rows of pixels, likewise
 };
 
-/// The kernels of one instruction set.
+/// The kernels for one number of channels.
 struct Winograd {
-    int lanes;   ///< tiles of a vector
-    int vectors; ///< that jobs have at most
-    void (*spread)(const SpreadJob &job);
-    void (*multiply)(const MultiplyJob &job);
-    void (*gather)(const GatherJob &job);
-    void (*finish)(const FinishJob &job);
+    /// One channel -> all. Weights: [9][channels]. Whole strips are written, whatever `tiles` says.
+    void (*head)(const StripJob &job);
+    /// All channels -> all, LeakyReLU, added to the input. Weights: [36][channels][channels], in, then out.
+    void (*block)(const StripJob &job);
+    /// All channels -> 2x2 pixels, added to the base. Weights: [36][channels / 16, rounded up][k][q][output],
+    /// where an input channel is the 4 q + k-th of its 16.
+    void (*tail)(const TailJob &job);
+    /// Positions first .. last - 1 of a row, the one left of the picture counted, become zeros.
+    void (*clear)(float *row, ptrdiff_t plane, ptrdiff_t first, ptrdiff_t last);
 };
 
 } // namespace clv::cpu
