@@ -17,7 +17,7 @@ namespace {
 constexpr const char *kDownload =
     "download the pictures first (in ffmpeg: hwdownload,format=nv12), where backend=openvino runs any model";
 
-/// " (architecture \"sr_hpca\")", or nothing for a model without a card.
+/// " (architecture \"sr_luma\")", or nothing for a model without a card.
 std::string architecture_text(const Bundle &bundle) {
     const auto json = nlohmann::json::parse(bundle.architecture, nullptr, false);
     if (!json.is_object() || !json.contains("type") || !json["type"].is_string())
@@ -77,7 +77,7 @@ Choice choose_backend(DeviceEngine &engine, const std::string &wanted, const Bun
             CLV_ERR_UNSUPPORTED,
             "model " + bundle.name + architecture_text(bundle) +
                 " cannot run on pictures in CUDA memory: clarivid's CUDA kernels know the "
-                "architectures lowrank_chain and sr_hpca of its own bundles, and there is no TensorRT "
+                "architectures lowrank_chain and sr_luma of its own bundles, and there is no TensorRT "
                 "engine for this net, size and GPU ('clarivid engines build'); take one of those, or " +
                 kDownload);
     if (wanted == "openvino" || wanted == "cpu")

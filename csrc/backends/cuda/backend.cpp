@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The CUDA backend: our own kernels, for pictures in device memory and the nets whose architecture they know,
-// without any runtime. Activations and weights are fp16, sums f32.
+// The CUDA backend: our own kernels, for pictures and tensors in device memory and the nets whose
+// architecture they know, without any runtime. Activations and weights are fp16, sums f32.
 #include <string>
 
 #include "backends/cuda/inpaint_net.h"
 #include "backends/cuda/lowrank.h"
 #include "backends/cuda/sr.h"
 #include "backends/lowrank_chain.h"
+#include "backends/sr_luma.h"
 #include "core/backend.h"
 #include "cuda/driver.h"
 
@@ -81,23 +82,24 @@ public:
     }
 
     bool suits_pictures(const CompileRequest &request, const PictureSpec &spec) const override {
-        return clv::cuda::suits_lowrank(request, spec) || clv::cuda::suits_sr(request, spec);
+        return clv::cuda::suits_lowrank(request, spec);
     }
     std::unique_ptr<clv::PictureModel> compile_pictures(const CompileRequest &request,
                                                         const PictureSpec &spec) override {
         check_precision(request);
-        // Each of them says best what it does not know of its own architecture.
-        if (clv::is_lowrank_chain(request))
-            return clv::cuda::make_lowrank(request, spec);
-        return clv::cuda::make_sr(request, spec);
+        if (!clv::is_lowrank_chain(request))
+            clv::read_sr_luma(request, "cuda"); // throws: its sentence names all that there is for pictures
+        return clv::cuda::make_lowrank(request, spec);
     }
 
     bool suits_tensors(const CompileRequest &request, const clv::cuda::Place & /*place*/) const override {
-        return clv::cuda::suits_inpaint(request);
+        return clv::cuda::suits_inpaint(request) || clv::cuda::suits_sr(request);
     }
     std::unique_ptr<clv::TensorModel> compile_tensors(const CompileRequest &request,
                                                       const clv::cuda::Place &place) override {
         check_precision(request);
+        if (clv::cuda::suits_sr(request))
+            return clv::cuda::make_sr(request, place);
         return clv::cuda::make_inpaint(request, place);
     }
 };

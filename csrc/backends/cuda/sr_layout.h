@@ -1,32 +1,32 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// What the host and the kernels of the super-resolution net must agree on: tiles, shared memory, the order of
-// weights, parameters. sr.cpp tells how the net is divided into kernels and why.
+// What the host and the kernel of the super-resolution net must agree on: tiles, shared memory, the order of
+// weights, parameters. sr.cpp tells how the net is divided into launches and why.
 //
-// Activations lie in blocks of eight channels, [channels/8][rows][pitch][8] halves: 16 bytes a position and
-// block, so that a tile's row is read in one piece and a matrix of ldmatrix is 128 contiguous bytes.
+// Activations lie in planes of eight channels, [channels/8][rows][columns][8] halves: 16 bytes a position and
+// plane, so that a tile's row is read in one piece and a matrix of ldmatrix is 128 contiguous bytes.
 //
-// A block of threads holds a tile of W x H positions with a border of one; its runs of sixteen positions are
-// the rows (M) of the products:
+// A block of threads runs the convolutions of a launch one after the other on one tile, in place. A layer's
+// output is smaller than its input by one position on each side, and begins at the tile's first position
+// again: row s of the output needs rows s to s + 2 of the input.
 //
-//      W = 32, H = 12, 8 warps              shared memory of clv_sr_block_*
-//      +--+---------------+---------------+--+    weights   9 taps x C x C halves, for the kernel's life
-//      |  |            border             |  |    x         C/8 planes of (H+2) x (W+2) x 16 bytes; then y
-//      +--+---------------+---------------+--+    picture   (H+4) x (W+4) x 16 bytes, where the head is
-//      |  | warp 0        | warp 1        |  |              computed
-//      |  |  3 runs of 16,| warp 3        |  |    sums, biases, gates
-//      |  |  one below    | warp 5        |  |
-//      |  |  the other    | warp 7        |  |
-//      +--+---------------+---------------+--+
+//      64 columns                                  shared memory of clv_sr_layers_*
+//      +--------+--------+--------+--------+       constants    weights and biases of the launch's layers,
+//      for | warp 0 | warp 1 | warp 2 | warp 3 |                    the kernel's life | 4 runs of 16
+//      positions, one below |       tile         C/8 planes of rows x 64 x 16 bytes | the other | picture
+//      where the head is computed: (rows + 2) x 74
+//      +--------+--------+--------+--------+                    words, of two halves each
+//      | warp 4 | warp 5 | warp 6 | warp 7 |
+//      +--------+--------+--------+--------+  one band, eight rows; then the next one. Results stay in
+//      |                                   |  registers until all warps have read what the band needs; no
+//      :            8 n + 2 rows           :  later band reads rows 0..7 of it, so one barrier is enough.
 //
-// A warp computes all channels of its runs: with three runs each of its weights is used for 48 positions, and
-// shared memory moves 3 KB for 18 products of 16x8x16, in less time than tensor cores take for them.
+// A warp computes all channels of its runs. With four of them it reads six rows for twelve (three rows of
+// weights each), and its weights serve 64 positions.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-
-#include "pixels/cuda/device_picture.h"
 
 #ifdef __CUDACC__
 #define CLV_SR_BOTH __host__ __device__
@@ -36,140 +36,125 @@
 
 namespace clv::cuda::sr {
 
-inline constexpr int kPictureChannels = 6;
-inline constexpr int kOutputChannels = 24; ///< of the tail: scale 2
-inline constexpr int kGateStride = 4;      ///< a window of 3x3 at every fourth place, both ways
 inline constexpr int kTaps = 9;
-/// Products of depth 16 in the head: two taps of eight channels (six and two of zero) each, the tenth being
-/// nothing.
-inline constexpr int kHeadSteps = 5;
-inline constexpr int kMaxPriors = 2;
+inline constexpr int kWidth = 64;  ///< columns of a tile
+inline constexpr int kRun = 16;    ///< positions: the rows (M) of a product
+inline constexpr int kRunRows = 4; ///< runs of a warp in a band
+inline constexpr int kColumns = kWidth / kRun;
+inline constexpr int kWarps = 8;
+inline constexpr int kThreads = 32 * kWarps;
+inline constexpr int kBandRows = kWarps / kColumns * kRunRows;
+inline constexpr int kTailColumns = 8; ///< four outputs and four columns of zeros
+/// Words between rows of the picture: those that the lanes of a warp read lie in different banks.
+inline constexpr int kPicturePitch = 74;
+inline constexpr int kHeadRow = 4;     ///< places in the depth of the head's product for a row of three taps
+inline constexpr float kCentre = 0.5F; ///< is taken from luma before the head
 
-/// A tile's sides are multiples of four, so that the gate's windows, rows 4i..4i+2, lie inside.
-template <int W, int H, int Warps>
-struct Tile {
-    static constexpr int width = W;
-    static constexpr int height = H;
-    static constexpr int threads = 32 * Warps;
-    static constexpr int warps = Warps;
-    static constexpr int warps_across = W / 16;
-    static constexpr int runs = H / (Warps / warps_across); ///< of a warp
-    static constexpr int x_width = W + 2;
-    static constexpr int x_height = H + 2;
-    static constexpr int x_positions = x_width * x_height;
-    static constexpr int picture_width = W + 4;
-    static constexpr int picture_positions = picture_width * (H + 4);
-    /// Between planes of the base, in values: eight banks from a plane to the next.
-    static constexpr int base_plane = W * H + 8;
-    static_assert(W % 16 == 0 && H % 4 == 0 && Warps % warps_across == 0 && H % (Warps / warps_across) == 0);
-};
-using Large = Tile<32, 12, 8>; ///< 95 KiB with 48 channels: two blocks on Hopper, one on Ada
-using Medium = Tile<32, 8, 8>; ///< 80 KiB: two on an A100
-using Small = Tile<16, 8, 4>;  ///< 62 KiB: one on Turing
-
-/// Of the fragments of B, for the whole of a layer: `steps` products in depth, `columns` output channels.
-CLV_SR_BOTH constexpr int weight_bytes(int steps, int columns) {
-    return steps * columns / 8 * 256;
+/// Rows of a tile that n bands fill with the output of its first layer.
+CLV_SR_BOTH constexpr int tile_rows(int bands) {
+    return bands * kBandRows + 2;
 }
 
-/// Where things lie in shared memory, from its start. All are multiples of 16.
-template <class T, int Channels>
-struct BlockMemory {
-    static constexpr int weights = 0;
-    static constexpr int x = weights + weight_bytes(kTaps * Channels / 16, Channels);
-    static constexpr int x_plane = T::x_positions * 16;
-    static constexpr int picture = x + Channels / 8 * x_plane;
-    static constexpr int sums = picture + T::picture_positions * 16; ///< float[Channels]
-    static constexpr int bias = sums + 4 * Channels;                 ///< float[Channels]
-    static constexpr int head_bias = bias + 4 * Channels;            ///< float[Channels]
-    static constexpr int gates = head_bias + 4 * Channels;           ///< half[kMaxPriors][Channels]
-    static constexpr int last = gates + kMaxPriors * 2 * Channels;   ///< whether this block was the last
-    static constexpr int bytes = last + 16;
+/// Of the fragments of B of a convolution. A lane has four bytes for a product of depth eight.
+CLV_SR_BOTH constexpr int weight_bytes(int channels, int columns) {
+    return kTaps * (channels / 8) * (columns / 8) * 128;
+}
+/// The same of the head: one product of depth 16.
+CLV_SR_BOTH constexpr int head_bytes(int channels) {
+    return channels / 8 * 256;
+}
+
+/// What a launch does: LeakyReLU(head) or activations that are there already, blocks, and perhaps the tail.
+struct Layers {
+    std::int32_t blocks;
+    std::int32_t head, tail; ///< 1 or 0
+
+    CLV_SR_BOTH constexpr int convolutions() const { return blocks + tail; } ///< each takes a border of one
 };
 
-template <class T, int Channels>
-struct TailMemory {
-    static constexpr int weights = 0;
-    static constexpr int x = weights + weight_bytes(kTaps * Channels / 16, kOutputChannels);
-    static constexpr int x_plane = T::x_positions * 16;
-    static constexpr int base = x + Channels / 8 * x_plane;                  ///< float[6][base_plane]
-    static constexpr int bias = base + kPictureChannels * T::base_plane * 4; ///< float[kOutputChannels]
-    static constexpr int gates = bias + 4 * kOutputChannels;
-    static constexpr int head_bias = gates + kMaxPriors * 2 * Channels;
-    static constexpr int picture = head_bias + 4 * Channels; ///< where the head is computed here
-    static constexpr int bytes = picture + T::picture_positions * 16;
+/// Where things lie in shared memory, from its start; constants lie so in global memory, too. All are
+/// multiples of 16.
+struct Memory {
+    int head, blocks, tail;               ///< weights
+    int head_bias, block_bias, tail_bias; ///< float[Channels], [blocks][Channels], [kTailColumns]
+    int constants;                        ///< bytes of all these
+    int tile, plane, picture;
+    int bytes;
 };
 
-/// The tensor in positions, and how tiles cover it.
+CLV_SR_BOTH constexpr Memory memory_of(const Layers &layers, int channels, int rows) {
+    Memory m{};
+    m.head = 0;
+    m.blocks = m.head + layers.head * head_bytes(channels);
+    m.tail = m.blocks + layers.blocks * weight_bytes(channels, channels);
+    m.head_bias = m.tail + layers.tail * weight_bytes(channels, kTailColumns);
+    m.block_bias = m.head_bias + layers.head * channels * 4;
+    m.tail_bias = m.block_bias + layers.blocks * channels * 4;
+    m.constants = m.tail_bias + layers.tail * kTailColumns * 4;
+    m.tile = (m.constants + 127) / 128 * 128;
+    m.plane = rows * kWidth * 16;
+    // The last run of the last row looks at two positions beyond it, for columns that nobody needs.
+    m.picture = m.tile + channels / 8 * m.plane + 2 * 16;
+    m.bytes = m.picture + layers.head * (rows + 2) * kPicturePitch * 4;
+    m.bytes = (m.bytes + 15) / 16 * 16;
+    return m;
+}
+
+/// The picture in positions, and how the tiles of a launch cover it.
 struct Grid {
     std::int32_t height, width;
-    std::int32_t pitch;    ///< positions from a row to the next
-    std::int32_t across;   ///< tiles in a row of tiles
-    std::int32_t tiles;    ///< tiles in all
-    std::int32_t backward; ///< 1: the last tile first
-    std::int64_t plane;    ///< positions from a block of channels to the next
+    std::int32_t pitch;                   ///< positions from a row of activations to the next
+    std::int32_t rows;                    ///< of a tile in shared memory
+    std::int32_t tile_height, tile_width; ///< of what comes out of it
+    std::int32_t across;                  ///< tiles in a row of tiles
+    std::int32_t tiles;                   ///< tiles in all
+    std::int32_t backward;                ///< 1: the last tile first
+    std::int64_t plane;                   ///< positions from a plane of activations to the next
 };
 
-/// The grid with tiles of this size over it, those at the right and lower edge not all used.
-inline Grid tiled(Grid grid, int tile_width, int tile_height) {
-    grid.across = (grid.width + tile_width - 1) / tile_width;
-    grid.tiles = grid.across * ((grid.height + tile_height - 1) / tile_height);
+/// The grid of a picture, those tiles at the right and lower edge not all used.
+inline Grid grid_of(int height, int width, const Layers &layers, int rows) {
+    Grid grid{};
+    grid.height = height;
+    grid.width = width;
+    grid.pitch = (width + 7) / 8 * 8; // rows start at whole lines of 128 bytes
+    grid.plane = static_cast<std::int64_t>(grid.pitch) * height;
+    grid.rows = rows;
+    grid.tile_height = rows - 2 * layers.convolutions();
+    grid.tile_width = kWidth - 2 * layers.convolutions();
+    if (grid.tile_height < 1 || grid.tile_width < 1)
+        return grid;
+    grid.across = (width + grid.tile_width - 1) / grid.tile_width;
+    grid.tiles = grid.across * ((height + grid.tile_height - 1) / grid.tile_height);
     return grid;
 }
 
-struct Corner {
-    int y, x;
+/// Positions of the picture.
+struct Window {
+    int y, x, height, width;
 };
 
-/// The first position of the n-th tile.
-CLV_SR_BOTH inline Corner corner_of(const Grid &grid, int n, int tile_width, int tile_height) {
+/// What comes out of the n-th tile.
+CLV_SR_BOTH inline Window window_of(const Grid &grid, int n) {
     const int tile = grid.backward ? grid.tiles - 1 - n : n;
     const int row = tile / grid.across;
-    return {row * tile_height, (tile - row * grid.across) * tile_width};
+    const int y = row * grid.tile_height;
+    const int x = (tile - row * grid.across) * grid.tile_width;
+    const int below = grid.height - y;
+    const int right = grid.width - x;
+    return {y, x, below < grid.tile_height ? below : grid.tile_height,
+            right < grid.tile_width ? right : grid.tile_width};
 }
 
-/// x of a layer: what is remembered, or the head of the picture, plus gated outputs of blocks.
-struct Input {
-    pixels::device::SourcePicture picture;
-    const void *head_weights;     ///< fragments; null: x is read
-    const float *head_bias;       ///< [Channels]
-    const void *x;                ///< activations, when there is no head
-    const void *y[kMaxPriors];    ///< activations of the blocks since
-    const void *gate[kMaxPriors]; ///< half[Channels]
-    std::int32_t priors;          ///< how many of them
-    std::int32_t kind;            ///< pixels::device::kind_of() the picture
-    float slope;                  ///< of LeakyReLU, 0..1
-};
-
-/// The gate of a block: mean |high-pass| of each channel, then two small layers.
-struct Gate {
-    float *partial;           ///< [blocks of threads][Channels]; null: no gate
-    unsigned int *finished;   ///< blocks that are; 0 before and after
-    const float *down_weight; ///< [Channels][hidden], transposed; zeros beyond the real channels
-    const float *down_bias;   ///< [hidden]
-    const float *up_weight;   ///< [hidden][Channels], transposed
-    const float *up_bias;     ///< [Channels]
-    void *out;                ///< half[Channels]
-    std::int32_t hidden;
-    float share; ///< 1 / windows of the picture
-};
-
-struct BlockParams {
+struct LayersParams {
     Grid grid;
-    Input input;
-    const void *weights; ///< fragments
-    const float *bias;   ///< [Channels]
-    void *x_out;         ///< where x is remembered, or null
-    void *y_out;
-    Gate gate;
-};
-
-struct TailParams {
-    Grid grid;
-    Input input;
-    const void *weights;
-    const float *bias;                 ///< [kOutputChannels]
-    pixels::device::TargetPicture out; ///< of the same kind as the input
+    Layers layers;
+    const void *constants;
+    const float *x; ///< luma, [height][width]: for the head, and what the tail adds to
+    const void *in; ///< activations, where there is no head
+    void *to;       ///< activations, where there is no tail
+    float *out;     ///< [2 height][2 width], where there is one
+    float slope;    ///< of LeakyReLU, 0..1
 };
 
 } // namespace clv::cuda::sr

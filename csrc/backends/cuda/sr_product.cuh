@@ -29,36 +29,8 @@ CLV_DEVICE std::uint32_t pack(float a, float b) {
     return *reinterpret_cast<const std::uint32_t *>(&pair);
 }
 
-/// The fragments of B of one step, Columns output channels. In memory: of two neighbouring blocks of eight
-/// channels 16 bytes a lane, of a last odd one 8.
-template <int Columns>
-struct Weights {
-    static constexpr int blocks = Columns / 8;
-
-    template <typename F>
-    static CLV_DEVICE void for_each(const unsigned char *weights, int step, int lane, F use) {
-        const unsigned char *const from = weights + step * blocks * 256;
-#pragma unroll
-        for (int n = 0; n + 1 < blocks; n += 2) {
-            const uint4 b = *reinterpret_cast<const uint4 *>(from + n * 256 + lane * 16);
-            const std::uint32_t left[2] = {b.x, b.y};
-            const std::uint32_t right[2] = {b.z, b.w};
-            use(n, left);
-            use(n + 1, right);
-        }
-        if constexpr (blocks % 2 != 0) {
-            const uint2 b = *reinterpret_cast<const uint2 *>(from + (blocks - 1) * 256 + lane * 8);
-            const std::uint32_t last[2] = {b.x, b.y};
-            use(blocks - 1, last);
-        }
-    }
-};
-
-/// `bytes`, a multiple of 16, from global to shared memory, by all threads of the block.
-template <int Threads>
-CLV_DEVICE void copy_in(unsigned char *to, const void *from, int bytes) {
-    for (int i = static_cast<int>(threadIdx.x); i < bytes / 16; i += Threads)
-        reinterpret_cast<uint4 *>(to)[i] = __ldg(static_cast<const uint4 *>(from) + i);
+CLV_DEVICE float2 unpack(std::uint32_t pair) {
+    return __half22float2(*reinterpret_cast<const __half2 *>(&pair));
 }
 
 /// Every row of the fragments starts as the bias.
@@ -77,44 +49,113 @@ CLV_DEVICE void start(float (&sum)[Rows][Blocks][4], const float *bias, const La
     }
 }
 
-/// Row of the tile of a warp's first run, and its column.
-template <class T>
-CLV_DEVICE int first_row(const Lane &at) {
-    return at.warp / T::warps_across * T::runs;
-}
-template <class T>
-CLV_DEVICE int first_column(const Lane &at) {
-    return at.warp % T::warps_across * 16;
+/// The fragments of B of a tap, depth 16: of two neighbouring blocks of eight columns 16 bytes a lane, of a
+/// last odd one 8.
+template <int Blocks>
+CLV_DEVICE void load_weights(std::uint32_t (&b)[Blocks][2], const unsigned char *from, int lane) {
+#pragma unroll
+    for (int n = 0; n + 1 < Blocks; n += 2) {
+        const uint4 two = *reinterpret_cast<const uint4 *>(from + n * 256 + lane * 16);
+        b[n][0] = two.x;
+        b[n][1] = two.y;
+        b[n + 1][0] = two.z;
+        b[n + 1][1] = two.w;
+    }
+    if constexpr (Blocks % 2 != 0) {
+        const uint2 last = *reinterpret_cast<const uint2 *>(from + (Blocks - 1) * 256 + lane * 8);
+        b[Blocks - 1][0] = last.x;
+        b[Blocks - 1][1] = last.y;
+    }
 }
 
-/// sum += the convolution of x, a tile of Channels with its border, at this warp's runs.
-template <class T, int Channels, int Columns>
-CLV_DEVICE void convolve(float (&sum)[T::runs][Columns / 8][4], const unsigned char *x,
-                         const unsigned char *weights, const Lane &at) {
-    constexpr int plane = T::x_positions * 16;
-    constexpr int line = T::x_width * 16;
-    constexpr int depth = Channels / 16; // steps of a tap
-    // Matrices 0 and 1 are the run's halves in the step's first eight channels, 2 and 3 in its others.
-    const int position = first_row<T>(at) * T::x_width + first_column<T>(at) + at.lane % 16;
-    const unsigned char *rows = x + position * 16 + at.lane / 16 * plane;
-    const unsigned char *b = weights;
-#pragma unroll 1
-    for (int dy = 0; dy < 3; dy++) {
+/// Depth 8: 4 bytes a lane and block.
+template <int Blocks>
+CLV_DEVICE void load_weights(std::uint32_t (&b)[Blocks][1], const unsigned char *from, int lane) {
 #pragma unroll
-        for (int step = 0; step < 3 * depth; step++) {
-            const int offset = step / depth * 16 + step % depth * 2 * plane;
-            std::uint32_t a[T::runs][4];
+    for (int n = 0; n < Blocks; n++)
+        b[n][0] = *reinterpret_cast<const std::uint32_t *>(from + n * 128 + lane * 4);
+}
+
+/// A run in two planes, or in one.
+CLV_DEVICE void load_run(std::uint32_t (&a)[4], const unsigned char *row) {
+    ldmatrix_x4(a, row);
+}
+CLV_DEVICE void load_run(std::uint32_t (&a)[2], const unsigned char *row) {
+    ldmatrix_x2(a, row);
+}
+
+CLV_DEVICE void multiply(float (&sum)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
+    mma_m16n8k16(sum, a, b);
+}
+CLV_DEVICE void multiply(float (&sum)[4], const std::uint32_t (&a)[2], const std::uint32_t (&b)[1]) {
+    mma_m16n8k8(sum, a, b[0]);
+}
+
+/// sum += `Depth` input channels' part: `x` is this lane's row of the matrices in the middle's upper left
+/// neighbour. A row that was loaded serves the three rows of the output that it is a neighbour of.
+/// keep(r, a) gets the run in the middle of the r-th.
+template <int Depth, int Columns, typename Keep>
+CLV_DEVICE void convolve_part(float (&sum)[kRunRows][Columns / 8][4], const unsigned char *x,
+                              const unsigned char *weights, int lane, Keep keep) {
+    constexpr int blocks = Columns / 8;
 #pragma unroll
-            for (int i = 0; i < T::runs; i++)
-                ldmatrix_x4(a[i], rows + offset + i * line);
-            Weights<Columns>::for_each(b, step, at.lane, [&](int n, const std::uint32_t(&w)[2]) {
+    for (int dx = 0; dx < 3; dx++) {
+        std::uint32_t b[3][blocks][Depth / 8];
 #pragma unroll
-                for (int i = 0; i < T::runs; i++)
-                    mma_m16n8k16(sum[i][n], a[i], w);
-            });
+        for (int dy = 0; dy < 3; dy++)
+            load_weights(b[dy], weights + (3 * dx + dy) * blocks * Depth * 16, lane);
+#pragma unroll
+        for (int i = 0; i < kRunRows + 2; i++) {
+            std::uint32_t a[Depth / 4];
+            load_run(a, x + (i * kWidth + dx) * 16);
+            if (dx == 1 && i > 0 && i <= kRunRows)
+                keep(i - 1, a);
+#pragma unroll
+            for (int dy = 0; dy < 3; dy++)
+                if (i >= dy && i - dy < kRunRows)
+#pragma unroll
+                    for (int n = 0; n < blocks; n++)
+                        multiply(sum[i - dy][n], a, b[dy][n]);
         }
-        rows += line;
-        b += weight_bytes(3 * depth, Columns);
+    }
+}
+
+/// sum += the convolution of the tile at kRunRows runs: `x` is the first position of the first one. keep(r,
+/// part, a): fragments of sixteen channels, or of the last eight, in the middle of run r.
+template <int Channels, int Columns, typename Keep>
+CLV_DEVICE void convolve(float (&sum)[kRunRows][Columns / 8][4], const unsigned char *x, int plane,
+                         const unsigned char *weights, int lane, Keep keep) {
+    constexpr int parts = Channels / 16;
+    const unsigned char *const row = x + lane % 16 * 16;
+    // Matrices 0 and 1 are the run's halves in the first plane of the two, 2 and 3 in the other.
+#pragma unroll
+    for (int k = 0; k < parts; k++)
+        convolve_part<16, Columns>(sum, row + (2 * k + lane / 16) * plane,
+                                   weights + k * weight_bytes(16, Columns), lane,
+                                   [&](int r, const auto &a) { keep(r, k, a); });
+    if constexpr (Channels % 16 != 0)
+        convolve_part<8, Columns>(sum, row + 2 * parts * plane, weights + parts * weight_bytes(16, Columns),
+                                  lane, [&](int r, const auto &a) { keep(r, parts, a); });
+}
+
+/// use(r, part, a) with the fragments of kRunRows runs from position `x` on.
+template <int Channels, typename Use>
+CLV_DEVICE void read_runs(const unsigned char *x, int plane, int lane, Use use) {
+    constexpr int parts = Channels / 16;
+    const unsigned char *const row = x + lane % 16 * 16;
+#pragma unroll
+    for (int r = 0; r < kRunRows; r++) {
+#pragma unroll
+        for (int k = 0; k < parts; k++) {
+            std::uint32_t a[4];
+            load_run(a, row + (2 * k + lane / 16) * plane + r * kWidth * 16);
+            use(r, k, a);
+        }
+        if constexpr (Channels % 16 != 0) {
+            std::uint32_t a[2];
+            load_run(a, row + 2 * parts * plane + r * kWidth * 16);
+            use(r, parts, a);
+        }
     }
 }
 

@@ -288,7 +288,7 @@ void bad_options_get_one_sentence_each(const Folder &folder) {
          "backend cpu takes pictures in host memory only"},
         {s2d, [](auto &, auto &p) { p.backend = "cpu"; }, CLV_ERR_UNSUPPORTED, "hwdownload"},
         {s2d, [](auto &, auto &p) { p.backend = "auto"; }, CLV_ERR_UNSUPPORTED,
-         "clarivid's CUDA kernels know the architectures lowrank_chain and sr_hpca"},
+         "clarivid's CUDA kernels know the architectures lowrank_chain and sr_luma"},
         {s2d, [](auto &, auto &p) { p.backend = "nonsense"; }, CLV_ERR_NOT_FOUND, "one of auto"},
         {s2d, [](auto &, auto &p) { p.precision = CLV_PRECISION_BF16; }, CLV_ERR_UNSUPPORTED, "fp32 only"},
         {s2d, [](auto &, auto &p) { p.in_flight = 0; }, CLV_ERR_INVALID_ARGUMENT, "in_flight=0"},

@@ -413,65 +413,6 @@ CLV_HOST_DEVICE void write_position(const TargetPicture &p, int i, int j,
                                                   reinterpret_cast<const float(&)[1][6 * Scale * Scale]>(x));
 }
 
-/// Channels `channel` and `channel` + 1 (channel even, Scale 1, 2 or 4) of position (i, j): what a lane of a
-/// tensor-core fragment holds. Beyond the picture nothing is written, nor for channels that do not exist
-/// (a fragment's padding). The eight lanes' positions of a fragment make runs of 32 samples at scale 2.
-template <typename Sample, bool SemiPlanar, int Scale>
-CLV_HOST_DEVICE void write_pair(const TargetPicture &p, int i, int j, int channel, float a, float b) {
-    static_assert(Scale == 1 || Scale == 2 || Scale == 4);
-    constexpr int side = 2 * Scale;
-    const SampleFormat &f = p.format;
-    if (channel < side * side) {
-        const int y = side * i + channel / side;
-        const int x = side * j + channel % side;
-        if (y >= p.height)
-            return;
-        const std::uint32_t bits = threshold_bits(x, y);
-        Run<Sample, 2> run = {};
-        run.set(0, quantise(a, f.luma, f, bits));
-        run.set(1, quantise(b, f.luma, f, bits ^ rank_bits(1, 0)));
-        store_run<Sample>(plane_row(p, 0, y), x, p.width, run);
-        return;
-    }
-    const int rest = channel - side * side;
-    if (rest >= 2 * Scale * Scale)
-        return;
-    const int in_plane = rest % (Scale * Scale);
-    const int y = Scale * i + in_plane / Scale;
-    const int x = Scale * j + in_plane % Scale;
-    if (y >= p.chroma_height || x >= p.chroma_width)
-        return;
-    const std::uint32_t bits = threshold_bits(x, y);
-    if constexpr (Scale == 1) { // U and V of one place
-        const std::uint32_t u = quantise(a, f.chroma, f, bits);
-        const std::uint32_t v = quantise(b, f.chroma, f, bits);
-        if constexpr (SemiPlanar) {
-            Run<Sample, 2> run = {};
-            run.set(0, u);
-            run.set(1, v);
-            store_run<Sample>(plane_row(p, 1, y), 2 * x, 2 * p.chroma_width, run);
-        } else {
-            reinterpret_cast<Sample *>(plane_row(p, 1, y))[x] = static_cast<Sample>(u);
-            reinterpret_cast<Sample *>(plane_row(p, 2, y))[x] = static_cast<Sample>(v);
-        }
-    } else { // two neighbours of one plane
-        const int plane = rest / (Scale * Scale);
-        const std::uint32_t first = quantise(a, f.chroma, f, bits);
-        const std::uint32_t second = quantise(b, f.chroma, f, bits ^ rank_bits(1, 0));
-        if constexpr (SemiPlanar) {
-            Sample *const to = reinterpret_cast<Sample *>(plane_row(p, 1, y)) + 2 * x + plane;
-            to[0] = static_cast<Sample>(first);
-            if (x + 1 < p.chroma_width)
-                to[2] = static_cast<Sample>(second);
-        } else {
-            Run<Sample, 2> run = {};
-            run.set(0, first);
-            run.set(1, second);
-            store_run<Sample>(plane_row(p, 1 + plane, y), x, p.chroma_width, run);
-        }
-    }
-}
-
 // ---- what nets in fp16 keep
 
 /// A position as one block of eight halves, the last two zero: 16 bytes as activations lie in memory.

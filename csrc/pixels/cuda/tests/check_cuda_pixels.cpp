@@ -201,16 +201,16 @@ struct Suite {
         report.expect(same, "read_positions " + describe(f) + ", runs of " + std::to_string(run));
     }
 
-    /// write_position(), write_positions() and write_pair() with positions beyond the picture.
+    /// write_position() and write_positions() with positions beyond the picture.
     void write(Random &random) const {
         const PictureFormat f = random_format(random, 60);
         const Dither dither = random_dither(random);
         const int scale = random.between(1, 2);
-        const int way = random.between(0, 2);
+        const int run = random.between(1, 2);
         const int side = 2 * scale;
         const int h = (f.height + side - 1) / side + random.between(0, 2);
         int w = (f.width + side - 1) / side + random.between(0, 3);
-        w += way == write_two ? w % 2 : 0;
+        w += w % run;
         const int channels = 6 * scale * scale;
         std::vector<float> tensor(static_cast<std::size_t>(channels * h * w));
         std::vector<float> positions(tensor.size());
@@ -226,12 +226,12 @@ struct Suite {
         const Buffer from(place, positions.size() * sizeof(float));
         clv::cuda::copy_to_device_async(place, from.get(), positions.data(), from.bytes());
         launch("clv_check_write_" + std::to_string(scale) + "_" + std::to_string(device::kind_of(f)), h * w,
-               WriteParams{device::target_picture(f, planes.view, dither), from.get<float>(), h, w, way});
+               WriteParams{device::target_picture(f, planes.view, dither), from.get<float>(), h, w, run});
         planes.fetch();
         const void *data = tensor.data();
         pixels::depth_to_space(contiguous(data, Element::f32, channels, h, w), scale, f, expected.view(),
                                dither, 0, h, reference_kernels);
-        report.expect(equal(got, expected), "write " + std::to_string(way) + " at scale " +
+        report.expect(equal(got, expected), "write_positions of " + std::to_string(run) + " at scale " +
                                                 std::to_string(scale) + " " + describe(f) +
                                                 (dither == Dither::ordered ? " dithered" : ""));
     }

@@ -23,12 +23,11 @@ struct ReadParams {
     std::int32_t top, left, rows, columns, run;
 };
 
-enum WriteWay : std::int32_t { write_one, write_two, write_pairs };
-
+/// Writes rows x columns positions, `run` at once, some of them beyond the picture.
 struct WriteParams {
     device::TargetPicture picture;
     const float *from; ///< [rows][columns][6 s^2]
-    std::int32_t rows, columns, way;
+    std::int32_t rows, columns, run;
 };
 
 } // namespace clv::pixels::test

@@ -49,20 +49,15 @@ CLV_DEVICE void write(const WriteParams &p) {
     for (int n = 0; n < N; n++)
         for (int c = 0; c < values; c++)
             x[n][c] = p.from[(static_cast<std::int64_t>(row) * p.columns + column + n) * values + c];
-    if (p.way == write_pairs) {
-        for (int c = 0; c < values + 2; c += 2) // the last pair does not exist
-            write_pair<Sample, SemiPlanar, Scale>(p.picture, row, column, c, x[0][c % values],
-                                                  x[0][c % values + 1]);
-    } else if constexpr (N == 1) {
+    if constexpr (N == 1)
         write_position<Sample, SemiPlanar, Scale>(p.picture, row, column, x[0]);
-    } else {
+    else
         write_positions<Sample, SemiPlanar, Scale, N>(p.picture, row, column, x);
-    }
 }
 
 template <typename Sample, bool SemiPlanar, int Scale>
 CLV_DEVICE void write_any(const WriteParams &p) {
-    if (p.way == write_two)
+    if (p.run == 2)
         write<Sample, SemiPlanar, Scale, 2>(p);
     else
         write<Sample, SemiPlanar, Scale, 1>(p);
