@@ -131,7 +131,7 @@ def test_it_needs_no_openvino(bundle: Path) -> None:
 
 def test_a_net_that_it_does_not_know_gets_a_sentence(tmp_path: Path) -> None:
     bare = lowrank_s2d_net(tmp_path / "bare.onnx")
-    says = r'"sr_luma" \(scale 2, without attention\) or "lowrank_chain", and model bare is none'
+    says = r'"sr_luma" \(scale 2, 4 to 32 channels, no attention\) or "lowrank_chain", and model bare is none'
     with pytest.raises(BackendError, match=says):
         LowrankPre(str(bare), backend="cpu")(picture(64, 64))
 

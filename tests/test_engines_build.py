@@ -100,7 +100,8 @@ def test_words_for_gpus() -> None:
 
 
 def test_words_for_sizes() -> None:
-    model = find_model("game_x2")
+    """On folded pictures, in positions; on luma, in samples."""
+    model = find_model("lowrank_v1")
     fixed, odd, dynamic = targets.profiles("720p,321x243,dynamic", model)
     assert fixed.best == SHAPE
     assert odd.best == (1, 6, 122, 161)
@@ -111,6 +112,10 @@ def test_words_for_sizes() -> None:
         targets.profiles("big", model)
     with pytest.raises(InputError, match="from 32 samples of height"):
         targets.profiles("640x20", model)
+    assert [found.best for found in targets.profiles("720p,321x243", find_model("game_x2"))] == [
+        (1, 1, 720, 1280),
+        (1, 1, 243, 321),
+    ]
 
 
 # --------------------------------------------------------------------------------------------------- runtime

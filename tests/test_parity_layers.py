@@ -109,7 +109,7 @@ def test_a_layer_with_a_wrong_weight_is_named_and_no_other(
 
 
 def test_a_constant_that_pytorch_has_in_its_code_breaks_the_chain(root: Path, tmp_path: Path) -> None:
-    report = check_layers(broken(root, tmp_path / "game_x2", "game_x2", "nearest", 0.5))
+    report = check_layers(broken(root, tmp_path / "game_x2", "game_x2", "centre", 0.5))
     assert report.chain_error is not None
     assert report.chain_error > CHAIN
     assert not report.passed

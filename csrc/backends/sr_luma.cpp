@@ -14,11 +14,17 @@ using Json = nlohmann::json;
 constexpr const char *kArchitecture = "sr_luma";
 constexpr int kMaxBlocks = 64;
 
+/// Whether kernels are made for so many channels. What is no number will be told of when it is read.
+bool has_kernels(const Json &channels) {
+    return !channels.is_number_integer() || (channels >= kSrMinChannels && channels <= kSrMaxChannels);
+}
+
 /// The architecture of a bundle, null when it has none that kernels know: none has any for attention.
 Json architecture_of(const CompileRequest &request) {
     Json found = Json::parse(request.architecture, nullptr, /*allow_exceptions=*/false);
     const bool ours = found.is_object() && found.value("type", Json()) == kArchitecture &&
-                      found.value("attention", Json(false)) == false;
+                      found.value("attention", Json(false)) == false &&
+                      has_kernels(found.value("channels", Json()));
     return ours && !request.weights.empty() && request.layout == CLV_LAYOUT_Y && request.scale == kSrScale
                ? found
                : Json();
@@ -60,9 +66,10 @@ SrLuma read_sr_luma(const CompileRequest &request, const std::string &backend) {
     const Json card = architecture_of(request);
     if (card.is_null())
         throw Error(CLV_ERR_UNSUPPORTED, "backend " + backend + " runs bundles whose architecture is \"" +
-                                             std::string(kArchitecture) +
-                                             "\" (scale 2, without attention) or \"lowrank_chain\", and "
-                                             "model " +
+                                             std::string(kArchitecture) + "\" (scale 2, " +
+                                             std::to_string(kSrMinChannels) + " to " +
+                                             std::to_string(kSrMaxChannels) +
+                                             " channels, no attention) or \"lowrank_chain\", and model " +
                                              request.model_name + " is none: use another backend, or auto");
     if (request.input.channels != 1)
         throw Error(CLV_ERR_INVALID_MODEL, "model " + request.model_name + " takes " +

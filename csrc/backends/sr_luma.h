@@ -37,7 +37,8 @@ inline constexpr int kSrOutputs = kSrScale * kSrScale;
 inline constexpr int kSrMinChannels = 4;
 inline constexpr int kSrMaxChannels = 32;
 
-/// Whether the bundle's card says "sr_luma", without attention, and the rest of the request fits that.
+/// Whether the bundle's card says "sr_luma", of a size and without attention, as kernels are made for, and
+/// the rest of the request fits that.
 bool is_sr_luma(const CompileRequest &request);
 
 /// Reads card and weights. `backend` is for messages: one that runs this architecture and "lowrank_chain".

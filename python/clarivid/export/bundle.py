@@ -194,7 +194,7 @@ def check(source: Source, model: Path) -> dict[str, Any]:
     import openvino as ov
 
     x = probe_picture(90, 118) if source.probe is None else source.probe
-    where = np.ones(x.shape[2:], bool) if source.looked_at is None else source.looked_at
+    where = ... if source.looked_at is None else source.looked_at
     controls = [(value,) for value in CHECKED_STRENGTHS] if source.strength else [()]
     with torch.no_grad():
         wanted = [source.net(torch.from_numpy(x), *values).numpy() for values in controls]
@@ -211,7 +211,7 @@ def check(source: Source, model: Path) -> dict[str, Any]:
             mse = float(np.mean((got.astype(np.float64) - want) ** 2))
             worst[precision] = (max(worst[precision][0], int(error.max())), max(worst[precision][1], mse))
     codes = worst["f32"][0]
-    halves = psnr_in_halves(source.net, x, controls, where)
+    halves = psnr_in_halves(source.net, x, controls, source.looked_at)
     decibel = round(float(10 * np.log10(1 / max(worst["bf16"][1], 1e-12))), 1)
     if codes > 1:
         raise ModelError(
