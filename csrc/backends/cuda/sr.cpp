@@ -129,6 +129,7 @@ private:
         params.grid = step.grid;
         params.grid.backward = kSerpentine ? static_cast<int>(index % 2) : 0;
         params.layers = step.layers;
+        params.memory = memory_of(step.layers, channels_, step.grid.rows);
         params.constants = launch.constants.get();
         params.in = step.layers.head ? nullptr : activations_[(index + 1) % 2].get();
         params.to = step.layers.tail ? nullptr : activations_[index % 2].get();

@@ -244,7 +244,7 @@ CLV_DEVICE void run_tail(const unsigned char *tile, int plane, const unsigned ch
 template <int Channels>
 CLV_DEVICE void run_layers(const LayersParams &p) {
     unsigned char *const shared = dynamic_shared();
-    const Memory at_byte = memory_of(p.layers, Channels, p.grid.rows);
+    const Memory &at_byte = p.memory;
     const auto floats = [&](int at) { return reinterpret_cast<const float *>(shared + at); };
     unsigned char *const tile = shared + at_byte.tile;
     auto *const picture = reinterpret_cast<std::uint32_t *>(shared + at_byte.picture);

@@ -149,6 +149,7 @@ CLV_SR_BOTH inline Window window_of(const Grid &grid, int n) {
 struct LayersParams {
     Grid grid;
     Layers layers;
+    Memory memory;
     const void *constants;
     const float *x; ///< luma, [height][width]: for the head, and what the tail adds to
     const void *in; ///< activations, where there is no head

@@ -98,7 +98,7 @@ template <int Depth, int Columns, typename Keep>
 CLV_DEVICE void convolve_part(float (&sum)[kRunRows][Columns / 8][4], const unsigned char *x,
                               const unsigned char *weights, int lane, Keep keep) {
     constexpr int blocks = Columns / 8;
-#pragma unroll
+#pragma unroll(Columns > 16 ? 1 : 3)
     for (int dx = 0; dx < 3; dx++) {
         std::uint32_t b[3][blocks][Depth / 8];
 #pragma unroll
@@ -128,7 +128,7 @@ CLV_DEVICE void convolve(float (&sum)[kRunRows][Columns / 8][4], const unsigned 
     constexpr int parts = Channels / 16;
     const unsigned char *const row = x + lane % 16 * 16;
     // Matrices 0 and 1 are the run's halves in the first plane of the two, 2 and 3 in the other.
-#pragma unroll
+#pragma unroll 1
     for (int k = 0; k < parts; k++)
         convolve_part<16, Columns>(sum, row + (2 * k + lane / 16) * plane,
                                    weights + k * weight_bytes(16, Columns), lane,

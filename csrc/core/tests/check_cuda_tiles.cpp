@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Tiles of pictures in CUDA memory, through the C ABI and the dummy backend's kernel, whose every output
-// value is the nearest input value. Runs on the first device that the driver shows; ctest gives it the
-// emulator.
+// value is the nearest input value, and through our own kernels. Runs on the first device that the driver
+// shows; ctest gives it the emulator.
 #include <cstdio>
 #include <string>
 #include <vector>
 
 #include "clarivid/clarivid.h"
+#include "core/sha256.h"
 #include "core/tests/cuda_test.h"
 
 namespace {
@@ -151,6 +152,102 @@ void what_cannot_be_tiled_is_one_sentence(const Folder &folder) {
     EXPECT_SAYS(host.logged, "seams may show");
 }
 
+/// A bundle that backend=cuda runs: 8 channels, 3 blocks, five convolutions in all. The graph is for the
+/// overlap of tiles only. Without a tail the output is the nearest input value, too.
+std::string luma_bundle(const Folder &folder, const std::string &name, float tail) {
+    const std::string sides[] = {number(8, 3) + number(8, 3), number(8, 1) + number(8, 1)};
+    std::string nodes;
+    for (int i = 0; i < 5; i++)
+        nodes += body(1, body(1, i ? "f" + std::to_string(i) : "input") +
+                             body(2, i < 4 ? "f" + std::to_string(i + 1) : "output") + body(4, "Conv") +
+                             body(5, body(1, "kernel_shape") + sides[0]) +
+                             body(5, body(1, "pads") + sides[1] + sides[1]));
+    const std::string graph = onnx({1, 1, -1, -1}, {}, nodes);
+
+    std::mt19937 random(5);
+    std::string header, data;
+    const auto tensor = [&](const std::string &tensor_name, const std::string &shape, int count, float size) {
+        const size_t begin = data.size();
+        for (int i = 0; i < count; i++) {
+            const float value = std::uniform_real_distribution<float>(-size, size)(random);
+            data.append(reinterpret_cast<const char *>(&value), sizeof value);
+        }
+        header += (header.empty() ? "{\"" : ",\"") + tensor_name + R"(":{"dtype":"F32","shape":)" + shape +
+                  R"(,"data_offsets":[)" + std::to_string(begin) + "," + std::to_string(data.size()) + "]}";
+    };
+    const auto conv = [&](const std::string &layer, int out, int in, float size) {
+        tensor(layer + ".weight", "[" + std::to_string(out) + "," + std::to_string(in) + ",3,3]",
+               9 * out * in, size);
+        tensor(layer + ".bias", "[" + std::to_string(out) + "]", out, size / 4);
+    };
+    conv("head", 8, 1, 0.5F);
+    for (const char *block : {"blocks.0", "blocks.1", "blocks.2"})
+        conv(block, 8, 8, 0.2F);
+    conv("tail", 4, 8, tail);
+    header += "}";
+    std::string length;
+    for (int i = 0; i < 8; i++)
+        length += static_cast<char>(header.size() >> (8 * i));
+    const std::string weights = length + header + data;
+
+    folder.write(name + "/model.onnx", graph);
+    folder.write(name + "/weights.safetensors", weights);
+    const auto digest = [](const std::string &file) { return clv::sha256_hex(as_bytes(file)); };
+    folder.write(name + "/card.json",
+                 R"({"schema":1,"name":")" + name +
+                     R"(","task":"sr","layout":"y","scale":2,"architecture":)"
+                     R"({"type":"sr_luma","channels":8,"blocks":3,"scale":2,"slope":0.1,"base":"nearest"},)"
+                     R"("files":{"model.onnx":{"sha256":")" +
+                     digest(graph) + R"("},"weights.safetensors":{"sha256":")" + digest(weights) + "\"}}}");
+    return folder.path() + "/" + name;
+}
+
+clv_session_params ours(const clv_cuda_device *cuda, const char *backend, const char *tile) {
+    clv_session_params params = dummy(cuda, tile);
+    params.backend = backend;
+    params.precision = CLV_PRECISION_FP16;
+    params.dither = CLV_DITHER_NONE;
+    return params;
+}
+
+void our_own_net_gives_the_same_picture_in_tiles(const Folder &folder) {
+    const auto path = luma_bundle(folder, "ours", 0.1F);
+    const Device device;
+    const auto handles = device.handles();
+    for (const auto pixel_format : {CLV_PIXEL_NV12, CLV_PIXEL_YUV420P10}) {
+        HostPicture source(look_of(135, 78, pixel_format));
+        source.randomise(11);
+        Host host;
+        const auto whole = result_of(host, path, device, source, ours(&handles, "auto", "auto"));
+        EXPECT_SAYS(host.logged, "backend=cuda, chosen because it knows this net");
+        EXPECT_SAYS(host.logged, "precision=fp16");
+        EXPECT(host.logged.find("samples that overlap") == std::string::npos);
+        for (const char *tile : {"70x50", "41x500"}) {
+            Host tiled;
+            EXPECT(result_of(tiled, path, device, source, ours(&handles, "cuda", tile)).planes ==
+                   whole.planes);
+            EXPECT_SAYS(tiled.logged, "samples that overlap by 5, as asked");
+        }
+    }
+}
+
+void a_net_that_adds_nothing_keeps_every_code_of_luma(const Folder &folder) {
+    const auto path = luma_bundle(folder, "nothing", 0);
+    const Device device;
+    const auto handles = device.handles();
+    HostPicture source(look_of(67, 35, CLV_PIXEL_P010)); // 10 bits are more than fp16 has near 1
+    source.randomise(12);
+    Host host;
+    const auto out = result_of(host, path, device, source, ours(&handles, "cuda", "none"));
+    size_t wrong = 0;
+    for (size_t y = 0; y < 70; y++)
+        for (size_t x = 0; x < 134; x++)
+            for (size_t byte = 0; byte < 2; byte++)
+                wrong += out.planes[0][2 * (134 * y + x) + byte] !=
+                         source.planes[0][2 * (67 * (y / 2) + x / 2) + byte];
+    EXPECT(wrong == 0);
+}
+
 } // namespace
 
 int main() {
@@ -159,6 +256,8 @@ int main() {
     RUN(pictures_in_tiles_are_whole_pictures_without_a_copy_to_the_host);
     RUN(memory_that_runs_out_makes_tiles);
     RUN(what_cannot_be_tiled_is_one_sentence);
+    RUN(our_own_net_gives_the_same_picture_in_tiles);
+    RUN(a_net_that_adds_nothing_keeps_every_code_of_luma);
     std::printf("%d passed, %d failed\n", passed, failed);
     return failed != 0;
 }
