@@ -1,6 +1,51 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// HEADER
+// How the net is divided into launches, by arithmetic. 1080p, 16 channels, 9 blocks: P = 2.07 M positions.
+//
+// Bytes. Activations of 16 halves are P * 32 = 66 MB; luma comes as 8 MB of f32 and goes as 33 MB, f32
+// because the base must stay exact at 10 bits, where fp16 has a step of 1/2048 below 1. Core's conversions
+// around the net move 2 + 8 and 33 + 8 MB more (8 bits).
+//
+// Operations, multiply-adds a position: head 144, a block 2304, tail 576; 44.5 G a picture. The kernel does
+// 16 places of depth for the head's 9 and 8 columns for the tail's 4: 47.0 G.
+//
+// A kernel a layer would move 130 MB each, 1.3 GB in all, and wait for memory all the time. A launch of n
+// convolutions on tiles moves 130 MB once, and computes a border of n - 1 positions around each tile for the
+// next one: more with every layer. Per launches, as plan() reckons (sr_plan.cpp): tiles of the height that
+// suits the number of multiprocessors, two blocks of threads on each, halos and unused places of the last
+// runs counted; 3.0 of an H100's 3.35 TB/s, mma.sync at 0.62 of 989 TFLOP/s, which is 307 G multiply-adds a
+// millisecond:
+//
+//     launches               1      2      3      4      5     10
+//     MB, halos included    58    229    389    510    638   1314
+//     multiply-adds, G    75.8   65.6   59.7   54.6   52.4   47.8
+//     us                   281    242    206    209    242    450
+//
+// so three:                       head, 3 blocks   3 blocks   3 blocks, tail
+//     tile                            58 x 36       58 x 36       56 x 18
+//     KiB of shared memory              111            97            68
+//     MB                                 79           156           154    389
+//     us at 3.0 TB/s                     26            52            51    130
+//     multiply-adds, G                 18.1          17.4          24.2   59.7
+//     us at 307 G a ms                   59            57            79    194
+//     us with the last round of tiles    63            61            81    206
+//
+// 206 us is 4,900 fps, and 4,300 with 25 us for the conversions. If nothing of a load ran beside the other
+// block's products it would be 350 us, 2,800 fps. 16 channels x 4 blocks: two launches (head, 2 | 2, tail),
+// 97 us; x 3: one, 84 us; 24 x 4: three (head, 1 | 2 | 1, tail), 199 us.
+//
+// Shared memory. A task of a warp (four runs of 16 positions) takes 18 matrices of A and 9 of B of 512 bytes
+// and leaves 2 KB, 124 clocks of 128 bytes where the tensor cores need 115 for its 72 products: as good as
+// even. A row of A that was loaded serves three rows of the output, and in the middle it is the f that the
+// block adds to, in the very lanes that have its sums; else it would be 212. Convolutions are in place, which
+// makes tiles twice as large as two buffers would: of what a launch of three computes 82 % is of use, not 71.
+//
+// Every second launch goes through the tiles backwards and finds what was written last in the L2 cache: of an
+// H100's 50 MB perhaps 30 a launch of the 66.
+//
+// Knobs, for measurements: the constants of sr_plan.cpp; kRunRows (six: 26 clocks a run of shared memory
+// instead of 31, but more registers than there are); kSerpentine. wgmma multiplies at 1.6 times the rate but
+// reads A for each tap, 16 clocks for 8 of products with 16 columns: nothing to gain.
 #include "backends/cuda/sr.h"
 
 #include <algorithm>

@@ -328,7 +328,7 @@ void check_refusals(Report &report, const Place &place) {
     card["layers"] = 3;
     short_of.architecture = card.dump();
     refused(short_of, format, CLV_ERR_INVALID_MODEL, "layers.1.weight");
-    refused({"other", R"({"type": "sr_hpca"})", short_of.weights}, format, CLV_ERR_UNSUPPORTED, "is none");
+    refused({"other", R"({"type": "sr_luma"})", short_of.weights}, format, CLV_ERR_UNSUPPORTED, "is none");
     const PictureFormat deep{.width = 40, .height = 40, .bit_depth = 12};
     refused(random_bundle(random, 4, 2, 0), deep, CLV_ERR_UNSUPPORTED, "not 12");
 }
