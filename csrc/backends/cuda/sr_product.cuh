@@ -98,7 +98,8 @@ template <int Depth, int Columns, typename Keep>
 CLV_DEVICE void convolve_part(float (&sum)[kRunRows][Columns / 8][4], const unsigned char *x,
                               const unsigned char *weights, int lane, Keep keep) {
     constexpr int blocks = Columns / 8;
-#pragma unroll(Columns > 16 ? 1 : 3)
+// Where registers are scarce, weights of the next taps are not to be loaded ahead.
+#pragma unroll(Columns == 32 || Depth == 8 ? 1 : 3)
     for (int dx = 0; dx < 3; dx++) {
         std::uint32_t b[3][blocks][Depth / 8];
 #pragma unroll
