@@ -214,20 +214,17 @@ void our_own_net_gives_the_same_picture_in_tiles(const Folder &folder) {
     const auto path = luma_bundle(folder, "ours", 0.1F);
     const Device device;
     const auto handles = device.handles();
-    for (const auto pixel_format : {CLV_PIXEL_NV12, CLV_PIXEL_YUV420P10}) {
-        HostPicture source(look_of(135, 78, pixel_format));
-        source.randomise(11);
-        Host host;
-        const auto whole = result_of(host, path, device, source, ours(&handles, "auto", "auto"));
-        EXPECT_SAYS(host.logged, "backend=cuda, chosen because it knows this net");
-        EXPECT_SAYS(host.logged, "precision=fp16");
-        EXPECT(host.logged.find("samples that overlap") == std::string::npos);
-        for (const char *tile : {"70x50", "41x500"}) {
-            Host tiled;
-            EXPECT(result_of(tiled, path, device, source, ours(&handles, "cuda", tile)).planes ==
-                   whole.planes);
-            EXPECT_SAYS(tiled.logged, "samples that overlap by 5, as asked");
-        }
+    HostPicture source(look_of(135, 78, CLV_PIXEL_YUV420P10));
+    source.randomise(11);
+    Host host;
+    const auto whole = result_of(host, path, device, source, ours(&handles, "auto", "auto"));
+    EXPECT_SAYS(host.logged, "backend=cuda, chosen because it knows this net");
+    EXPECT_SAYS(host.logged, "precision=fp16");
+    EXPECT(host.logged.find("samples that overlap") == std::string::npos);
+    for (const char *tile : {"70x50", "41x500"}) {
+        Host tiled;
+        EXPECT(result_of(tiled, path, device, source, ours(&handles, "cuda", tile)).planes == whole.planes);
+        EXPECT_SAYS(tiled.logged, "samples that overlap by 5, as asked");
     }
 }
 
