@@ -33,12 +33,12 @@ void transform(const float *const *rows, int x, float *out, int stride) {
             d[j] = rows[j][x - 1 + i];
         const float even = std::fma(-4.0F, d[2], d[4]), odd = std::fma(-4.0F, d[1], d[3]);
         const float far = d[4] - d[2], near = d[3] - d[1];
-        const float v[kQuadTaps] = {std::fma(4.0F, d[0], std::fma(-5.0F, d[2], d[4])),
+        const float v[kQuadTaps] = {std::fma(4.0F, d[0] - d[2], far),
                                     even + odd,
                                     even - odd,
                                     std::fma(2.0F, near, far),
                                     std::fma(-2.0F, near, far),
-                                    std::fma(4.0F, d[1], std::fma(-5.0F, d[3], d[5]))};
+                                    std::fma(-4.0F, near, d[5] - d[3])};
         for (int j = 0; j < kQuadTaps; j++)
             out[j * stride + i] = v[j];
     }

@@ -59,21 +59,22 @@ void row(const RowJob &job) {
     }
 }
 
-/// v = B' d of kernels.h: from six rows, or columns, to six sums of them.
+/// v = B' d of kernels.h: from six rows, or columns, to six sums of them; as many additions as
+/// multiply-adds, which have units of their own in some processors.
 template <class V>
 inline void to_sums(const V (&d)[kQuadTaps], V (&v)[kQuadTaps]) {
-    const V two = V::broadcast(2.0F), four = V::broadcast(4.0F), five = V::broadcast(-5.0F),
-            minus_two = V::broadcast(-2.0F), minus_four = V::broadcast(-4.0F);
+    const V two = V::broadcast(2.0F), four = V::broadcast(4.0F), minus_two = V::broadcast(-2.0F),
+            minus_four = V::broadcast(-4.0F);
     const V even = V::multiply_add(minus_four, d[2], d[4]);
     const V odd = V::multiply_add(minus_four, d[1], d[3]);
     const V far = V::subtract(d[4], d[2]);
     const V near = V::subtract(d[3], d[1]);
-    v[0] = V::multiply_add(four, d[0], V::multiply_add(five, d[2], d[4]));
+    v[0] = V::multiply_add(four, V::subtract(d[0], d[2]), far);
     v[1] = V::add(even, odd);
     v[2] = V::subtract(even, odd);
     v[3] = V::multiply_add(two, near, far);
     v[4] = V::multiply_add(minus_two, near, far);
-    v[5] = V::multiply_add(four, d[1], V::multiply_add(five, d[3], d[5]));
+    v[5] = V::multiply_add(minus_four, near, V::subtract(d[5], d[3]));
 }
 
 /// y = A' m of kernels.h.

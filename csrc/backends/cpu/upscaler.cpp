@@ -11,7 +11,9 @@ namespace {
 static_assert(kTile == kQuad, "bands begin on multiples of kQuad");
 static_assert(kSrMaxChannels <= kWidths * kPadding);
 
-constexpr int kKept = kTileTaps; ///< rows of a layer
+constexpr int kKept = kTileTaps;     ///< rows of a layer
+constexpr int kEnd = 1 + kTile;      ///< positions that the next block needs of a row
+constexpr int kBlockBytes = 1 << 19; ///< of what is kept of a block: half of the smallest L2
 
 /// G of Winograd's F(4, 3) in both directions, G w G': 36 products of one 3x3 kernel.
 std::array<float, kProducts> transform_weights(const float *kernel) {
@@ -39,8 +41,9 @@ std::vector<float> padded(const std::vector<float> &values, int count) {
 
 } // namespace
 
-/// What a band keeps: rows of the picture (ring 0), less its centre, and of each stage but the last; a strip
-/// on its way through a stage; and room for what is thrown away.
+/// What a band keeps: rows of the picture (ring 0), less its centre, and of each stage but the last, of one
+/// block; the ends of their rows for the next block; a strip on its way through a stage; and room for what is
+/// thrown away.
 class Upscaler::Scratch {
 public:
     Scratch(const std::vector<Stage> &stages, ptrdiff_t plane, int strip) : strip_(strip) {
@@ -49,6 +52,8 @@ public:
             rings_.push_back({size, row_size(stage.in_channels, plane)});
             size += kKept * rings_.back().row;
         }
+        end_ = kEnd * stages.back().in_channels;
+        above_ = stages[0].lead + kTile;
         rows_ = zeros(static_cast<size_t>(size));
         nothing_ = zeros(static_cast<size_t>(rings_.back().row));
         lost_ = zeros(static_cast<size_t>(rings_.back().row));
@@ -56,8 +61,18 @@ public:
         edge_ = zeros(static_cast<size_t>(kTile * (1 + kSrOutputs) * edge_row()));
     }
 
+    /// Makes room for the ends of a band's rows: of a stage, those that are ahead, too.
+    void start(int first, int last, int ahead) {
+        first_ = first - above_;
+        height_ = last + ahead + kTile - first_;
+        ends_.resize(rings_.size() * static_cast<size_t>(height_) * static_cast<size_t>(end_));
+    }
+
     float *row(size_t ring, int row) const {
         return rows_.get() + rings_[ring].first + row % kKept * rings_[ring].row;
+    }
+    float *end(size_t ring, int row) {
+        return ends_.data() + (static_cast<ptrdiff_t>(ring) * height_ + row - first_) * end_;
     }
     /// Zeros, for what lies beyond the picture.
     const float *zero_row() const { return nothing_.get(); }
@@ -69,8 +84,6 @@ public:
     float *edge_out(int row) const {
         return edge_.get() + kTile * edge_row() + static_cast<ptrdiff_t>(row) * kSrScale * edge_row();
     }
-
-    std::vector<Target> targets; ///< here to be allocated once
 
 private:
     struct Ring {
@@ -86,13 +99,19 @@ private:
     const int strip_;
     std::vector<Ring> rings_;
     Memory rows_, nothing_, lost_, values_, edge_;
+    std::vector<float> ends_;
+    ptrdiff_t end_;  ///< values of a row's end
+    int above_;      ///< rows above a band, at most
+    int first_ = 0;  ///< row of the ends
+    int height_ = 0; ///< and how many they are of
 };
 
-struct Upscaler::Target {
-    bool wanted; ///< whether the step makes rows of this stage
-    int first;
-    const float *taps[kTileTaps];
-    float *outs[kTile];
+/// A block's part of a band.
+struct Upscaler::Task {
+    const float *input;
+    float *output;
+    int block;
+    Scratch &scratch;
 };
 
 void Upscaler::make_head(const SrConv &conv) {
@@ -134,11 +153,20 @@ void Upscaler::make_tail(const SrConv &conv) {
     stages_.push_back(std::move(stage));
 }
 
+/// Tiles of a block, whole strips: as many as half of L2 holds, in blocks of about the same size.
+int Upscaler::block_of(int layers) const {
+    const int bytes = layers * kKept * channels_ * kTile * static_cast<int>(sizeof(float));
+    const int most = std::max(1, kBlockBytes / (bytes * strip_));
+    const int strips = (tiles_ + strip_ - 1) / strip_;
+    const int blocks = (strips + most - 1) / most;
+    return (strips + blocks - 1) / blocks * strip_;
+}
+
 Upscaler::Upscaler(const SrLuma &net, int height, int width, const Level &level)
     : channels_(round_up(net.channels, kPadding)), kernels_(level.winograd[channels_ / kPadding - 1]),
       strip_(kStripTiles[channels_ / kPadding - 1]), slope_(net.slope), height_(height), width_(width),
-      tiles_((width + kTile - 1) / kTile), strips_((tiles_ + strip_ - 1) / strip_),
-      plane_(round_up(strips_ * strip_ * kTile + 2, 2)) {
+      tiles_((width + kTile - 1) / kTile), block_(block_of(1 + static_cast<int>(net.blocks.size()))),
+      blocks_((tiles_ + block_ - 1) / block_) {
     make_head(net.head);
     for (const SrConv &conv : net.blocks)
         make_block(conv);
@@ -148,93 +176,104 @@ Upscaler::Upscaler(const SrLuma &net, int height, int width, const Level &level)
         stages_[i - 1].lead =
             round_up(stages_[i].lead + 1 + stages_[i - 1].ahead, kTile) - stages_[i - 1].ahead;
     }
+    // The last block has a tile more of each stage than of the one before; a strip is written as a whole.
+    plane_ = (block_ + static_cast<int>(stages_.size()) + strip_) * kTile + 2;
 }
 
 Upscaler::~Upscaler() = default;
 
 void Upscaler::run(const float *input, float *output, int first, int last) {
     auto scratch = idle_.take([this] { return std::make_unique<Scratch>(stages_, plane_, strip_); });
-    auto &targets = scratch->targets;
+    scratch->start(first, last, stages_[0].ahead);
 
     // A step makes rows top .. top + 3 of the output, and of a stage those that are `ahead` of them.
     const int reach = stages_[0].ahead + 1;
     const int before = round_up(stages_[0].lead + 1 + reach, kTile);
-    const auto stages = static_cast<int>(stages_.size());
-    for (int top = first - before; top < last; top += kTile) {
-        load(input, top + reach, *scratch);
-        targets.clear();
-        for (size_t i = 0; i < stages_.size(); i++) {
-            targets.push_back(aim(i, top + stages_[i].ahead, *scratch));
-            targets.back().wanted = targets.back().wanted && targets.back().first >= first - stages_[i].lead;
+    for (int block = 0; block < blocks_; block++)
+        for (int top = first - before; top < last; top += kTile) {
+            const Task task = {input, output, block, *scratch};
+            load(task, top + reach);
+            for (size_t i = 0; i < stages_.size(); i++) {
+                const int row = top + stages_[i].ahead;
+                if (row >= first - stages_[i].lead && row + kTile > 0 && row < height_)
+                    run_stage(task, i, row);
+            }
         }
-        for (int step = 0; step < strips_ + stages - 1; step++)
-            for (int i = std::max(0, step - strips_ + 1); i < std::min(stages, step + 1); i++)
-                run_strip(static_cast<size_t>(i), step - i, targets[static_cast<size_t>(i)], input, output,
-                          *scratch);
-    }
 
     idle_.put(std::move(scratch));
 }
 
-/// Rows first .. first + 3 of the picture.
-void Upscaler::load(const float *input, int first, Scratch &scratch) const {
+/// Rows first .. first + 3 of the picture, with zeros around them.
+void Upscaler::load(const Task &task, int first) const {
+    const int left = begin(task.block, 0) * kTile - 1; // of position 0
+    const int from = std::max(left, 0);
+    const int to = std::min(left + static_cast<int>(plane_), width_);
     for (int row = std::max(first, 0); row < std::min(first + kTile, height_); row++) {
-        const float *from = input + static_cast<ptrdiff_t>(row) * width_;
-        std::transform(from, from + width_, scratch.row(0, row) + 1, [](float x) { return x - kSrCentre; });
+        const float *picture = task.input + static_cast<ptrdiff_t>(row) * width_;
+        float *out = task.scratch.row(0, row);
+        std::fill(out, out + from - left, 0.0F);
+        std::transform(picture + from, picture + to, out + from - left,
+                       [](float x) { return x - kSrCentre; });
+        std::fill(out + to - left, out + plane_, 0.0F);
     }
 }
 
 /// Rows first .. first + 3 of a stage.
-Upscaler::Target Upscaler::aim(size_t index, int first, Scratch &scratch) const {
-    Target target{first + kTile > 0 && first < height_, first, {}, {}};
+void Upscaler::run_stage(const Task &task, size_t index, int first) const {
+    const Stage &stage = stages_[index];
+    Scratch &scratch = task.scratch;
+    const bool ends = index + 1 == stages_.size();
+    const float *taps[kTileTaps];
     for (int j = 0; j < kTileTaps; j++) {
         const int row = first - 1 + j;
-        target.taps[j] = row < 0 || row >= height_ ? scratch.zero_row() : scratch.row(index, row);
+        taps[j] = row < 0 || row >= height_ ? scratch.zero_row() : scratch.row(index, row);
     }
-    for (int r = 0; r < kTile && index + 1 < stages_.size(); r++) {
+    float *outs[kTile];
+    for (int r = 0; r < kTile && !ends; r++) {
         const int row = first + r;
-        target.outs[r] = row < 0 || row >= height_ ? scratch.lost_row() : scratch.row(index + 1, row);
+        outs[r] = row < 0 || row >= height_ ? scratch.lost_row() : scratch.row(index + 1, row);
     }
-    return target;
+
+    if (!ends)
+        take_ends(task, index + 1, first);
+    const int place = begin(task.block, index);
+    const int last = task.block + 1 == blocks_ ? tiles_ : place + block_;
+    for (int tile = std::max(0, place); tile < last; tile += strip_) {
+        const StripJob job = {taps,
+                              plane_,
+                              tile - place,
+                              tile - place + 1,
+                              std::min(strip_, last - tile),
+                              scratch.values(),
+                              stage.weights.data(),
+                              stage.bias.data(),
+                              slope_,
+                              outs};
+        if (ends)
+            run_tail(task, job, first, tile * kTile);
+        else
+            (index == 0 ? kernels_.head : kernels_.block)(job);
+    }
+    if (!ends)
+        leave_ends(task, index + 1, first);
 }
 
-void Upscaler::run_strip(size_t index, int strip, const Target &target, const float *input, float *output,
-                         Scratch &scratch) const {
-    if (!target.wanted)
-        return;
-    const Stage &stage = stages_[index];
-    const int tile = strip * strip_;
-    const StripJob job = {target.taps,
-                          plane_,
-                          tile,
-                          std::min(strip_, tiles_ - tile),
-                          scratch.values(),
-                          stage.weights.data(),
-                          stage.bias.data(),
-                          slope_,
-                          target.outs};
-    if (index + 1 == stages_.size())
-        return run_tail(job, target.first, input, output, scratch);
-    (index == 0 ? kernels_.head : kernels_.block)(job);
-    if (strip + 1 == strips_)
-        clear_right(index + 1, target.first, scratch);
-}
-
-/// The last stage's strip. Input and output have no room for more than they hold: the last strip of a row
-/// goes through scratch memory.
-void Upscaler::run_tail(const StripJob &strip, int first, const float *input, float *output,
-                        Scratch &scratch) const {
-    const int x = strip.first * kTile;
+/// The last stage's strip from column x on. Input and output have no room for more than they hold: the last
+/// strip of a row goes through scratch memory.
+void Upscaler::run_tail(const Task &task, const StripJob &strip, int first, int x) const {
+    const Scratch &scratch = task.scratch;
     const int wanted = strip.tiles * kTile;
     const int there = std::min(wanted, width_ - x);
     const ptrdiff_t out_width = static_cast<ptrdiff_t>(width_) * kSrScale;
     const float *bases[kTile];
     float *outs[kTile * kSrScale];
-    const auto place = [&](int row) { return output + (first * kSrScale + row) * out_width + x * kSrScale; };
+    const auto place = [&](int row) {
+        return task.output + (first * kSrScale + row) * out_width + static_cast<ptrdiff_t>(x) * kSrScale;
+    };
     const auto outside = [&](int row) { return first + row < 0 || first + row >= height_; };
     for (int r = 0; r < kTile; r++) {
         const float *base =
-            outside(r) ? scratch.zero_row() : input + static_cast<ptrdiff_t>(first + r) * width_ + x;
+            outside(r) ? scratch.zero_row() : task.input + static_cast<ptrdiff_t>(first + r) * width_ + x;
         bases[r] = there < wanted ? std::copy_n(base, there, scratch.edge_base(r)) - there : base;
     }
     for (int r = 0; r < kTile * kSrScale; r++)
@@ -247,10 +286,30 @@ void Upscaler::run_tail(const StripJob &strip, int first, const float *input, fl
             std::copy_n(outs[r], there * kSrScale, place(r));
 }
 
-/// What lies right of the picture becomes the zeros that the next stage's padding has to be.
-void Upscaler::clear_right(size_t ring, int first, Scratch &scratch) const {
+/// Rows begin with what the block before has left, and with zeros left of the picture.
+void Upscaler::take_ends(const Task &task, size_t ring, int first) const {
+    Scratch &scratch = task.scratch;
+    const int picture = -begin(task.block, ring) * kTile; // the position left of it
+    for (int row = std::max(first, 0); row < std::min(first + kTile, height_); row++) {
+        if (task.block > 0)
+            kernels_.copy({scratch.end(ring, row), kEnd, 0, scratch.row(ring, row), plane_, 0, kEnd});
+        if (picture >= 0)
+            kernels_.copy({scratch.zero_row(), plane_, 0, scratch.row(ring, row), plane_, picture, 1});
+    }
+}
+
+/// Leaves the ends of rows to the next block; right of the picture there are the zeros that padding has to
+/// be.
+void Upscaler::leave_ends(const Task &task, size_t ring, int first) const {
+    Scratch &scratch = task.scratch;
+    const int left = begin(task.block, ring) * kTile - 1; // of position 0
     for (int row = std::max(first, 0); row < std::min(first + kTile, height_); row++)
-        kernels_.clear(scratch.row(ring, row), plane_, 1 + width_, 2 + tiles_ * kTile);
+        if (task.block + 1 < blocks_)
+            kernels_.copy({scratch.row(ring, row), plane_, static_cast<ptrdiff_t>(block_) * kTile,
+                           scratch.end(ring, row), kEnd, 0, kEnd});
+        else
+            kernels_.copy({scratch.zero_row(), plane_, 0, scratch.row(ring, row), plane_, width_ - left,
+                           tiles_ * kTile + 1 - width_});
 }
 
 } // namespace clv::cpu

@@ -7,15 +7,16 @@
 //     head      . . . . o o # # # #        # made in this step, o kept from the step before, . forgotten
 //     block     . . . o o # # # #          the block's own input is what its result is added to: of it
 //     block     . . o o # # # #            six rows are there, of which it needs the middle four
-//     tail      . . # # # #                1080p, 16 channels: 0.7 MB a layer
+//     tail      . . # # # #                of each layer
 //
-// Along these rows the layers follow each other, too, each a strip behind the one before, so that it finds
-// what that has just made in L1 and L2; only the two old rows come from farther:
+// Of a picture's width all that would be several times what L2 holds: a band is computed in blocks of
+// columns, from left to right. Each layer is a tile behind the one before, because it needs a column to the
+// right, and what it needs to the left, five columns, the block before has left to it: nothing is computed
+// twice.
 //
-//     head      # # # # # # # .            columns are strips
-//     block     # # # # # # .
-//     block     # # # # # .
-//     tail      # # # # .
+//     head      | # # # # | # # # # |      columns are tiles
+//     block   | # # # # | # # # # |
+//     tail  | # # # # | # # # # |
 //
 // Memory traffic: the picture is read twice (the second time as the base), the output is written once. Bands
 // are independent, at the price of computing the rows at their seams twice.
@@ -50,19 +51,19 @@ private:
         std::vector<float> bias;
     };
     class Scratch;
-    /// Rows of a stage that a step makes.
-    struct Target;
+    struct Task;
 
     void make_head(const SrConv &conv);
     void make_block(const SrConv &conv);
     void make_tail(const SrConv &conv);
-    void load(const float *input, int first, Scratch &scratch) const;
-    Target aim(size_t index, int first, Scratch &scratch) const;
-    void run_strip(size_t index, int strip, const Target &target, const float *input, float *output,
-                   Scratch &scratch) const;
-    void run_tail(const StripJob &strip, int first, const float *input, float *output,
-                  Scratch &scratch) const;
-    void clear_right(size_t ring, int first, Scratch &scratch) const;
+    int block_of(int layers) const;
+    /// First tile that a stage computes of a block, and that is in its ring; may lie left of the picture.
+    int begin(int block, size_t stage) const { return block * block_ - static_cast<int>(stage); }
+    void load(const Task &task, int first) const;
+    void run_stage(const Task &task, size_t index, int first) const;
+    void run_tail(const Task &task, const StripJob &strip, int first, int x) const;
+    void take_ends(const Task &task, size_t ring, int first) const;
+    void leave_ends(const Task &task, size_t ring, int first) const;
 
     const int channels_; ///< padded
     const Winograd &kernels_;
@@ -71,9 +72,10 @@ private:
     const float slope_;
     const int height_;
     const int width_;
-    const int tiles_;       ///< of a row
-    const int strips_;      ///< likewise
-    const ptrdiff_t plane_; ///< positions of a row, with one left of the picture and zeros right of it
+    const int tiles_;  ///< of a row
+    const int block_;  ///< tiles of a block
+    const int blocks_; ///< of a row
+    ptrdiff_t plane_;  ///< positions of a block's row, with those left and right that are only read
     Idle<Scratch> idle_;
 };
 

@@ -39,11 +39,12 @@ constexpr int kTaps = 9;       ///< of a position
 /// Tiles of a strip, of kPadding, 2 kPadding .. channels.
 constexpr int kStripTiles[kWidths] = {12, 12, 8, 6};
 
-/// A strip of a layer. Rows start with the position left of the picture.
+/// A strip of a layer. Rows start with the position left of tile 0.
 struct StripJob {
     const float *const *rows; ///< [6] of the input
     ptrdiff_t plane;          ///< positions of a row
-    int first;                ///< tile
+    int first;                ///< tile, of the input
+    int out_first;            ///< tile, of the output's rows
     int tiles;                ///< kStripTiles at most
     float *values;            ///< [channels / lanes][36][kStripTiles][lanes], scratch memory
     const float *weights;     ///< as the functions of Winograd say
@@ -59,6 +60,17 @@ struct TailJob {
     float *const *out;        ///< [4][2] rows of pixels, likewise
 };
 
+/// Positions from one row to another.
+struct CopyJob {
+    const float *from;
+    ptrdiff_t from_plane;
+    ptrdiff_t from_first;
+    float *to;
+    ptrdiff_t to_plane;
+    ptrdiff_t to_first;
+    int count;
+};
+
 /// The kernels for one number of channels.
 struct Winograd {
     /// One channel -> all. Weights: [9][channels]. Whole strips are written, whatever `tiles` says.
@@ -68,8 +80,7 @@ struct Winograd {
     /// All channels -> 2x2 pixels, added to the base. Weights: [36][channels / 16, rounded up][k][q][output],
     /// where an input channel is the 4 q + k-th of its 16.
     void (*tail)(const TailJob &job);
-    /// Positions first .. last - 1 of a row, the one left of the picture counted, become zeros.
-    void (*clear)(float *row, ptrdiff_t plane, ptrdiff_t first, ptrdiff_t last);
+    void (*copy)(const CopyJob &job);
 };
 
 } // namespace clv::cpu

@@ -151,13 +151,14 @@ inline void gather_tile(const float *products, int step, V (&y)[kTile][kTile]) {
 template <class V, int T>
 inline void gather(const StripJob &job, int first_channel) {
     const V slope = V::broadcast(job.slope);
-    const ptrdiff_t begin =
-        first_channel * job.plane + (static_cast<ptrdiff_t>(job.first) * kTile + 1) * V::lanes;
+    const auto begin = [&](int tile) {
+        return first_channel * job.plane + (static_cast<ptrdiff_t>(tile) * kTile + 1) * V::lanes;
+    };
     const float *base[kTile];
     float *out[kTile];
     for (int r = 0; r < kTile; r++) {
-        base[r] = job.rows[r + 1] + begin;
-        out[r] = job.out[r] + begin;
+        base[r] = job.rows[r + 1] + begin(job.first);
+        out[r] = job.out[r] + begin(job.out_first);
     }
     const float *products = job.values + first_channel * kProducts * T;
     for (int tile = 0; tile < job.tiles; tile++, products += V::lanes) {
@@ -186,15 +187,16 @@ template <class V, int N, int T>
 void head(const StripJob &job) {
     static_assert(T * kTile % N == 0);
     const V bias = V::load(job.bias), slope = V::broadcast(job.slope);
-    const ptrdiff_t begin = static_cast<ptrdiff_t>(job.first) * kTile;
+    const ptrdiff_t first = static_cast<ptrdiff_t>(job.first) * kTile;
+    const ptrdiff_t out_first = static_cast<ptrdiff_t>(job.out_first) * kTile + 1;
     for (int r = 0; r < kTile; r++)
-        for (ptrdiff_t x = begin; x < begin + T * kTile; x += N) {
+        for (ptrdiff_t x = 0; x < T * kTile; x += N) {
             V acc[N];
 #pragma GCC unroll 16
             for (int n = 0; n < N; n++)
                 acc[n] = bias;
             for (int tap = 0; tap < kTaps; tap++) {
-                const float *from = job.rows[r + tap / 3] + x + tap % 3;
+                const float *from = job.rows[r + tap / 3] + first + x + tap % 3;
                 const V w = V::load(job.weights + tap * V::lanes);
 #pragma GCC unroll 16
                 for (int n = 0; n < N; n++)
@@ -202,7 +204,7 @@ void head(const StripJob &job) {
             }
 #pragma GCC unroll 16
             for (int n = 0; n < N; n++)
-                Parts<V>::store(job.out[r], job.plane, x + 1 + n, leaky(acc[n], slope));
+                Parts<V>::store(job.out[r], job.plane, out_first + x + n, leaky(acc[n], slope));
         }
 }
 
@@ -238,9 +240,13 @@ void tail(const TailJob &job) {
 }
 
 template <class V>
-void clear(float *row, ptrdiff_t plane, ptrdiff_t first, ptrdiff_t last) {
-    for (ptrdiff_t x = first; x < last; x++)
-        Parts<V>::store(row, plane, x, V::broadcast(0.0F));
+void copy(const CopyJob &job) {
+    Parts<V>::each([&]<class P>(int first) {
+        const float *from = job.from + first * job.from_plane + job.from_first * P::lanes;
+        float *to = job.to + first * job.to_plane + job.to_first * P::lanes;
+        for (int x = 0; x < job.count; x++)
+            P::store(to + x * P::lanes, P::load(from + x * P::lanes));
+    });
 }
 
 /// The set of vectors of 8.
@@ -266,7 +272,7 @@ struct Halves {
 template <class Set, class V, int N>
 constexpr Winograd winograd() {
     constexpr int tiles = kStripTiles[V::lanes / kPadding - 1];
-    return {head<V, N, tiles>, block<V, N, tiles>, tail<Set, V, tiles>, clear<V>};
+    return {head<V, N, tiles>, block<V, N, tiles>, tail<Set, V, tiles>, copy<V>};
 }
 
 } // namespace clv::cpu
