@@ -63,6 +63,47 @@ inline V leaky(V value, V slope) {
     return V::max(value, V::multiply(value, slope));
 }
 
+/// Three of the six sums of to_sums() of rows, at two columns: [along y][column].
+template <class V, bool upper, int columns>
+inline void add_columns(const float *const (&rows)[kTileTaps], ptrdiff_t at, V (&sums)[3][kTileTaps]) {
+#pragma GCC unroll 6
+    for (int i = kTileTaps - columns; i < kTileTaps; i++) {
+        V d[kTileTaps], v[kTileTaps];
+#pragma GCC unroll 6
+        for (int j = 0; j < kTileTaps; j++)
+            d[j] = V::load(rows[j] + at + i * V::lanes);
+        to_sums(d, v);
+#pragma GCC unroll 3
+        for (int j = 0; j < 3; j++)
+            sums[j][i] = v[upper ? j : j + 3];
+    }
+}
+
+/// Half of v = B' d B of a strip, three of its rows, of the channels of one vector: with all six the sums of
+/// columns would not find room in 32 registers, and a store costs as much as an operation. Two columns' sums
+/// are those of the tile before.
+template <class V, int T, bool upper>
+inline void spread_half(const float *const (&rows)[kTileTaps], int tiles, float *out) {
+    V sums[3][kTileTaps];
+    add_columns<V, upper, 2>(rows, -kTile * V::lanes, sums);
+    for (int tile = 0; tile < tiles; tile++, out += V::lanes) {
+#pragma GCC unroll 3
+        for (int j = 0; j < 3; j++) {
+            sums[j][0] = sums[j][kTile];
+            sums[j][1] = sums[j][kTile + 1];
+        }
+        add_columns<V, upper, kTile>(rows, static_cast<ptrdiff_t>(tile) * kTile * V::lanes, sums);
+#pragma GCC unroll 3
+        for (int j = 0; j < 3; j++) {
+            V v[kTileTaps];
+            to_sums(sums[j], v);
+#pragma GCC unroll 6
+            for (int i = 0; i < kTileTaps; i++)
+                V::store(out + (j * kTileTaps + i) * T * V::lanes, v[i]);
+        }
+    }
+}
+
 /// v = B' d B of a strip, of the channels of one vector.
 template <class V, int T>
 inline void spread(const StripJob &job, int first_channel) {
@@ -71,28 +112,8 @@ inline void spread(const StripJob &job, int first_channel) {
         rows[j] =
             job.rows[j] + first_channel * job.plane + static_cast<ptrdiff_t>(job.first) * kTile * V::lanes;
     float *out = job.values + first_channel * kProducts * T;
-    for (int tile = 0; tile < job.tiles; tile++, out += V::lanes) {
-        V sums[kTileTaps][kTileTaps]; // [along y][column]
-#pragma GCC unroll 6
-        for (int i = 0; i < kTileTaps; i++) {
-            V d[kTileTaps], v[kTileTaps];
-#pragma GCC unroll 6
-            for (int j = 0; j < kTileTaps; j++)
-                d[j] = V::load(rows[j] + (tile * kTile + i) * V::lanes);
-            to_sums(d, v);
-#pragma GCC unroll 6
-            for (int j = 0; j < kTileTaps; j++)
-                sums[j][i] = v[j];
-        }
-#pragma GCC unroll 6
-        for (int j = 0; j < kTileTaps; j++) {
-            V v[kTileTaps];
-            to_sums(sums[j], v);
-#pragma GCC unroll 6
-            for (int i = 0; i < kTileTaps; i++)
-                V::store(out + (j * kTileTaps + i) * T * V::lanes, v[i]);
-        }
-    }
+    spread_half<V, T, true>(rows, job.tiles, out);
+    spread_half<V, T, false>(rows, job.tiles, out + kProducts / 2 * T * V::lanes);
 }
 
 /// A bias is in all 16 positions when it is in the product that A' adds to all of them: see A'.
