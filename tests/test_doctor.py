@@ -93,7 +93,7 @@ def test_missing_stale_and_present_engines_are_told_with_what_mends_them(
     missing = row()
     assert missing["state"] == "missing"
     assert missing["remedy"].endswith("clarivid engines build game_x2 --for this --runtime tensorrt")
-    shape = (1, 6, 540, 960)
+    shape = (1, 1, 1080, 1920)
     gpu = Identity(90, "clarivid emulator", 8, 2048, 0, 32 << 20)
     digest = sha256_of(find_model("game_x2").folder / "model_fp16.onnx")
     cache = EngineCache(tmp_path / "engines", shared=[])
@@ -105,7 +105,7 @@ def test_missing_stale_and_present_engines_are_told_with_what_mends_them(
     cache.set_parity(entry, {"passed": True})
     assert row()["state"] == "present"
     text = clarivid("doctor", **environment).stdout
-    assert "clarivid emulator (sm_90): game_x2: present: fp16 960x540" in text
+    assert "clarivid emulator (sm_90): game_x2: present: fp16 1920x1080" in text
     assert "run by: TensorRT 10.14.1.48" in text
 
 

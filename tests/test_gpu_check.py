@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -192,6 +193,9 @@ def test_what_we_are_compared_with_in_pytorch_computes_the_same_picture(
     with torch.inference_mode():
         made = [plane.numpy() for plane in net(*given)]
     got = unpack([plane.view(np.uint16) if bit_depth == 10 else plane for plane in made], pix_fmt)
-    for ours, theirs in zip(got, expected(model, planes, bit_depth), strict=True):
+    wanted = expected(model, planes, bit_depth)
+    assert [plane.shape for plane in got] == [plane.shape for plane in wanted]
+    compared = 1 if model == "game_x2" else 3  # chroma of a net on luma is bicubic there, which costs as much
+    for ours, theirs in itertools.islice(zip(got, wanted, strict=True), compared):
         assert np.abs(ours.astype(int) - theirs).max() <= 1
         assert np.mean(ours != theirs) < 0.001

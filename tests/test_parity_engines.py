@@ -203,7 +203,7 @@ def test_an_engine_that_is_not_the_net_fails_through_the_backend_itself(
 ) -> None:
     """The fake libnvinfer of the backend's tests enlarges without interpolation, which is no game_x2."""
     assert FIND is not None
-    shape = (1, 6, 25, 33)
+    shape = (1, 1, 50, 66)
     engine = {"fake": 1, "type": "f16", "scale": 2, "least": shape, "largest": shape, "weights": 4096}
     key = replace(
         key_for(find_model("game_x2")),

@@ -342,7 +342,7 @@ from clarivid.errors import Error
 from clarivid.models import find_model
 from clarivid.paths import sha256_of
 
-shape, bundle, device = (1, 6, 25, 33), find_model("game_x2"), Device()
+shape, bundle, device = (1, 1, 50, 66), find_model("game_x2"), Device()
 digest = sha256_of(bundle.folder / "model_fp16.onnx")
 key = Key("game_x2", digest, "fp16", Profile(shape, shape, shape), "tensorrt", sys.argv[1], this_machine()[0],
           {"version_compatible": True})

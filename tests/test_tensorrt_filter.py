@@ -18,7 +18,7 @@ from clarivid.paths import sha256_of
 BUILD = Path(__file__).resolve().parent.parent / ".venv" / "build"
 FAKE = BUILD / "csrc" / "backends" / "tensorrt" / "tests" / "fake" / "libnvinfer.so.10"
 WIDTH, HEIGHT = 64, 48
-SHAPE = (1, 6, HEIGHT // 2, WIDTH // 2)
+SHAPE = (1, 1, HEIGHT, WIDTH)
 DEVICE = Identity(90, "clarivid emulator", 8, 2048, 0, 32 << 20)  # csrc/cuda/emulator
 
 pytestmark = pytest.mark.skipif(not (BUILD / "emulator").is_dir(), reason="the emulator is not built")
@@ -59,7 +59,7 @@ def test_frames_go_through_the_engine_and_nothing_touches_the_host(cache: Engine
     said = tools.said(done)
     assert f"engine {path}" in said
     assert "[warning] TensorRT: this engine is a fake" in said
-    assert "MiB for activations of 1x6x24x32" in said
+    assert "MiB for activations of 1x1x48x64" in said
     assert "is recorded as a CUDA graph" in said
     assert "device: 0 copies to the host (0 bytes), 0 synchronisations" in said
     assert said.count("copies to the host") == 1  # told once

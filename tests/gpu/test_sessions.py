@@ -226,7 +226,7 @@ def test_out_of_memory_is_a_sentence_and_everything_goes_on(device: Device) -> N
     net.run(source, result)
     first = result.download()
     with filled(device), pytest.raises((MemoryError, Error)) as caught:
-        Net(device, "game_x2", 1920, 1080, "nv12")
+        Net(device, "game_x2", 1920, 1080, "nv12", tile="none")
     said = str(caught.value)
     assert "memory" in said, said
     assert "MiB" in said or "bytes" in said, said

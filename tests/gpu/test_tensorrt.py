@@ -22,6 +22,7 @@ from clarivid.engines import EngineCache, Failed, Options, Runtime, build, plan,
 from clarivid.errors import BackendError, Error
 from clarivid.models import find_model
 from clarivid.parity import fold
+from clarivid.parity.planes import luma_tensor
 
 from .tools import LEAST_DB, SHIPPED, Net, compare, expected, noise, pack, picture, unpack
 
@@ -63,7 +64,9 @@ def run_plan(trt: Any, device: Device, engine: bytes, model: str, values: np.nda
         context = loaded.create_execution_context()
         _, _, rows, columns = values.shape
         scale = find_model(model).scale
-        result = np.zeros((1, 6 * scale * scale, rows, columns), np.float16)
+        folded = values.shape[1] == 6
+        made = (1, 6 * scale * scale, rows, columns) if folded else (1, 1, scale * rows, scale * columns)
+        result = np.zeros(made, np.float16)
         memory = {"input": device.memory(values.nbytes), "output": device.memory(result.nbytes)}
         memory["input"].upload(values)
         names = [loaded.get_tensor_name(i) for i in range(loaded.num_io_tensors)]
@@ -95,7 +98,8 @@ def test_an_engine_of_tensorrt_for_rtx_runs_here_or_is_refused_with_a_reason(
     target = replace(targets.devices(f"sm_{best}")[0])
     engine, _ = rtx.build((bundle.folder / "model_fp16.onnx").read_bytes(), model, profile, target, Options())
     planes = picture(WIDTH, HEIGHT, 8)
-    values = fold(planes, 8, False).astype(np.float16)
+    tensor = luma_tensor(planes[0], 8, False) if bundle.layout == "y" else fold(planes, 8, False)
+    values = tensor.astype(np.float16)
     got = run_plan(rtx.trt, real, engine, model, values)
     record_property("engine_of", f"sm_{best}")
     if isinstance(got, str):
@@ -136,7 +140,7 @@ from clarivid.models import find_model
 from clarivid.paths import sha256_of
 
 model, version, plan = sys.argv[1:4]
-shape = (1, 6, 180, 320)
+shape = (1, 1, 360, 640)
 bundle, device = find_model(model), Device()
 digest = sha256_of(bundle.folder / "model_fp16.onnx")
 key = Key(model, digest, "fp16", Profile(shape, shape, shape), "tensorrt", version, this_machine()[0],
@@ -258,5 +262,5 @@ def test_auto_takes_the_engine_and_names_it(real: Device) -> None:
 
 @pytest.mark.usefixtures("engines")
 def test_another_shape_is_refused_with_the_profile(real: Device) -> None:
-    with pytest.raises(Error, match=r"its profile takes tensors of 320x180, not 321x180"):
+    with pytest.raises(Error, match=r"its profile takes tensors of 640x360, not 642x360"):
         Net(real, "game_x2", WIDTH + 2, HEIGHT, "nv12", backend="tensorrt", tile="none")

@@ -19,6 +19,8 @@ from clarivid.cuda import Device, DevicePicture
 from clarivid.errors import BackendError
 from clarivid.models import find_model
 from clarivid.parity import Case, reference
+from clarivid.parity.reference import luma_reference
+from clarivid.parity.ways import ModuleWay
 
 Plane = NDArray[Any]
 
@@ -172,8 +174,13 @@ def _torch_net(model: str) -> Any:
 def expected(
     model: str, planes: list[Plane], bit_depth: int, full_range: bool = False, strength: float = 1.0
 ) -> list[Plane]:
-    """What PyTorch makes of (y, u, v) in f32 on the CPU, by docs/models.md."""
+    """What PyTorch makes of (y, u, v) in f32 on the CPU, by docs/models.md; of a net on luma, chroma is the
+    library's in host memory."""
     height, width = planes[0].shape
     pix_fmt = "yuv420p" if bit_depth == 8 else "yuv420p10le"
     case = Case("random", width, height, pix_fmt, full_range, strength)
-    return list(reference(_torch_net(model), planes, case))
+    bundle = find_model(model)
+    if bundle.layout != "y":
+        return list(reference(_torch_net(model), planes, case))
+    _, *chroma = ModuleWay("module", "fp32", bundle, "cpu").run([tuple(planes)], case)[0]
+    return [luma_reference(_torch_net(model), planes[0], case), *chroma]
