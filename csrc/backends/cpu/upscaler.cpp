@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 #include <utility>
 
 namespace clv::cpu {
@@ -41,7 +42,7 @@ std::vector<float> padded(const std::vector<float> &values, int count) {
 
 } // namespace
 
-/// What a band keeps: rows of the picture (ring 0), less its centre, and of each stage but the last, of one
+/// What a band keeps: rows of the picture (ring 0), and of each stage but the last, of one
 /// block; the ends of their rows for the next block; a strip on its way through a stage; and room for what is
 /// thrown away.
 class Upscaler::Scratch {
@@ -56,6 +57,8 @@ public:
         above_ = stages[0].lead + kTile;
         rows_ = zeros(static_cast<size_t>(size));
         nothing_ = zeros(static_cast<size_t>(rings_.back().row));
+        grey_ = zeros(static_cast<size_t>(plane));
+        std::fill_n(grey_.get(), plane, kSrCentre);
         lost_ = zeros(static_cast<size_t>(rings_.back().row));
         values_ = zeros(static_cast<size_t>(kProducts * strip * stages.back().in_channels));
         edge_ = zeros(static_cast<size_t>(kTile * (1 + kSrOutputs) * edge_row()));
@@ -74,7 +77,8 @@ public:
     float *end(size_t ring, int row) {
         return ends_.data() + (static_cast<ptrdiff_t>(ring) * height_ + row - first_) * end_;
     }
-    /// Zeros, for what lies beyond the picture.
+    /// What lies beyond the picture: in ring 0 what becomes zero when the centre is taken from it.
+    const float *row_beyond(size_t ring) const { return ring == 0 ? grey_.get() : zero_row(); }
     const float *zero_row() const { return nothing_.get(); }
     /// A row that nobody reads.
     float *lost_row() const { return lost_.get(); }
@@ -98,7 +102,7 @@ private:
 
     const int strip_;
     std::vector<Ring> rings_;
-    Memory rows_, nothing_, lost_, values_, edge_;
+    Memory rows_, nothing_, grey_, lost_, values_, edge_;
     std::vector<float> ends_;
     ptrdiff_t end_;  ///< values of a row's end
     int above_;      ///< rows above a band, at most
@@ -117,9 +121,15 @@ struct Upscaler::Task {
 void Upscaler::make_head(const SrConv &conv) {
     Stage stage{1, 0, 0, {}, padded(conv.bias, channels_)};
     stage.weights.resize(static_cast<size_t>(kTaps * channels_));
-    for (int out = 0; out < conv.out_channels; out++)
+    for (int out = 0; out < conv.out_channels; out++) {
+        const float *kernel = kernel_of(conv, out, 0);
         for (int tap = 0; tap < kTaps; tap++)
-            stage.weights[static_cast<size_t>(tap * channels_ + out)] = kernel_of(conv, out, 0)[tap];
+            stage.weights[static_cast<size_t>(tap * channels_ + out)] = kernel[tap];
+        // w (x - c) + b = w x + (b - w c)
+        const double centre = std::accumulate(kernel, kernel + kTaps, 0.0) * static_cast<double>(kSrCentre);
+        float &bias = stage.bias[static_cast<size_t>(out)];
+        bias = static_cast<float>(static_cast<double>(bias) - centre);
+    }
     stages_.push_back(std::move(stage));
 }
 
@@ -203,7 +213,7 @@ void Upscaler::run(const float *input, float *output, int first, int last) {
     idle_.put(std::move(scratch));
 }
 
-/// Rows first .. first + 3 of the picture, with zeros around them.
+/// Rows first .. first + 3 of the picture, and what lies beyond it left and right of them.
 void Upscaler::load(const Task &task, int first) const {
     const int left = begin(task.block, 0) * kTile - 1; // of position 0
     const int from = std::max(left, 0);
@@ -211,10 +221,9 @@ void Upscaler::load(const Task &task, int first) const {
     for (int row = std::max(first, 0); row < std::min(first + kTile, height_); row++) {
         const float *picture = task.input + static_cast<ptrdiff_t>(row) * width_;
         float *out = task.scratch.row(0, row);
-        std::fill(out, out + from - left, 0.0F);
-        std::transform(picture + from, picture + to, out + from - left,
-                       [](float x) { return x - kSrCentre; });
-        std::fill(out + to - left, out + plane_, 0.0F);
+        std::fill(out, out + from - left, kSrCentre);
+        std::copy(picture + from, picture + to, out + from - left);
+        std::fill(out + to - left, out + plane_, kSrCentre);
     }
 }
 
@@ -226,7 +235,7 @@ void Upscaler::run_stage(const Task &task, size_t index, int first) const {
     const float *taps[kTileTaps];
     for (int j = 0; j < kTileTaps; j++) {
         const int row = first - 1 + j;
-        taps[j] = row < 0 || row >= height_ ? scratch.zero_row() : scratch.row(index, row);
+        taps[j] = row < 0 || row >= height_ ? scratch.row_beyond(index) : scratch.row(index, row);
     }
     float *outs[kTile];
     for (int r = 0; r < kTile && !ends; r++) {

@@ -121,11 +121,14 @@ constexpr int kEverywhere = kTileTaps + 1;
 
 /// m = sum u v of a strip, in the place of v. V is all channels, N are the tiles whose sums are in registers.
 template <class V, int N, int T>
-inline void multiply(const StripJob &job) {
+void multiply(const StripJob &job) {
     static_assert(T % N == 0);
+    if constexpr (N % 2 == 0)
+        if (2 * job.tiles <= N) // where blocks begin or end
+            return multiply<V, N / 2, T>(job);
     constexpr ptrdiff_t plane = kProducts * T;
     for (int product = 0; product < kProducts; product++)
-        for (int tile = 0; tile < T; tile += N) {
+        for (int tile = 0; tile < job.tiles; tile += N) {
             V acc[N];
             const V start = product == kEverywhere ? V::load(job.bias) : V::broadcast(0.0F);
 #pragma GCC unroll 16
