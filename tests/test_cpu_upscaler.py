@@ -126,7 +126,7 @@ def test_what_it_cannot_do_gets_a_sentence(bundle: Path, options: dict[str, str]
 @pytest.mark.parametrize(
     ("architecture", "says"),
     [
-        ({"channels": 56}, r"\(scale 2, 4 to 32 channels, no attention\) or .*, and model tiny is none"),
+        ({"channels": 56}, r"\(scale 2, 4 to 32 channels, no attention\) or .*, and model own is none"),
         ({"channels": "many"}, r'architecture.channels is "many", and backend cpu takes an integer'),
         ({"slope": 2}, "architecture.slope is 2, and backend cpu takes a number of 0 to 1"),
         ({"base": "bicubic"}, 'architecture.base is "bicubic", and backend cpu takes "nearest"'),

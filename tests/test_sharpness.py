@@ -153,7 +153,7 @@ def test_parity_holds_at_both_ends_and_between(folder: Path, sharpness: float) -
     ]
     report = parity.check(blended(load_model(folder / "both"), sharpness), chosen=cases, precisions=["fp32"])
     assert report.passed
-    assert {way for row in report.rows for way in row.found["fp32"]} == {"module", "filter"}
+    assert {way for row in report.rows for way in row.found["fp32"]} == {"module", "filter", "cpu"}
 
 
 def test_parity_notices_when_the_library_blends_otherwise(folder: Path) -> None:

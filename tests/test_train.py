@@ -89,7 +89,7 @@ def test_some_steps_beat_lanczos_and_the_log_says_so(tiny_pack: Path, tmp_path: 
 def test_command_line_trains_from_an_earlier_run(tiny_pack: Path, tmp_path: Path) -> None:
     from clarivid.cli.train import command
 
-    first = sr.Options(**{**TINY, "channels": 48, "blocks": 4, "steps": 2})
+    first = sr.Options(**{**TINY, "channels": 16, "blocks": 9, "steps": 2})
     sr.train(first, [tiny_pack], tmp_path / "base")
     arguments = ["sr", str(tiny_pack), "--shares", "game=1", "--steps", "1", "--batch", "2"]
     arguments += ["--out", str(tmp_path / "game"), "--init", str(tmp_path / "base" / "best.pt")]

@@ -97,7 +97,7 @@ def source(state: Mapping[str, Any], name: str, scores: Mapping[str, Any], summa
         build=partial(build_onnx, net, name),
         strength=False,
         layout=LAYOUT,
-        input={"multiple_of": 1, "min_width": 16, "min_height": 16},
+        input={"multiple_of": 1, "min_width": 32, "min_height": 32},
         probe=probe(),
         training=training_of(runs, state["sources"], _commands(runs)),
         scores={**validation, **scores},
