@@ -297,7 +297,7 @@ void check_refusals(Report &report, const Place &place) {
     refused(request, CLV_ERR_UNSUPPORTED, "4 to 32 channels");
     request.architecture = R"({"type": "sr_luma", "channels": 16, "blocks": 2, "slope": 0.1})";
     refused(request, CLV_ERR_INVALID_MODEL, "blocks.1.weight");
-    request.architecture = R"({"type": "sr_hpca"})";
+    request.architecture = R"({"type": "sr_other"})";
     refused(request, CLV_ERR_UNSUPPORTED, "use another backend");
     report.expect(!suits_sr(request), "another architecture does not suit");
     refused(request_of(bundle, 40, 40000), CLV_ERR_UNSUPPORTED, "1x1x40x40000");
