@@ -101,17 +101,17 @@ def bare(arguments: Sequence[str]) -> None:
     import numpy as np
     import openvino as ov
 
-    from clarivid.parity.planes import fold, luma_tensor
+    from clarivid.parity.planes import net_tensor
 
     onnx, source, size = arguments[:3]
     precision, threads, frames = arguments[3], int(arguments[4]), int(arguments[5])
     width, height = (int(value) for value in size.split("x"))
     data = np.fromfile(source, np.uint8, width * height * 3 // 2)
-    luma = data[: width * height].reshape(height, width)
     chroma = data[width * height :].reshape(2, height // 2, width // 2)
     model = ov.Core().read_model(onnx)
-    alone = model.inputs[0].partial_shape[1] == 1
-    tensor = luma_tensor(luma, 8, False) if alone else fold([luma, chroma[0], chroma[1]], 8, False)
+    layout = "y" if model.inputs[0].partial_shape[1] == 1 else "yuv420_s2d"
+    planes = [data[: width * height].reshape(height, width), chroma[0], chroma[1]]
+    tensor = net_tensor(layout, planes, 8, False)
     if len(model.inputs) > 1:
         bind_strength(model)
     model.reshape(list(tensor.shape))

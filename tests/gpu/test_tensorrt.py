@@ -21,8 +21,7 @@ from clarivid.cuda import Device
 from clarivid.engines import EngineCache, Failed, Options, Runtime, build, plan, targets
 from clarivid.errors import BackendError, Error
 from clarivid.models import find_model
-from clarivid.parity import fold
-from clarivid.parity.planes import luma_tensor
+from clarivid.parity.planes import net_tensor
 
 from .tools import LEAST_DB, SHIPPED, Net, compare, expected, noise, pack, picture, unpack
 
@@ -98,8 +97,7 @@ def test_an_engine_of_tensorrt_for_rtx_runs_here_or_is_refused_with_a_reason(
     target = replace(targets.devices(f"sm_{best}")[0])
     engine, _ = rtx.build((bundle.folder / "model_fp16.onnx").read_bytes(), model, profile, target, Options())
     planes = picture(WIDTH, HEIGHT, 8)
-    tensor = luma_tensor(planes[0], 8, False) if bundle.layout == "y" else fold(planes, 8, False)
-    values = tensor.astype(np.float16)
+    values = net_tensor(bundle.layout, planes, 8, False).astype(np.float16)
     got = run_plan(rtx.trt, real, engine, model, values)
     record_property("engine_of", f"sm_{best}")
     if isinstance(got, str):

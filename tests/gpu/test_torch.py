@@ -13,8 +13,8 @@ from clarivid import _core
 from clarivid.cuda import Device
 from clarivid.models import find_model
 from clarivid.nets.load import load_net
-from clarivid.parity import fold, unfold
-from clarivid.parity.planes import luma_codes, luma_tensor
+from clarivid.parity import unfold
+from clarivid.parity.planes import luma_codes, net_tensor
 
 from .tools import LEAST_DB, SHIPPED, compare, expected, pack, picture, unpack
 
@@ -48,11 +48,10 @@ def test_pytorch_on_the_same_gpu_gives_the_same_picture(
     exact: Device, model: str, record_property: Record
 ) -> None:
     planes, bundle = picture(*SIZE, 8), find_model(model)
-    luma = bundle.layout == "y"
-    values = luma_tensor(planes[0], 8, False) if luma else fold(planes, 8, False)
+    values = net_tensor(bundle.layout, planes, 8, False)
     with torch.no_grad():
         tensor = load_net(bundle).cuda()(torch.from_numpy(values).cuda()).cpu().numpy()
-    if luma:
+    if bundle.layout == "y":
         wanted = expected(model, planes, 8)
         wanted[0] = luma_codes(tensor, *tensor.shape[:1:-1], 8, False)
     else:

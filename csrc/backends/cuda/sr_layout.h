@@ -10,16 +10,18 @@
 // output is smaller than its input by one position on each side, and begins at the tile's first position
 // again: row s of the output needs rows s to s + 2 of the input.
 //
-//      64 columns                                  shared memory of clv_sr_layers_*
-//      +--------+--------+--------+--------+       constants    weights and biases of the launch's layers,
-//      for | warp 0 | warp 1 | warp 2 | warp 3 |                    the kernel's life | 4 runs of 16
-//      positions, one below |       tile         C/8 planes of rows x 64 x 16 bytes | the other | picture
-//      where the head is computed: (rows + 2) x 74
-//      +--------+--------+--------+--------+                    words, of two halves each
-//      | warp 4 | warp 5 | warp 6 | warp 7 |
-//      +--------+--------+--------+--------+  one band, eight rows; then the next one. Results stay in
-//      |                                   |  registers until all warps have read what the band needs; no
-//      :            8 n + 2 rows           :  later band reads rows 0..7 of it, so one barrier is enough.
+//      64 columns                               shared memory of clv_sr_layers_*
+//      +--------+--------+--------+--------+    constants  weights and biases of the launch's layers, for
+//      | warp 0 | warp 1 | warp 2 | warp 3 |               the kernel's life
+//      | 4 runs, one below the other       |    tile       C/8 planes of rows x 64 x 16 bytes
+//      +--------+--------+--------+--------+    picture    where the head is computed: (rows + 2) x 74
+//      | warp 4 | warp 5 | warp 6 | warp 7 |               words, of two halves each
+//      +--------+--------+--------+--------+
+//      :            8 n + 2 rows           :
+//
+// A run is sixteen positions side by side. Eight rows are a band; then comes the next one. Results stay in
+// registers until all warps have read what the band needs; no later band reads rows 0..7 of it, so one
+// barrier is enough.
 //
 // A warp computes all channels of its runs. With four of them it reads six rows for twelve (three rows of
 // weights each), and its weights serve 64 positions.

@@ -29,8 +29,8 @@ from onnx import helper, numpy_helper
 from clarivid.clips import encoder
 from clarivid.errors import InputError, ToolError, last_line
 from clarivid.models import Model
-from clarivid.parity import GATES, fold
-from clarivid.parity.planes import Picture, luma_tensor, unpack
+from clarivid.parity import GATES
+from clarivid.parity.planes import Picture, net_tensor, unpack
 
 QUANTILE = 0.99999
 GATE_DB = GATES["int8"].real_db  # PSNR against fp32, of the net's values, 1 being black to white
@@ -144,7 +144,7 @@ def excerpts(video: Path, layout: str) -> Iterator[Tensor]:
     if done.returncode:
         raise ToolError(f"cannot read {video}: {last_line(done.stderr.decode(errors='replace'))}")
     for picture in _y4m(done.stdout):
-        yield luma_tensor(picture[0], 8, False) if layout == "y" else fold(picture, 8, False)
+        yield net_tensor(layout, picture, 8, False)
 
 
 def _y4m(data: bytes) -> Iterator[Picture]:

@@ -116,7 +116,7 @@ class Graph:
         given: list[str | int] = ["batch", in_channels, "height", "width"]
         made: list[str | int] = ["batch", 6 * scale * scale, "height", "width"]
         if layout == "y":
-            given[1], made = 1, ["batch", 1, "height_out", "width_out"]
+            made = ["batch", 1, "height_out", "width_out"]
         ends = [
             helper.make_tensor_value_info(end, kind, shape)
             for end, shape in (("input", given), ("output", made))

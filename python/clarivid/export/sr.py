@@ -17,6 +17,7 @@ from clarivid.errors import InputError
 from clarivid.export.bundle import Source, command_of, probe_picture, training_of
 from clarivid.export.graph import Graph, Weights, weights_of
 from clarivid.nets.sr import CENTRE, GATE_STRIDE, SLOPE, SRNet
+from clarivid.train.batches import unfold_luma
 from clarivid.train.runs import summary_of
 from clarivid.train.sr import Options, net_of
 
@@ -43,13 +44,12 @@ def build_onnx(net: SRNet, name: str, half: bool = False) -> onnx.ModelProto:
     # The nearest upsample: luma is added to all four pixels.
     pixels = graph.node("Add", [graph.conv(x, "tail", weights), "input"], "pixels")
     graph.node("DepthToSpace", [pixels], "output", blocksize=net.scale)
-    return graph.model(name, "sr", net.scale, layout=LAYOUT)
+    return graph.model(name, "sr", net.scale, layout=LAYOUT, in_channels=1)
 
 
 def probe() -> npt.NDArray[np.float32]:
     """Luma [1,1,h,w] that a graph is checked with."""
-    folded = torch.from_numpy(probe_picture(90, 118))
-    return np.asarray((torch.nn.functional.pixel_shuffle(folded[:, :4], 2) + CENTRE).numpy())
+    return np.asarray((unfold_luma(torch.from_numpy(probe_picture(90, 118)))[:, None] + CENTRE).numpy())
 
 
 def _gate(graph: Graph, y: str, block: str, weights: Weights, channels: int) -> str:

@@ -44,6 +44,15 @@ def luma_tensor(luma: Plane, bit_depth: int, full_range: bool) -> NDArray[np.flo
     return ((luma.astype(np.float64) - offset) / span).astype(np.float32)[None, None]
 
 
+def net_tensor(
+    layout: str, picture: Sequence[Plane], bit_depth: int, full_range: bool
+) -> NDArray[np.float32]:
+    """Planes (y, u, v) to the tensor of the ``layout``: y or yuv420_s2d."""
+    if layout == "y":
+        return luma_tensor(picture[0], bit_depth, full_range)
+    return fold(picture, bit_depth, full_range)
+
+
 def luma_codes(
     tensor: NDArray[np.float32], width: int, height: int, bit_depth: int, full_range: bool
 ) -> Plane:
@@ -142,6 +151,7 @@ __all__ = [
     "interleave",
     "luma_codes",
     "luma_tensor",
+    "net_tensor",
     "raw",
     "run_ffmpeg",
     "separate",
