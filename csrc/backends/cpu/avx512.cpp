@@ -6,6 +6,7 @@
 #endif
 #include <immintrin.h>
 
+#include "eight.h"
 #include "winograd_simd.h"
 
 namespace clv::cpu {
@@ -28,19 +29,7 @@ struct Vector {
 constexpr Kernel kKernels[] = {kernel<Vector, 12, 2>(), kernel<Vector, 8, 2>(), kernel<Vector, 6, 4>(),
                                kernel<Vector, 4, 4>(),  kernel<Vector, 2, 4>(), kernel<Vector, 1, 4>()};
 
-/// For the last eight of channels.
-struct Narrow {
-    static constexpr int lanes = 8;
-    static Narrow load(const float *p) { return {_mm256_loadu_ps(p)}; }
-    static void store(float *p, Narrow a) { _mm256_storeu_ps(p, a.v); }
-    static Narrow broadcast(float a) { return {_mm256_set1_ps(a)}; }
-    static Narrow multiply_add(Narrow a, Narrow b, Narrow c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
-    static Narrow add(Narrow a, Narrow b) { return {_mm256_add_ps(a.v, b.v)}; }
-    static Narrow subtract(Narrow a, Narrow b) { return {_mm256_sub_ps(a.v, b.v)}; }
-    static Narrow multiply(Narrow a, Narrow b) { return {_mm256_mul_ps(a.v, b.v)}; }
-    static Narrow max(Narrow a, Narrow b) { return {_mm256_max_ps(a.v, b.v)}; }
-    __m256 v;
-};
+using Narrow = Eight; ///< for the last eight of channels
 
 struct Set {
     using Wide = Vector;
