@@ -146,6 +146,37 @@ def test_small_crops_are_parts_of_the_crops(pack: Path) -> None:
         assert float((mean - low).abs().mean()) < 0.02  # the noise
 
 
+def test_the_better_coded_clips_can_come_first(tmp_path: Path, pack: Path) -> None:
+    """Of clips by several encoders those below the median of their encoders' ranges; a pack that does not
+    know how it was coded is refused."""
+    whole = packs.load(pack)
+    rungs = [("libx264", 34), ("libx265", 17), ("libsvtav1", 22)]  # two crops each
+    clips = [{"kind": "game", "val": False, "rung": {"codec": c, "quality": q}} for c, q in rungs]
+    held = {"kind": "game", "val": True, "rung": {"codec": "libx264", "quality": 20}}
+    told = packs.Pack(whole.crops, whole.val, {**whole.manifest, "clips": [held, *clips]}, whole.pairs)
+    batches = Batches([told], {"game": 1.0}, 64, 0, CPU, clean=True)
+
+    def drawn_from(clean: bool) -> set[int]:
+        """Which crops, known by what is the same in every orientation."""
+        known = [round(float(y.mean()), 3) for y in whole.crops["game"]["y_hi"].astype(np.float64)]
+        made = (unfold(batches.draw(clean=clean).high)[0].double().mean((1, 2)) + 0.5) * 219 + 16
+        return {int(np.abs(np.subtract(known, mean)).argmin()) for mean in made.tolist()}
+
+    assert drawn_from(clean=True) == {2, 3, 4, 5}
+    assert drawn_from(clean=False) == set(range(6))
+    with pytest.raises(InputError, match="does not say how its clips were coded"):
+        run(pack, tmp_path, steps=1, clean=0.5)
+
+
+@pytest.mark.parametrize("net", ["ours", "ecbsr", "bicubic_pp"])
+def test_nets_on_luma_learn_from_all_orientations(pack: Path, tmp_path: Path, net: str) -> None:
+    """Chroma forbids half of them, and is nothing to a net that does not see it."""
+    options = sr.Options(**{**QUIET, "shares": "game=1", "net": net})
+    training = sr._Run(options, [pack], tmp_path)
+    learnt = {training.batches.draw().chroma for _ in range(16)}
+    assert learnt == ({True, False} if net == "bicubic_pp" else {False})
+
+
 def test_pairs_are_the_same_place_seen_alike(pack: Path) -> None:
     batches = Batches([packs.load(pack)], {"game": 1.0}, 3, 0, CPU, pairs=True)
     for _ in range(4):
@@ -200,18 +231,18 @@ def test_flicker_is_the_change_of_the_error_along_the_motion() -> None:
 
     def codes(error: torch.Tensor, high: torch.Tensor, shift: tuple[int, int] | None) -> float:
         """Root of the mean square that the loss is the logarithm of, beside bicubic's, which is nothing of a
-        grey picture; half a code is free."""
+        grey picture; what nobody sees is free."""
         if shift is None:  # the true pictures are needed to find it, and bicubic's error is theirs
             where = sr.along_the_motion(high, None)
             return 219 * math.sqrt(float(sr.change_of(error, *where).mean()))
         grey = Batch(torch.zeros(4, 6, 32, 32), torch.zeros_like(high), True, torch.ones(()))
-        return 0.5 * math.exp(float(sr.flicker(error, grey, shift)) / 0.1)
+        return 219 * sr.STEADY * math.exp(float(sr.flicker(error, grey, shift)) / 0.1)
 
     for shift in ((3, -10), (0, 0)):
         true = folded(y, torch.roll(y, shift, (1, 2)))
         moving, fixed = folded(error, torch.roll(error, shift, (1, 2))), folded(error, error)
         assert codes(moving, true, None) < 0.01
-        assert codes(moving, true, shift) == pytest.approx(0.5, rel=0.001)
+        assert codes(moving, true, shift) == pytest.approx(219 * sr.STEADY, rel=0.001)
         if any(shift):
             for known in (None, shift):
                 assert codes(fixed, true, known) == pytest.approx(219 * 0.05 * math.sqrt(2), rel=0.05)

@@ -205,6 +205,13 @@ Examples:
     type=click.FloatRange(0, 1),
     help="Part of the run, at its start, with four times as many crops of half the side.",
 )
+@click.option(
+    "--clean",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Part of the run, at its start, with the better coded half of the clips alone.",
+)
 @click.option("--chroma-weight", default=0.25, show_default=True, help="Weight of U and V in the loss.")
 @click.option(
     "--edge-weight",

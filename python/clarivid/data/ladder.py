@@ -27,6 +27,14 @@ _LIBRARY = {
     "mpeg2video": [],
     "mpeg4": [],
 }
+# Quantisers (CRF) that are drawn; the upper end is not.
+_QUALITIES = {
+    "libx264": (15, 35),
+    "libx265": (16, 36),
+    "libsvtav1": (22, 54),
+    "mpeg2video": (2, 11),
+    "mpeg4": (2, 11),
+}
 
 
 @dataclass(frozen=True)
@@ -61,13 +69,13 @@ def random_rung(rng: Rng, fps: int = 25) -> Rung:
             rng.choice(["veryfast", "faster", "fast", "medium", "slow"], p=[0.2, 0.15, 0.2, 0.35, 0.1])
         )
         tune = str(rng.choice(["", "film", "animation", "zerolatency"], p=[0.76, 0.06, 0.08, 0.1]))
-        quality = int(rng.integers(6, 15) if clean else rng.integers(15, 35))
+        quality = int(rng.integers(6, 15) if clean else rng.integers(*_QUALITIES["libx264"]))
         return Rung("libx264", quality, preset, 8, tune, fps)
     if chance < 0.85:
-        quality = int(rng.integers(6, 16) if clean else rng.integers(16, 36))
+        quality = int(rng.integers(6, 16) if clean else rng.integers(*_QUALITIES["libx265"]))
         preset = str(rng.choice(["veryfast", "faster", "medium"], p=[0.3, 0.3, 0.4]))
         return Rung("libx265", quality, preset, 10 if rng.random() < 0.5 else 8, "", fps)
-    quality = int(rng.integers(10, 22) if clean else rng.integers(22, 54))
+    quality = int(rng.integers(10, 22) if clean else rng.integers(*_QUALITIES["libsvtav1"]))
     return Rung("libsvtav1", quality, str(rng.integers(7, 11)), 10 if rng.random() < 0.6 else 8, "", fps)
 
 
@@ -78,7 +86,15 @@ def contribution(rng: Rng, fps: int = 25) -> Rung:
 
 def old_codec(rng: Rng, fps: int = 25) -> Rung:
     """DVDs, broadcasts and files of twenty years ago: MPEG-2 or MPEG-4 ASP with a visible quantiser."""
-    return Rung(str(rng.choice(["mpeg2video", "mpeg4"])), int(rng.integers(2, 11)), fps=fps)
+    codec = str(rng.choice(["mpeg2video", "mpeg4"]))
+    return Rung(codec, int(rng.integers(*_QUALITIES[codec])), fps=fps)
+
+
+def place(codec: str, quality: int) -> float:
+    """How coarsely a rung quantises, whatever its encoder: 0 to 1 over the range that is drawn for it, below
+    0 for a nearly clean one."""
+    low, high = _QUALITIES[codec]
+    return (quality - low) / (high - 1 - low)
 
 
 def code(frames: Sequence[Planes], rung: Rung) -> list[Planes]:

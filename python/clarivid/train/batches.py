@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from clarivid.data import ladder
 from clarivid.data.pack import LOW_CROP, PLANES, Pack, Tiles
 from clarivid.errors import InputError
 
@@ -72,19 +73,27 @@ class _Crops:
     ) -> None:
         counts = {kind: sum(len(tiles["y_lo"]) for tiles in own) for kind, own in kinds.items()}
         self.weights = torch.cat([torch.full((n,), shares[kind] / n) for kind, n in counts.items()])
+        self.clean = self.weights  # of the better coded ones
         tiles = [t for own in kinds.values() for t in own]
         self.planes = {
             name: torch.cat([torch.from_numpy(t[name]) for t in tiles]).to(device) for name in tiles[0]
         }
         self.device = device
 
-    def draw(self, count: int, rng: torch.Generator) -> dict[str, Tensor]:
-        index = torch.multinomial(self.weights, count, replacement=True, generator=rng).to(self.device)
+    def prefer(self, quantisers: Tensor) -> None:
+        """Give every crop the place of its quantiser in the encoder's range, for :meth:`draw` of the better
+        half of them."""
+        self.clean = self.weights * (quantisers <= quantisers.median())
+
+    def draw(self, count: int, rng: torch.Generator, clean: bool = False) -> dict[str, Tensor]:
+        weights = self.clean if clean else self.weights
+        index = torch.multinomial(weights, count, replacement=True, generator=rng).to(self.device)
         return {name: plane[index] for name, plane in self.planes.items()}
 
 
 class Batches:
     """Draws batches at random, with flips and transposition; ``shares`` are those of the kinds of pictures.
+    ``pairs`` and ``clean`` prepare what :meth:`draw_pairs` and :meth:`draw` need for them.
 
     Chroma is sited left: mirrored left to right or transposed it lies elsewhere, and a net that learnt from
     such pictures would shift it. So half of the batches are only flipped upside down, and in the other half,
@@ -100,11 +109,14 @@ class Batches:
         device: torch.device,
         pairs: bool = False,
         chroma: bool = True,
+        clean: bool = False,
     ) -> None:
         self.batch = batch
         self.chroma = chroma
         self.rng = torch.Generator().manual_seed(seed)
         self._crops = _Crops(_by_kind([pack.crops for pack in packs], shares, "crops"), shares, device)
+        if clean:
+            self._crops.prefer(_quantisers(packs, shares))
         self._pairs: _Crops | None = None
         if pairs:
             of_pairs = _by_kind([pack.pairs for pack in packs], shares, "pairs of frames")
@@ -113,10 +125,11 @@ class Batches:
     def __len__(self) -> int:
         return len(self._crops.weights)
 
-    def draw(self, size: int = LOW_CROP) -> Batch:
-        """A batch of crops of the low side's ``size`` (even): the smaller, the more, for the same work."""
+    def draw(self, size: int = LOW_CROP, clean: bool = False) -> Batch:
+        """A batch of crops of the low side's ``size`` (even): the smaller, the more, for the same work.
+        ``clean`` draws from the better coded half alone; it must have been asked for."""
         count = self.batch * (LOW_CROP // size) ** 2
-        planes = self._crops.draw(count, self.rng)
+        planes = self._crops.draw(count, self.rng, clean)
         if size < LOW_CROP:
             planes = self._part(planes, size)
         return self._batches(planes, ("",))[0]
@@ -219,3 +232,17 @@ def _by_kind(
             "or set its share to 0"
         )
     return kinds
+
+
+def _quantisers(packs: Sequence[Pack], shares: Mapping[str, float]) -> Tensor:
+    """Of each crop, in the order of :class:`_Crops`: where its quantiser lies in its encoder's range."""
+    places = []
+    for kind in (kind for kind, share in shares.items() if share > 0):
+        for pack in (pack for pack in packs if kind in pack.crops):
+            clips = [c for c in pack.manifest.get("clips", []) if c["kind"] == kind and not c["val"]]
+            count = len(pack.crops[kind]["y_lo"])
+            if not clips or count % len(clips):
+                raise InputError("a training pack does not say how its clips were coded; make it again")
+            each = torch.tensor([ladder.place(c["rung"]["codec"], c["rung"]["quality"]) for c in clips])
+            places.append(each.repeat_interleave(count // len(clips)))
+    return torch.cat(places)

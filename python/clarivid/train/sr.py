@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -36,8 +37,10 @@ from clarivid.train.runs import (
 TASK = "sr"
 OURS = "ours"
 Net = SRNet | rivals.Rival
+Codes = npt.NDArray[np.uint8]
 ONE_CODE = 1 / 219  # of 8-bit limited-range luma
 CRITIC_RATE = 2e-4  # Adam's
+STEADY = 0.2 * ONE_CODE  # what may flicker: pictures that hardly move have no more than half a code
 
 
 # Shares of the kinds of pictures, by what a model is for; "all" is the same of each.
@@ -54,7 +57,8 @@ class Options(RunOptions):
 
     ``net`` is "ours" or one of :data:`clarivid.nets.rivals.RIVALS`, at its own size. ``shares``
     replaces those of ``kind``, as "game=0.7,art=0.3". ``small`` is the part of the run with crops
-    of half the side, four times as many. ``optimiser`` is "muon" or "adam", whose ``lr`` is a twentieth.
+    of half the side, four times as many, ``clean`` the part with the better coded half of the clips alone.
+    ``optimiser`` is "muon" or "adam", whose ``lr`` is a twentieth.
     ``consistency`` weighs what flickers when pictures move, ``adversarial`` the critic's word and
     ``artefacts`` the penalty that tames it. ``branches`` False trains plain convolutions. ``compiled`` is
     "auto" (on a GPU), "yes" or "no".
@@ -66,6 +70,7 @@ class Options(RunOptions):
     optimiser: str = "muon"
     lr: float = 0.015
     small: float = 0.0
+    clean: float = 0.0
     chroma_weight: float = 0.25
     edge_weight: float = 0.0
     loss: str = "psnr"
@@ -116,8 +121,17 @@ class _Run(Run):
         self.sr = _untrained(options).to(device)
         self.sr.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.folded = on_folded(self.sr)
-        moving, chroma = options.consistency > 0, self.folded is self.sr
-        self.batches = Batches(packs, shares(options), options.batch, options.seed, device, moving, chroma)
+        self.on_luma = sees_luma_alone(self.sr)
+        self.batches = Batches(
+            packs,
+            shares(options),
+            options.batch,
+            options.seed,
+            device,
+            pairs=options.consistency > 0,
+            chroma=not self.on_luma,
+            clean=options.clean > 0,
+        )
         self.words, self.paths, self.packs = options, paths, packs
         super().__init__(self.sr, options, out, device)
         self.rng = self.batches.rng
@@ -140,14 +154,10 @@ class _Run(Run):
 
     def loss(self, done: float) -> Tensor:
         options = self.words
-        moving = options.consistency > 0 and done >= options.small
-        if moving:
-            batch, shift = self._seen_twice()
-        else:
-            batch = self.batches.draw(LOW_CROP // 2 if done < options.small else LOW_CROP)
+        batch, again, shift = self._draw(done)
         out = self._upscaled(batch.low, batch.mix)
         loss = self.criterion(out, batch, options)
-        if moving:
+        if again:
             loss = loss + options.consistency * flicker(out, batch, shift)
         if self.judge:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
@@ -167,13 +177,23 @@ class _Run(Run):
             judged = critic_loss(self.judge.critic, *self.seen)
         self.judge.learn(judged)
 
-    def _seen_twice(self) -> tuple[Batch, tuple[int, int] | None]:
-        """A batch whose second half shows the first half's scenes again: a frame later or, every third time,
-        shifted by a pixel of the low side; the shift, in pixels of the high side, where it is known."""
-        count = max(1, self.words.batch // 2)
-        if self.step % 3 == 2:
-            return self.batches.draw_shifted(count)
-        return self.batches.draw_pairs(count), None
+    def _draw(self, done: float) -> tuple[Batch, bool, tuple[int, int] | None]:
+        """A batch; whether its second half shows the first half's scenes again, for :func:`flicker`; and by
+        what shift, in pixels of the high side, where it is known.
+
+        Scenes are shown a frame later or, every third time, shifted by a pixel of the low side. What nets on
+        luma make of a picture shifts with it: they get a plain batch then.
+        """
+        options = self.words
+        if options.consistency > 0 and done >= options.small:
+            count = max(1, options.batch // 2)
+            if self.step % 3 < 2:
+                return self.batches.draw_pairs(count), True, None
+            if not self.on_luma:
+                batch, shift = self.batches.draw_shifted(count)
+                return batch, True, shift
+        size = LOW_CROP // 2 if done < options.small else LOW_CROP
+        return self.batches.draw(size, done < options.clean), False, None
 
     def _by_the_average(self, low: Tensor) -> Tensor:
         inner = "" if self.folded is self.sr else "net."
@@ -251,21 +271,25 @@ def criterion(out: Tensor, batch: Batch, options: Options) -> Tensor:
 
 
 def flicker(out: Tensor, batch: Batch, shift: tuple[int, int] | None = None) -> Tensor:
-    """By how much more the pictures flicker than what bicubic interpolation makes of the same, in each crop's
-    dB; 0 for a crop that flickers no more.
+    """Loss of what flickers more than bicubic's picture: :func:`flicker_beside_bicubic` where it is above 0,
+    mean of the crops. Less than bicubic's is not asked for: on noise it could only be had by blur."""
+    return 0.05 * torch.relu(flicker_beside_bicubic(out, batch, shift)).mean()
+
+
+def flicker_beside_bicubic(out: Tensor, batch: Batch, shift: tuple[int, int] | None = None) -> Tensor:
+    """By how much more the pictures flicker than what bicubic interpolation makes of the same: of each crop
+    the logarithm of the quotient of the mean squares, [N]. What both have below :data:`STEADY` hardly counts.
 
     The second half of ``batch`` and of the net's ``out`` [2N,24,h,w] shows the scenes of the first half
     again, moved down and to the right by ``shift`` pixels or, where that is None, by each crop's own motion.
-    Less flicker than bicubic's is not asked for: on noise it could only be had by blur. Nor is less than half
-    a code, which nobody sees.
     """
+    floor = STEADY**2
     with torch.no_grad():
         kernel = bicubic_kernel().to(batch.low)
         plain = torch.nn.functional.conv2d(batch.low, kernel, padding=1)
         where = along_the_motion(batch.high, shift)
-        floor = (0.5 * ONE_CODE) ** 2
         allowed = torch.log(change_of(plain - batch.high, *where) + floor)
-    return 0.05 * torch.relu(torch.log(change_of(out - batch.high, *where) + floor) - allowed).mean()
+    return torch.log(change_of(out - batch.high, *where) + floor) - allowed
 
 
 def along_the_motion(high: Tensor, shift: tuple[int, int] | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -320,19 +344,38 @@ def _sobel(difference: Tensor) -> Tensor:
     return torch.nn.functional.conv2d(y, torch.stack([kernel, kernel.T])[:, None])
 
 
+@dataclass(frozen=True)
+class Held:
+    """A held-out picture: its planes, and luma [H,W] as Lanczos enlarges it (pillow's, which agrees with
+    swscale's to some 0.01 dB)."""
+
+    tiles: Tiles
+    lanczos: Codes
+
+    @property
+    def high(self) -> Codes:
+        """The true luma [H,W]."""
+        luma: Codes = self.tiles["y_hi"][0]
+        return luma
+
+
 class Validation:
-    """Whole pictures of held-out titles; Lanczos is pillow's, which agrees with swscale's to some 0.01 dB."""
+    """Whole pictures of held-out titles, by kind."""
 
     def __init__(self, packs: Sequence[Pack], device: torch.device) -> None:
         self.device = device
-        self.pictures: dict[str, list[tuple[Tiles, float]]] = {}
+        self.pictures: dict[str, list[Held]] = {}
         for pack in packs:
             for kind, pictures in pack.val.items():
                 for tiles in pictures:
                     high, low = tiles["y_hi"][0], tiles["y_lo"][0]
                     size = (high.shape[1], high.shape[0])
                     lanczos = np.asarray(Image.fromarray(low).resize(size, Image.Resampling.LANCZOS))
-                    self.pictures.setdefault(kind, []).append((tiles, psnr(lanczos, high)))
+                    self.pictures.setdefault(kind, []).append(Held(tiles, lanczos))
+        self.lanczos = {
+            kind: [psnr(held.lanczos, held.high) for held in pictures]
+            for kind, pictures in self.pictures.items()
+        }
 
     @torch.no_grad()
     def score(self, net: Net, weights: dict[str, Tensor], bf16: bool) -> dict[str, dict[str, float]]:
@@ -342,28 +385,29 @@ class Validation:
         folded = on_folded(net)
         result = {}
         for kind, pictures in self.pictures.items():
-            ours = [psnr(self._upscale(folded, tiles, bf16), tiles["y_hi"][0]) for tiles, _ in pictures]
-            gains = [a - b for a, (_, b) in zip(ours, pictures, strict=True)]
+            ours = [psnr(self.upscale(folded, held, bf16), held.high) for held in pictures]
+            gains = [a - b for a, b in zip(ours, self.lanczos[kind], strict=True)]
             result[kind] = {
                 "psnr_y": round(float(np.mean(ours)), 3),
-                "lanczos": round(float(np.mean([b for _, b in pictures])), 3),
+                "lanczos": round(float(np.mean(self.lanczos[kind])), 3),
                 "gain_db": round(float(np.mean(gains)), 3),
                 "worst_gain_db": round(min(gains), 3),
             }
         net.load_state_dict(trained)
         return result
 
-    def _upscale(self, net: nn.Module, tiles: Tiles, bf16: bool) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        low = fold(
-            *normalise(*(torch.from_numpy(tiles[p]).to(self.device) for p in ("y_lo", "u_lo", "v_lo")))
-        )
+    @torch.no_grad()
+    def upscale(self, net: nn.Module, held: Held, bf16: bool) -> Codes:
+        """Luma [H,W] of a picture by a net on folded pictures."""
+        planes = (torch.from_numpy(held.tiles[p]).to(self.device) for p in ("y_lo", "u_lo", "v_lo"))
+        low = fold(*normalise(*planes))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             y = unfold_luma(net(low.contiguous(memory_format=torch.channels_last)).float())[0]
         code = ((y + 0.5) * 219 + 16.5).floor().clamp(0, 255)
         return code.to(torch.uint8).cpu().numpy()
 
 
-def psnr(a: np.ndarray[Any, np.dtype[np.uint8]], b: np.ndarray[Any, np.dtype[np.uint8]]) -> float:
+def psnr(a: Codes, b: Codes) -> float:
     """PSNR in dB of two 8-bit planes."""
     mse = float(np.mean((a.astype(np.float64) - b) ** 2))
     return 10 * math.log10(255**2 / max(mse, 1e-9))
@@ -376,6 +420,11 @@ def net_from_checkpoint(path: Path) -> tuple[Net, dict[str, Any]]:
     if state.get("task", TASK) != TASK:
         raise InputError(f"{path} is of the task '{state['task']}', not of {TASK}")
     return net_of(state), state
+
+
+def sees_luma_alone(net: Net) -> bool:
+    """Whether the net's luma depends on luma unfolded, and its chroma learns nothing."""
+    return isinstance(net, SRNet) or net.luma
 
 
 def on_folded(net: Net) -> nn.Module:
