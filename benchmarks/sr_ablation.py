@@ -65,9 +65,11 @@ CRITIC = {**LATER, "adversarial": 0.25}
 FURTHER: dict[str, dict[str, Any]] = {
     "more steps": {**LATER},
     "more steps, with consistency": {**LATER, "consistency": 0.1},
+    "more steps, with texture": {**LATER, "texture": 0.1},
     "critic": {**CRITIC, "artefacts": 0.0},
     "critic and LDL": {**CRITIC, "artefacts": 0.25},
     "critic and more LDL": {**CRITIC, "artefacts": 1.0},
+    "critic, LDL and texture": {**CRITIC, "artefacts": 0.25, "texture": 0.1},
 }
 NAMES = [*VARIANTS, *FURTHER]
 

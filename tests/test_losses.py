@@ -18,10 +18,12 @@ from torch import Tensor
 
 from clarivid import InputError, clips
 from clarivid.packages import fetch_pypi
+from clarivid.sr_bench import scores
 from clarivid.train import perceptual
 from clarivid.train.linear import BORDERS, Operator, both, dense, operator
 from clarivid.train.metrics import (
     VmafReference,
+    detail_contrast,
     motion2,
     ms_ssim,
     ssim,
@@ -190,6 +192,24 @@ def test_gradient_of_ssim() -> None:
 def test_gradient_of_ms_ssim() -> None:
     x = textured(2, 176, 181)
     assert_gradient(lambda v: ms_ssim(x, v), distort(x))
+
+
+def test_contrast_of_detail_is_the_benchs() -> None:
+    """The strength of detail counts and not its place, and a picture without any is not divided by."""
+    x = textured(2, 64, 72)
+    soft = distort(x)
+    for picture, other, contrast in zip(x, soft, detail_contrast(x, soft).tolist(), strict=True):
+        s, t = (scores.detail(p.numpy().astype(np.float32))[11:-11, 11:-11] for p in (picture, other))
+        assert contrast == pytest.approx(float(((2 * s * t + 1) / (s * s + t * t + 1)).mean()), abs=1e-5)
+    noise = 9 * torch.randn(1, 400, 400, generator=torch.Generator().manual_seed(2))
+    assert float(detail_contrast(noise, noise.roll(7, 2))) > 0.95
+    for factor in (0.5, 2):
+        assert float(detail_contrast(noise, noise * factor)) < 0.85
+    assert_gradient(lambda y: detail_contrast(x, y), soft)
+    flat = torch.full((1, 40, 40), 90.0, requires_grad=True)
+    detail_contrast(flat, flat.detach()).sum().backward()
+    assert flat.grad is not None
+    assert torch.isfinite(flat.grad).all()
 
 
 @pytest.mark.parametrize("gain", [GAIN, 1.0])

@@ -19,6 +19,7 @@ from clarivid.nets.rivals import RIVALS, BicubicPP  # noqa: E402
 from clarivid.nets.sr import SRNet  # noqa: E402
 from clarivid.train import critic, sr  # noqa: E402
 from clarivid.train.batches import Batch, Batches, fold, unfold  # noqa: E402
+from clarivid.train.metrics import detail_contrast  # noqa: E402
 from clarivid.train.muon import MuonAdam  # noqa: E402
 
 QUIET = {"batch": 4, "channels": 16, "blocks": 1, "validate_every": 1e9, "save_every": 1e9}
@@ -216,6 +217,21 @@ def test_consistency_makes_a_steadier_picture(pack: Path, plain_and_steady: list
             batch, shift = batches.draw_shifted(8)
             plain, steady = (float(sr.flicker(net(batch.low), batch, shift)) for net in plain_and_steady)
             assert 0 < steady < 0.7 * plain
+
+
+def test_the_strength_of_texture_can_be_asked_for(pack: Path, tmp_path: Path) -> None:
+    """Two runs go on from the same net: where texture counts, its strength is nearer to the true."""
+    run(pack, tmp_path / "base", steps=60)
+    batch = Batches([packs.load(pack)], {"game": 1.0}, 6, 3, CPU).draw()
+    contrast = {}
+    for weight in (0.0, 4.0):
+        out = tmp_path / f"{weight}"
+        run(pack, out, steps=40, lr=0.005, texture=weight, init=tmp_path / "base" / "last.pt")
+        net = sr.on_folded(sr.net_from_checkpoint(out / "last.pt")[0])
+        with torch.no_grad():
+            made, true = (219 * unfold(x)[0] for x in (net(batch.low), batch.high))
+        contrast[weight] = float(detail_contrast(made, true).mean())
+    assert 1 - contrast[4.0] < 0.95 * (1 - contrast[0.0])
 
 
 def test_flicker_is_the_change_of_the_error_along_the_motion() -> None:

@@ -236,6 +236,14 @@ Examples:
     "a pixel further. Wants packs with pairs.",
 )
 @click.option(
+    "--texture",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Weight of fine detail that is weaker or stronger than it should be, wherever it lies. Start from "
+    "--init.",
+)
+@click.option(
     "--adversarial",
     default=0.0,
     show_default=True,

@@ -8,6 +8,7 @@ function                   what it follows                                      
 :func:`ms_ssim`            libvmaf's float_ms_ssim (Wang et al. 2003), five scales          0..1
 :func:`ssim_blocks`        FFmpeg's filter ``ssim``: 8x8 blocks, four apart                 -1..1
 :func:`vmaf`, ``_both``    libvmaf's vmaf_v0.6.1 and vmaf_v0.6.1neg, float features         0..100
+:func:`detail_contrast`    SSIM's contrast of detail finer than sigma 2 (``bench sr``)      0..1
 =========================  ==============================================================  ===========
 
 All take the luma of the reference and of the distorted picture as [N,H,W] float tensors of codes 0..255 and
@@ -27,6 +28,7 @@ from clarivid.train.vmaf import TYPICAL_MOTION, VmafReference, motion2, vmaf, vm
 __all__ = [
     "TYPICAL_MOTION",
     "VmafReference",
+    "detail_contrast",
     "motion2",
     "ms_ssim",
     "ssim",
@@ -41,6 +43,9 @@ _C2 = (0.03 * 255) ** 2
 # As libvmaf writes them (ssim_tools.h, ms_ssim.c): a Gaussian of sigma 1.5; the low-pass of the 9/7 wavelet.
 _HALF = (0.001028, 0.007599, 0.036001, 0.109361, 0.213006)
 _WINDOW = (*_HALF, 0.266012, *reversed(_HALF))
+# A Gaussian of sigma 2, as far as it tells.
+_HALF_BLUR = (0.002218, 0.008773, 0.027023, 0.064825, 0.121109, 0.176213)
+_BLUR = (*_HALF_BLUR, 0.199678, *reversed(_HALF_BLUR))
 _LOW_HALF = (0.026727, -0.016828, -0.078201, 0.266846)
 _LOW_PASS = (*_LOW_HALF, 0.602914, *reversed(_LOW_HALF))
 _EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -101,6 +106,24 @@ def ssim_blocks(x: Tensor, y: Tensor) -> Tensor:
         return (_luminance(mean_x + 128, mean_y + 128) * structure).mean((1, 2))
 
 
+def detail_contrast(x: Tensor, y: Tensor) -> Tensor:
+    """How alike the strength of fine detail is, wherever it lies exactly, [N]: 1 where it is the same.
+
+    Detail is what a Gaussian of sigma 2 takes away; its local deviations are compared by SSIM's contrast term
+    (Wang et al. 2004, eq. 9) with a constant of one code squared. Too soft and too sharp cost alike. The
+    texture error of :mod:`clarivid.sr_bench.scores` is 1 less this where a picture has texture; here all
+    places count, so that none is made where there is none. Not within 11 samples of the border.
+    """
+    x, y = check_pair(x, y, 23, "contrast of detail")
+    with torch.autocast(x.device.type, enabled=False):
+        pair = torch.stack([height_first(x), height_first(y)], 1)
+        edge = len(_BLUR) // 2
+        fine = pair[edge:-edge, ..., edge:-edge] - _filter(pair, _BLUR)
+        variance_x, variance_y = _filter(fine * fine).unbind(1)
+        product = (variance_x * variance_y + 1e-6).sqrt()  # never 0, where the root has no gradient
+        return ((2 * product + 1) / (variance_x + variance_y + 1)).mean((0, 2))
+
+
 def _parts(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Means over each picture of luminance, contrast and structure (_iqa_ssim in iqa/ssim_tools.c)."""
     mean_x, mean_y, variance_x, variance_y, covariance = _moments(x, y)
@@ -128,9 +151,9 @@ def _luminance(mean_x: Tensor, mean_y: Tensor) -> Tensor:
     return (2 * mean_x * mean_y + _C1) / (mean_x * mean_x + mean_y * mean_y + _C1)
 
 
-def _filter(x: Tensor) -> Tensor:
-    """The Gaussian window where it fits, [H,...,W] to [H-10,...,W-10]."""
-    down, along = (operator(_WINDOW, n, dtype=x.dtype, device=x.device) for n in (x.shape[0], x.shape[-1]))
+def _filter(x: Tensor, taps: tuple[float, ...] = _WINDOW) -> Tensor:
+    """A window where it fits, [H,...,W] to [H-10,...,W-10] for the Gaussian of SSIM."""
+    down, along = (operator(taps, n, dtype=x.dtype, device=x.device) for n in (x.shape[0], x.shape[-1]))
     return both(x, down, along)
 
 

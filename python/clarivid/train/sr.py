@@ -23,6 +23,7 @@ from clarivid.nets.folded import LUMA, Folded, bicubic_kernel
 from clarivid.nets.sr import SRNet
 from clarivid.train.batches import Batch, Batches, fold, normalise, unfold_luma
 from clarivid.train.critic import Judge, UNetCritic, artefact_penalty, critic_loss, deception
+from clarivid.train.metrics import detail_contrast
 from clarivid.train.muon import MuonAdam
 from clarivid.train.runs import (
     Optimiser,
@@ -58,8 +59,8 @@ class Options(RunOptions):
     ``net`` is "ours" or one of :data:`clarivid.nets.rivals.RIVALS`, at its own size. ``shares``
     replaces those of ``kind``, as "game=0.7,art=0.3". ``small`` is the part of the run with crops
     of half the side, four times as many, ``clean`` the part with the better coded half of the clips alone.
-    ``optimiser`` is "muon" or "adam", whose ``lr`` is a twentieth.
-    ``consistency`` weighs what flickers when pictures move, ``adversarial`` the critic's word and
+    ``optimiser`` is "muon" or "adam", whose ``lr`` is a twentieth. ``consistency`` weighs what flickers when
+    pictures move, ``texture`` fine detail of a wrong strength, ``adversarial`` the critic's word and
     ``artefacts`` the penalty that tames it. ``branches`` False trains plain convolutions. ``compiled`` is
     "auto" (on a GPU), "yes" or "no".
     """
@@ -76,6 +77,7 @@ class Options(RunOptions):
     loss: str = "psnr"
     border_weight: float = 0.3
     consistency: float = 0.0
+    texture: float = 0.0
     adversarial: float = 0.0
     artefacts: float = 1.0
     channels: int = 16
@@ -159,6 +161,9 @@ class _Run(Run):
         loss = self.criterion(out, batch, options)
         if again:
             loss = loss + options.consistency * flicker(out, batch, shift)
+        if options.texture:
+            made, true = (219 * unfold_luma(x) for x in (out, batch.high))
+            loss = loss + options.texture * (1 - detail_contrast(made, true)).mean()
         if self.judge:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
                 with torch.no_grad():
