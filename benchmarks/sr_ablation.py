@@ -6,8 +6,8 @@ Every variant starts from nothing, sees the same packs in the same order, and is
 pictures: PSNR-Y over Lanczos, mean of the kinds, and the least gain of any picture; the error of fine texture
 (that of 'clarivid bench sr') as a share of Lanczos's; and flicker, by how much luma's error changes along the
 motion in the packs' pairs of frames, as a share of bicubic's. Variants of a finished net go on from the
-recipe's with a third of its steps, and are to be compared with "more steps". A variant that is done is not
-trained again, so an interrupted comparison goes on where it stopped.
+recipe's with a third of its steps and half its batch, and are to be compared with "more steps". A variant
+that is done is not trained again, so an interrupted comparison goes on where it stopped.
 
     .venv/bin/python benchmarks/sr_ablation.py --out runs/ablation sr0.pack
     .venv/bin/python benchmarks/sr_ablation.py --steps 300 --only 'recipe;adam' --out runs/quick sr0.pack
@@ -60,7 +60,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     **{f"net {name}": {"net": name} for name in RIVALS},
 }
 # Of the recipe's net, once it is trained.
-LATER = {"lr": 0.003}
+LATER = {"lr": 0.003, "batch": 8}
 CRITIC = {**LATER, "adversarial": 0.25}
 FURTHER: dict[str, dict[str, Any]] = {
     "more steps": {**LATER},
