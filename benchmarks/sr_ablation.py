@@ -72,6 +72,7 @@ FURTHER: dict[str, dict[str, Any]] = {
     "critic, LDL and texture": {**CRITIC, "artefacts": 0.25, "texture": 0.1},
 }
 NAMES = [*VARIANTS, *FURTHER]
+COLUMNS = ("variant", "parameters", "GMAC", "gain", "beside", "least", "texture", "flicker", "minutes")
 
 
 class Material:
@@ -137,20 +138,8 @@ def folder_of(name: str) -> str:
 
 def show(rows: dict[str, dict[str, Any]], console: Console) -> None:
     """As a table, beside the recipe."""
-    table = Table(
-        title="PSNR-Y over Lanczos, dB", caption="mean of the kinds; beside: the recipe, or more steps of it"
-    )
-    for column in (
-        "variant",
-        "parameters",
-        "GMAC",
-        "gain",
-        "beside",
-        "least",
-        "texture",
-        "flicker",
-        "minutes",
-    ):
+    table = Table(title="PSNR-Y over Lanczos, dB", caption="beside: the recipe, or more steps of it")
+    for column in COLUMNS:
         table.add_column(column, justify="left" if column == "variant" else "right")
     for name, row in rows.items():
         base = rows.get("more steps" if name in FURTHER else RECIPE, {}).get("gain_db")
