@@ -148,9 +148,9 @@ def display(
 Examples:
   clarivid train sr --kind all --minutes 40 --out runs/base sr0.pack
   clarivid train sr --kind game --minutes 25 --init runs/base/best.pt --lr 5e-3 --out runs/game sr0.pack
-  clarivid train sr --kind game --channels 32 --blocks 2 --minutes 25 --out runs/fast sr0.pack
-  clarivid train sr --kind game --minutes 30 --init runs/game/best.pt --lr 1e-3 --adversarial 0.01 \\
-      --out runs/perceptual sr0.pack
+  clarivid train sr --kind game --blocks 3 --minutes 25 --out runs/fast sr0.pack
+  clarivid train sr --kind game --minutes 15 --init runs/game/best.pt --batch 8 --lr 1.5e-3 --texture 0.05 \\
+      --adversarial 0.25 --artefacts 0.25 --out runs/sharp sr0.pack
   clarivid train sr --kind game --minutes 25 --out runs/game --resume sr0.pack      after an interruption
   tail -f runs/game/log.jsonl | jq -c .validation
 """,
@@ -232,8 +232,8 @@ Examples:
     default=0.0,
     show_default=True,
     type=click.FloatRange(0),
-    help="Weight of what shimmers: errors that change from frame to frame, or from a picture to the same one "
-    "a pixel further. Wants packs with pairs.",
+    help="Weight of what flickers: errors that change from frame to frame along the motion. Wants packs with "
+    "pairs.",
 )
 @click.option(
     "--texture",

@@ -98,6 +98,7 @@ def train(
 ) -> dict[str, Any]:
     """Train and leave ``last.pt``, ``best.pt`` and ``log.jsonl`` in ``out``; returns the last validation.
 
+    ``best.pt`` has the best validation's averaged weights; with ``adversarial`` or ``texture`` the latest's.
     ``resume`` goes on from ``out/last.pt`` (weights, optimiser, step, random state, time spent); ``init``
     starts a new run from another run's averaged weights. Raises :class:`InputError` on unusable packs or
     checkpoints.
@@ -212,6 +213,8 @@ class _Run(Run):
 
     def validate(self) -> tuple[dict[str, Any], float]:
         score = self.validation.score(self.sr, self.average, self.bf16)
+        if self.words.adversarial or self.words.texture:
+            return score, self.step  # PSNR falls while texture comes: the latest is the best
         gain = mean_gain(score)
         return score, -math.inf if gain is None else gain
 
