@@ -384,3 +384,11 @@ def test_adversarial_run_resumes_with_its_critic(pack: Path, tmp_path: Path) -> 
     a, b = (sr.read_checkpoint(tmp_path / name / "last.pt") for name in ("cut", "again"))
     assert all(torch.equal(a["critic"][k], b["critic"][k]) for k in a["critic"])
     assert all(torch.equal(a["model"][k], b["model"][k]) for k in a["model"])
+
+
+def test_a_net_without_branches_is_the_same_net_after_loading(pack: Path, tmp_path: Path) -> None:
+    """A checkpoint does not say whether there were any; what is exported is what was trained."""
+    score = run(pack, tmp_path, steps=3, branches=False)
+    net, state = sr.net_from_checkpoint(tmp_path / "last.pt")
+    again = sr.Validation([packs.load(pack)], CPU).score(net, state["ema"], sr.computes_in_bf16(CPU, "auto"))
+    assert again == score

@@ -67,8 +67,9 @@ class RepConv(nn.Module):
         for parameter in (self.k1, self.widen, self.narrow, self.mixes):
             nn.init.kaiming_uniform_(parameter, a=5**0.5)
         self.branches = branches
-        for parameter in (self.k1, self.skip, self.widen, self.narrow, self.mixes, self.strengths):
-            parameter.requires_grad_(branches)
+        if not branches:  # a checkpoint's net has them again: then they add nothing
+            for parameter in (self.k1, self.skip, self.widen, self.narrow, self.mixes, self.strengths):
+                nn.init.zeros_(parameter).requires_grad_(False)
 
     def merged(self) -> Tensor:
         """The one 3x3 kernel that the branches amount to, [O,I,3,3]."""
