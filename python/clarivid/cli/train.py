@@ -196,7 +196,7 @@ Examples:
     type=click.Choice(["muon", "adam"]),
     default="muon",
     show_default=True,
-    help="muon: gets in a tenth of the steps where adam gets; adam wants --lr 1e-3.",
+    help="muon: further than adam in as many steps; adam wants --lr 1e-3.",
 )
 @click.option(
     "--small",
