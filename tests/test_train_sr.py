@@ -178,6 +178,19 @@ def test_nets_on_luma_learn_from_all_orientations(pack: Path, tmp_path: Path, ne
     assert learnt == ({True, False} if net == "bicubic_pp" else {False})
 
 
+@pytest.mark.parametrize("net", ["ours", "bicubic_pp"])
+def test_nets_on_luma_are_not_shown_shifts(pack: Path, tmp_path: Path, net: str) -> None:
+    """Two steps of three show a scene a frame later; the third a shift, which a net on luma follows anyway."""
+    options = sr.Options(**{**QUIET, "shares": "game=1", "net": net, "consistency": 0.1})
+    training = sr._Run(options, [pack], tmp_path)
+    shown = []
+    for training.step in range(3):
+        batch, again, shift = training._draw(0.5)
+        assert len(batch.low) == QUIET["batch"]
+        shown.append((again, shift is not None))
+    assert shown == [(True, False), (True, False), (True, True) if net == "bicubic_pp" else (False, False)]
+
+
 def test_pairs_are_the_same_place_seen_alike(pack: Path) -> None:
     batches = Batches([packs.load(pack)], {"game": 1.0}, 3, 0, CPU, pairs=True)
     for _ in range(4):
