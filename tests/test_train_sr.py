@@ -180,7 +180,7 @@ def test_nets_on_luma_learn_from_all_orientations(pack: Path, tmp_path: Path, ne
 
 @pytest.mark.parametrize("net", ["ours", "bicubic_pp"])
 def test_nets_on_luma_are_not_shown_shifts(pack: Path, tmp_path: Path, net: str) -> None:
-    """Two steps of three show a scene a frame later; the third a shift, which a net on luma follows anyway."""
+    """Two steps of three show a scene a frame later, the third a shift, which such a net follows anyway."""
     options = sr.Options(**{**QUIET, "shares": "game=1", "net": net, "consistency": 0.1})
     training = sr._Run(options, [pack], tmp_path)
     shown = []
