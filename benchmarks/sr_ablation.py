@@ -75,6 +75,11 @@ NAMES = [*VARIANTS, *FURTHER]
 COLUMNS = ("variant", "parameters", "GMAC", "gain", "beside", "least", "texture", "flicker", "minutes")
 
 
+def texture_error(judge: Judge, picture: sr.Codes) -> float | None:
+    """None where the reference has no texture."""
+    return judge.score([picture.astype(np.float32)])["texture"]
+
+
 class Material:
     """What all variants are judged on."""
 
@@ -85,19 +90,21 @@ class Material:
         drawn = Batches(loaded, sr.SHARES["all"], pairs, 1, CPU, pairs=True, chroma=False)
         self._pairs = [drawn.draw_pairs(pairs) for _ in range(batches)]
         pictures = [held for many in self._validation.pictures.values() for held in many]
-        self._judges = [(held, Judge([held.high.astype(np.float32)])) for held in pictures]
+        self._judged = []  # where there is texture: what Lanczos's error of it is
+        for held in pictures:
+            judge = Judge([held.high.astype(np.float32)])
+            lanczos = texture_error(judge, held.lanczos)
+            if lanczos:
+                self._judged.append((held, judge, lanczos))
 
     def texture(self, net: nn.Module) -> float:
         """Geometric mean over the pictures that have texture."""
-        shares = []
-        for held, judge in self._judges:
-            ours, lanczos = (
-                judge.score([made.astype(np.float32)])["texture"]
-                for made in (self._validation.upscale(net, held, False), held.lanczos)
-            )
-            if ours and lanczos:
-                shares.append(ours / lanczos)
-        return geometric_mean(shares)
+        upscale = self._validation.upscale
+        errors = (
+            (texture_error(judge, upscale(net, held, False)), lanczos)
+            for held, judge, lanczos in self._judged
+        )
+        return geometric_mean(ours / lanczos for ours, lanczos in errors if ours)
 
     @torch.no_grad()
     def flicker(self, net: nn.Module) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from clarivid.data import ladder
 from clarivid.data.pack import LOW_CROP, PLANES, Pack, Tiles
 from clarivid.errors import InputError
 
+T = TypeVar("T")
 Planes = tuple[Tensor, Tensor, Tensor]  # Y [N,H,W], U and V [N,H/2,W/2]
 
 
@@ -73,7 +75,7 @@ class _Crops:
     ) -> None:
         counts = {kind: sum(len(tiles["y_lo"]) for tiles in own) for kind, own in kinds.items()}
         self.weights = torch.cat([torch.full((n,), shares[kind] / n) for kind, n in counts.items()])
-        self.clean = self.weights  # of the better coded ones
+        self.clean: Tensor | None = None  # weights of the better coded ones alone
         tiles = [t for own in kinds.values() for t in own]
         self.planes = {
             name: torch.cat([torch.from_numpy(t[name]) for t in tiles]).to(device) for name in tiles[0]
@@ -87,6 +89,7 @@ class _Crops:
 
     def draw(self, count: int, rng: torch.Generator, clean: bool = False) -> dict[str, Tensor]:
         weights = self.clean if clean else self.weights
+        assert weights is not None
         index = torch.multinomial(weights, count, replacement=True, generator=rng).to(self.device)
         return {name: plane[index] for name, plane in self.planes.items()}
 
@@ -116,7 +119,8 @@ class Batches:
         self.rng = torch.Generator().manual_seed(seed)
         self._crops = _Crops(_by_kind([pack.crops for pack in packs], shares, "crops"), shares, device)
         if clean:
-            self._crops.prefer(_quantisers(packs, shares))
+            places = _by_kind([_quantisers(pack) for pack in packs], shares, "crops")
+            self._crops.prefer(torch.cat([place for own in places.values() for place in own]))
         self._pairs: _Crops | None = None
         if pairs:
             of_pairs = _by_kind([pack.pairs for pack in packs], shares, "pairs of frames")
@@ -221,11 +225,9 @@ def _joined(first: Batch, second: Batch) -> Batch:
     return Batch(low, high, first.chroma, first.mix)
 
 
-def _by_kind(
-    sets: Sequence[Mapping[str, Tiles]], shares: Mapping[str, float], what: str
-) -> dict[str, list[Tiles]]:
+def _by_kind(sets: Sequence[Mapping[str, T]], shares: Mapping[str, float], what: str) -> dict[str, list[T]]:
     kinds = {kind: [s[kind] for s in sets if kind in s] for kind, share in shares.items() if share > 0}
-    missing = [kind for kind, tiles in kinds.items() if not tiles]
+    missing = [kind for kind, found in kinds.items() if not found]
     if missing:
         raise InputError(
             f"the training packs have no {what} of kind '{missing[0]}'; make a pack with that kind, "
@@ -234,15 +236,14 @@ def _by_kind(
     return kinds
 
 
-def _quantisers(packs: Sequence[Pack], shares: Mapping[str, float]) -> Tensor:
-    """Of each crop, in the order of :class:`_Crops`: where its quantiser lies in its encoder's range."""
-    places = []
-    for kind in (kind for kind, share in shares.items() if share > 0):
-        for pack in (pack for pack in packs if kind in pack.crops):
-            clips = [c for c in pack.manifest.get("clips", []) if c["kind"] == kind and not c["val"]]
-            count = len(pack.crops[kind]["y_lo"])
-            if not clips or count % len(clips):
-                raise InputError("a training pack does not say how its clips were coded; make it again")
-            each = torch.tensor([ladder.place(c["rung"]["codec"], c["rung"]["quality"]) for c in clips])
-            places.append(each.repeat_interleave(count // len(clips)))
-    return torch.cat(places)
+def _quantisers(pack: Pack) -> dict[str, Tensor]:
+    """Of each crop, by kind: where its quantiser lies in its encoder's range."""
+    places = {}
+    for kind, crops in pack.crops.items():
+        clips = [c for c in pack.manifest.get("clips", []) if c["kind"] == kind and not c["val"]]
+        count = len(crops["y_lo"])
+        if not clips or count % len(clips):
+            raise InputError("a training pack does not say how its clips were coded; make it again")
+        each = torch.tensor([ladder.place(c["rung"]["codec"], c["rung"]["quality"]) for c in clips])
+        places[kind] = each.repeat_interleave(count // len(clips))
+    return places

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -366,6 +367,11 @@ class Held:
         luma: Codes = self.tiles["y_hi"][0]
         return luma
 
+    @cached_property
+    def lanczos_psnr(self) -> float:
+        """PSNR-Y of Lanczos's picture, dB."""
+        return psnr(self.lanczos, self.high)
+
 
 class Validation:
     """Whole pictures of held-out titles, by kind."""
@@ -380,10 +386,6 @@ class Validation:
                     size = (high.shape[1], high.shape[0])
                     lanczos = np.asarray(Image.fromarray(low).resize(size, Image.Resampling.LANCZOS))
                     self.pictures.setdefault(kind, []).append(Held(tiles, lanczos))
-        self.lanczos = {
-            kind: [psnr(held.lanczos, held.high) for held in pictures]
-            for kind, pictures in self.pictures.items()
-        }
 
     @torch.no_grad()
     def score(self, net: Net, weights: dict[str, Tensor], bf16: bool) -> dict[str, dict[str, float]]:
@@ -394,10 +396,11 @@ class Validation:
         result = {}
         for kind, pictures in self.pictures.items():
             ours = [psnr(self.upscale(folded, held, bf16), held.high) for held in pictures]
-            gains = [a - b for a, b in zip(ours, self.lanczos[kind], strict=True)]
+            lanczos = [held.lanczos_psnr for held in pictures]
+            gains = [a - b for a, b in zip(ours, lanczos, strict=True)]
             result[kind] = {
                 "psnr_y": round(float(np.mean(ours)), 3),
-                "lanczos": round(float(np.mean(self.lanczos[kind])), 3),
+                "lanczos": round(float(np.mean(lanczos)), 3),
                 "gain_db": round(float(np.mean(gains)), 3),
                 "worst_gain_db": round(min(gains), 3),
             }
