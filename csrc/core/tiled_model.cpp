@@ -146,11 +146,19 @@ private:
     std::exception_ptr failure_;
 };
 
+/// The tensors of `in_flight` pictures of `input`'s size, in host memory.
+uint64_t tensor_bytes(const TensorShape &input, const CompiledModel &model, int in_flight) {
+    return (uint64_t{input.count()} * sizeof(float) +
+            model.output().count() * bytes_of(model.output_type())) *
+           static_cast<uint64_t>(in_flight);
+}
+
 class TiledModel final : public CompiledModel {
 public:
     TiledModel(std::unique_ptr<CompiledModel> tile, const TilePlan &plan, int in_flight,
                const std::string &name)
         : tile_(std::move(tile)), plan_(plan), scale_(tile_scale(plan.tile, tile_->output(), name)),
+          in_flight_(in_flight),
           // One is cut and pasted while another runs; the runtime works on in_flight at once.
           workers_(std::min(plan.count(),
                             static_cast<size_t>(std::max(2, std::min(in_flight, tile_->threads()))))) {}
@@ -161,7 +169,11 @@ public:
     ElementType output_type() const override { return tile_->output_type(); }
     clv_precision precision() const override { return tile_->precision(); }
     int threads() const override { return tile_->threads(); }
-    uint64_t activation_bytes() const override { return tile_->activation_bytes(); }
+    /// With the tensors of tiles that each picture in flight has.
+    uint64_t activation_bytes() const override {
+        return tile_->activation_bytes() +
+               tensor_bytes(plan_.tile, *tile_, in_flight_) * static_cast<uint64_t>(workers_);
+    }
     std::unique_ptr<InferRequest> create_request() override {
         return std::make_unique<TiledRequest>(*tile_, plan_, output(), scale_, workers_);
     }
@@ -170,15 +182,9 @@ private:
     const std::unique_ptr<CompiledModel> tile_;
     const TilePlan plan_;
     const int64_t scale_;
+    const int in_flight_;
     const size_t workers_;
 };
-
-/// The tensors that a session makes for its slots, in host memory.
-uint64_t tensor_bytes(const TensorShape &input, const CompiledModel &model, int in_flight) {
-    return (uint64_t{input.count()} * sizeof(float) +
-            model.output().count() * bytes_of(model.output_type())) *
-           static_cast<uint64_t>(in_flight);
-}
 
 /// Of what is available: estimates err, and others live here too.
 uint64_t usable_memory() {

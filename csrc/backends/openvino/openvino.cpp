@@ -38,13 +38,25 @@ std::string reason(const std::string &message) {
     return summary == std::string::npos ? last : joined;
 }
 
-/// CLV_ERR_NO_MEMORY when that is what `error` is about: OpenVINO has no type of its own for it.
-clv_status status_of(const std::exception &error, clv_status otherwise) {
+/// What to throw for OpenVINO's `error`: `what` failed, why, and CLV_ERR_NO_MEMORY when that is what it is
+/// about. OpenVINO has no type of its own for it; its generator of machine code says "can't alloc".
+Error failure(const std::exception &error, clv_status otherwise, const std::string &what) {
     const std::string message = error.what();
-    const bool memory = dynamic_cast<const std::bad_alloc *>(&error) ||
-                        message.find("Failed to allocate") != std::string::npos ||
-                        message.find("bad_alloc") != std::string::npos;
-    return memory ? CLV_ERR_NO_MEMORY : otherwise;
+    bool memory = dynamic_cast<const std::bad_alloc *>(&error) != nullptr;
+    for (const char *sign : {"Failed to allocate", "bad_alloc", "can't alloc"})
+        memory = memory || message.find(sign) != std::string::npos;
+    return {memory ? CLV_ERR_NO_MEMORY : otherwise,
+            what + ": " + (memory ? "memory ran out: " : "") + reason(message)};
+}
+
+/// body(), and what it throws as failure() tells it.
+template <class Body>
+auto guarded(clv_status otherwise, const std::string &what, Body body) {
+    try {
+        return body();
+    } catch (const std::exception &error) {
+        throw failure(error, otherwise, what);
+    }
 }
 
 /// Puts a constant in the place of the input "strength", which is then folded into the layer before it.
@@ -111,15 +123,14 @@ uint64_t peak_bytes(const ov::CompiledModel &compiled) {
 
 class OpenVinoRequest final : public clv::InferRequest {
 public:
-    OpenVinoRequest(ov::InferRequest request, const TensorShape &input)
-        : request_(std::move(request)), input_count_(input.count()) {
-        input_ = request_.get_input_tensor().data<float>();
-    }
+    OpenVinoRequest(ov::CompiledModel &model, const TensorShape &input)
+        : request_(model.create_infer_request()), input_(request_.get_input_tensor().data<float>()),
+          input_count_(input.count()) {}
 
     std::span<float> input() override { return {input_, input_count_}; }
 
     void start() override {
-        guarded([&] { request_.start_async(); });
+        guarded(CLV_ERR_INFERENCE, kFailed, [&] { request_.start_async(); });
     }
 
     bool ready() override {
@@ -131,23 +142,16 @@ public:
     }
 
     void wait() override {
-        guarded([&] { request_.wait(); });
+        guarded(CLV_ERR_INFERENCE, kFailed, [&] { request_.wait(); });
     }
 
     const void *output() override { return request_.get_output_tensor().data(); }
 
 private:
-    template <class Body>
-    void guarded(Body body) {
-        try {
-            body();
-        } catch (const std::exception &error) {
-            throw Error(CLV_ERR_INFERENCE, "OpenVINO failed on a picture: " + reason(error.what()));
-        }
-    }
+    static constexpr const char *kFailed = "OpenVINO failed on a picture";
 
     ov::InferRequest request_;
-    float *input_ = nullptr;
+    float *const input_;
     const size_t input_count_;
 };
 
@@ -163,13 +167,9 @@ public:
         if (precision_ != CLV_PRECISION_FP32 && request.half_output)
             output_type_ = clv::ElementType::f16;
         const auto model = read(core, request, what);
-        try {
-            compiled_ = core.compile_model(model, device, properties(device));
-        } catch (const std::exception &error) {
-            throw Error(status_of(error, CLV_ERR_UNSUPPORTED), "OpenVINO cannot compile " + what + " for " +
-                                                                   input_.text() + " on " + device + ": " +
-                                                                   reason(error.what()));
-        }
+        guarded(CLV_ERR_UNSUPPORTED,
+                "OpenVINO cannot compile " + what + " for " + input_.text() + " on " + device,
+                [&] { compiled_ = core.compile_model(model, device, properties(device)); });
         const auto shape = compiled_.output().get_shape();
         output_ = {static_cast<int64_t>(shape[1]), static_cast<int64_t>(shape[2]),
                    static_cast<int64_t>(shape[3])};
@@ -187,7 +187,8 @@ public:
         }
     }
     std::unique_ptr<clv::InferRequest> create_request() override {
-        return std::make_unique<OpenVinoRequest>(compiled_.create_infer_request(), input_);
+        return guarded(CLV_ERR_BACKEND, "OpenVINO cannot make tensors for " + input_.text(),
+                       [&] { return std::make_unique<OpenVinoRequest>(compiled_, input_); });
     }
 
 private:
@@ -246,27 +247,23 @@ private:
 
     std::shared_ptr<ov::Model> read(ov::Core &core, const clv::CompileRequest &request,
                                     const std::string &what) {
-        std::shared_ptr<ov::Model> model;
-        try {
+        auto model = guarded(CLV_ERR_INVALID_MODEL, "OpenVINO cannot read " + what, [&] {
             const auto *text = reinterpret_cast<const char *>(request.onnx.data());
-            model = core.read_model(std::string(text, request.onnx.size()), ov::Tensor());
-        } catch (const std::exception &error) {
-            throw Error(CLV_ERR_INVALID_MODEL, "OpenVINO cannot read " + what + ": " + reason(error.what()));
-        }
+            return core.read_model(std::string(text, request.onnx.size()), ov::Tensor());
+        });
         if (request.strength)
             bind_strength(*model, *request.strength);
-        try {
-            ov::preprocess::PrePostProcessor ports(model);
-            ports.input().tensor().set_element_type(ov::element::f32);
-            ports.output().tensor().set_element_type(
-                output_type_ == clv::ElementType::f16 ? ov::element::f16 : ov::element::f32);
-            model = ports.build();
-            model->reshape(ov::PartialShape{1, input_.channels, input_.height, input_.width});
-        } catch (const std::exception &error) {
-            throw Error(CLV_ERR_UNSUPPORTED, what + " cannot take a picture as " + input_.text() +
-                                                 ", its shape is fixed or it was exported for other sizes: " +
-                                                 reason(error.what()));
-        }
+        guarded(CLV_ERR_UNSUPPORTED,
+                what + " cannot take a picture as " + input_.text() +
+                    ", its shape is fixed or it was exported for other sizes",
+                [&] {
+                    ov::preprocess::PrePostProcessor ports(model);
+                    ports.input().tensor().set_element_type(ov::element::f32);
+                    ports.output().tensor().set_element_type(
+                        output_type_ == clv::ElementType::f16 ? ov::element::f16 : ov::element::f32);
+                    model = ports.build();
+                    model->reshape(ov::PartialShape{1, input_.channels, input_.height, input_.width});
+                });
         const auto shape = model->output().get_partial_shape();
         if (shape.is_dynamic() || shape.size() != 4 || shape[0].get_length() != 1)
             throw Error(CLV_ERR_UNSUPPORTED, what + " gives a tensor of shape " + shape.to_string() +
