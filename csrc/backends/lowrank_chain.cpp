@@ -18,23 +18,19 @@ constexpr int kMaxLayers = 64;
 constexpr int kMaxDilation = 64;
 constexpr double kCodes = 219; ///< 8-bit luma codes of limited range, black to white: 1 in the net's values
 
-/// The architecture of a bundle, null when it has none of ours.
-Json architecture_of(const CompileRequest &request) {
-    Json found = Json::parse(request.architecture, nullptr, /*allow_exceptions=*/false);
-    const bool ours = found.is_object() && found.value("type", Json()) == kArchitecture;
-    return ours && !request.weights.empty() && request.layout == CLV_LAYOUT_YUV420_S2D && request.scale == 1
-               ? found
-               : Json();
+/// Null when it is none of ours.
+Json chain_of(const CompileRequest &request) {
+    return request.scale == 1 ? architecture_of(request, kArchitecture, CLV_LAYOUT_YUV420_S2D) : Json();
 }
 
 } // namespace
 
 bool is_lowrank_chain(const CompileRequest &request) {
-    return !architecture_of(request).is_null();
+    return !chain_of(request).is_null();
 }
 
 LowrankChain read_lowrank_chain(const CompileRequest &request, const std::string &backend) {
-    const Json card = architecture_of(request);
+    const Json card = chain_of(request);
     if (card.is_null())
         throw Error(CLV_ERR_UNSUPPORTED, "backend " + backend + " runs bundles whose architecture is \"" +
                                              std::string(kArchitecture) + "\", and model " +

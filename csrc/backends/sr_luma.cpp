@@ -19,15 +19,13 @@ bool has_kernels(const Json &channels) {
     return !channels.is_number_integer() || (channels >= kSrMinChannels && channels <= kSrMaxChannels);
 }
 
-/// The architecture of a bundle, null when it has none that kernels know: none has any for attention.
-Json architecture_of(const CompileRequest &request) {
-    Json found = Json::parse(request.architecture, nullptr, /*allow_exceptions=*/false);
-    const bool ours = found.is_object() && found.value("type", Json()) == kArchitecture &&
-                      found.value("attention", Json(false)) == false &&
-                      has_kernels(found.value("channels", Json()));
-    return ours && !request.weights.empty() && request.layout == CLV_LAYOUT_Y && request.scale == kSrScale
-               ? found
-               : Json();
+/// Null when kernels do not know it: none has any for attention.
+Json upscaler_of(const CompileRequest &request) {
+    Json found = architecture_of(request, kArchitecture, CLV_LAYOUT_Y);
+    const bool known = found.is_object() && request.scale == kSrScale &&
+                       found.value("attention", Json(false)) == false &&
+                       has_kernels(found.value("channels", Json()));
+    return known ? found : Json();
 }
 
 /// Refuses what a card says.
@@ -59,11 +57,11 @@ SrConv take_conv(const Weights &weights, const std::string &name, int in_channel
 } // namespace
 
 bool is_sr_luma(const CompileRequest &request) {
-    return !architecture_of(request).is_null();
+    return !upscaler_of(request).is_null();
 }
 
 SrLuma read_sr_luma(const CompileRequest &request, const std::string &backend) {
-    const Json card = architecture_of(request);
+    const Json card = upscaler_of(request);
     if (card.is_null())
         throw Error(CLV_ERR_UNSUPPORTED, "backend " + backend + " runs bundles whose architecture is \"" +
                                              std::string(kArchitecture) + "\" (scale 2, " +

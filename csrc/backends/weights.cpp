@@ -18,6 +18,12 @@ using Json = nlohmann::json;
 
 } // namespace
 
+Json architecture_of(const CompileRequest &request, const char *type, clv_layout layout) {
+    Json found = Json::parse(request.architecture, nullptr, /*allow_exceptions=*/false);
+    const bool named = found.is_object() && found.value("type", Json()) == type;
+    return named && !request.weights.empty() && request.layout == layout ? found : Json();
+}
+
 Weights::Weights(std::span<const std::byte> file) {
     uint64_t length = 0;
     if (file.size() < sizeof(length))

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The weights of a bundle, for backends that run nets with kernels of their own.
+// The architecture and the weights of a bundle, for backends that run nets with kernels of their own.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "core/backend.h"
+
 namespace clv {
+
+/// What the card of a bundle with weights says of its architecture; null when its type or layout is another.
+nlohmann::json architecture_of(const CompileRequest &request, const char *type, clv_layout layout);
 
 /// The tensors of a .safetensors file: 8 bytes with the length of a JSON header, the header, the data.
 /// Everything throws Error(CLV_ERR_INVALID_MODEL) with a sentence.

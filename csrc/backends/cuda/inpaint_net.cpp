@@ -44,10 +44,9 @@ constexpr int kMaxChannels = 1024;
 constexpr int kMaxDilation = 64;
 constexpr size_t kAlignment = 256;
 
-Json architecture_of(const CompileRequest &request) {
-    Json found = Json::parse(request.architecture, nullptr, /*allow_exceptions=*/false);
-    const bool ours = found.is_object() && found.value("type", Json()) == kArchitecture;
-    return ours && !request.weights.empty() && request.layout == CLV_LAYOUT_YUV420_S2D_MASK ? found : Json();
+/// Null when it is none of ours.
+Json painter_of(const CompileRequest &request) {
+    return architecture_of(request, kArchitecture, CLV_LAYOUT_YUV420_S2D_MASK);
 }
 
 /// The card's numbers.
@@ -183,7 +182,7 @@ class InpaintNet final : public TensorModel {
 public:
     InpaintNet(const CompileRequest &request, const Place &place)
         : place_(place), model_(request.model_name), weights_(request.weights), input_(request.input),
-          widths_(read_widths(architecture_of(request), request.model_name)),
+          widths_(read_widths(painter_of(request), request.model_name)),
           module_(place, clv_image_inpaint_net) {
         if (input_.channels != kChannels + 1 || input_.height < kMultiple || input_.width < kMultiple ||
             input_.height % kMultiple != 0 || input_.width % kMultiple != 0 || input_.height > 16384 ||
@@ -441,7 +440,7 @@ private:
 } // namespace
 
 bool suits_inpaint(const CompileRequest &request) {
-    return !architecture_of(request).is_null();
+    return !painter_of(request).is_null();
 }
 
 std::unique_ptr<TensorModel> make_inpaint(const CompileRequest &request, const Place &place) {

@@ -72,7 +72,7 @@ def ssim(x: Tensor, y: Tensor, scale: int | None = None) -> Tensor:
             x, y = _decimate(torch.stack([x, y], 1), (1 / scale,) * scale, scale).unbind(1)
         mean_x, mean_y, variance_x, variance_y, covariance = _moments(x, y)
         luminance = _luminance(mean_x, mean_y)
-        structure = (2 * covariance + _C2) / (variance_x + variance_y + _C2)
+        structure = _likeness(covariance, variance_x + variance_y, _C2)
         return (luminance * structure).mean((0, 2))
 
 
@@ -102,7 +102,7 @@ def ssim_blocks(x: Tensor, y: Tensor) -> Tensor:
         mean_x, mean_y, squares, product = maps.unbind(1)
         c2 = _C2 * 63 / 64  # the filter divides by one sample less
         variances = squares - mean_x * mean_x - mean_y * mean_y
-        structure = (2 * (product - mean_x * mean_y) + c2) / (variances + c2)
+        structure = _likeness(product - mean_x * mean_y, variances, c2)
         return (_luminance(mean_x + 128, mean_y + 128) * structure).mean((1, 2))
 
 
@@ -121,7 +121,7 @@ def detail_contrast(x: Tensor, y: Tensor) -> Tensor:
         fine = pair[edge:-edge, ..., edge:-edge] - _filter(pair, _BLUR)
         variance_x, variance_y = _filter(fine * fine).unbind(1)
         product = (variance_x * variance_y + 1e-6).sqrt()  # never 0, where the root has no gradient
-        return ((2 * product + 1) / (variance_x + variance_y + 1)).mean((0, 2))
+        return _likeness(product, variance_x + variance_y, 1.0).mean((0, 2))
 
 
 def _parts(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -129,7 +129,7 @@ def _parts(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     mean_x, mean_y, variance_x, variance_y, covariance = _moments(x, y)
     deviations = (variance_x * variance_y + 1e-6).sqrt()  # never 0, where the root has no gradient
     luminance = _luminance(mean_x, mean_y)
-    contrast = (2 * deviations + _C2) / (variance_x + variance_y + _C2)
+    contrast = _likeness(deviations, variance_x + variance_y, _C2)
     structure = (covariance + _C2 / 2) / (deviations + _C2 / 2)
     return luminance.mean((0, 2)), contrast.mean((0, 2)), structure.mean((0, 2))
 
@@ -148,7 +148,12 @@ def _moments(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tens
 
 
 def _luminance(mean_x: Tensor, mean_y: Tensor) -> Tensor:
-    return (2 * mean_x * mean_y + _C1) / (mean_x * mean_x + mean_y * mean_y + _C1)
+    return _likeness(mean_x * mean_y, mean_x * mean_x + mean_y * mean_y, _C1)
+
+
+def _likeness(product: Tensor, squares: Tensor, constant: float) -> Tensor:
+    """The quotient that each term of SSIM is: 1 where twice the product is the sum of the squares."""
+    return (2 * product + constant) / (squares + constant)
 
 
 def _filter(x: Tensor, taps: tuple[float, ...] = _WINDOW) -> Tensor:
