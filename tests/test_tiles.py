@@ -178,7 +178,7 @@ def limited(path: Path, *rooms: int, tile: str = "auto", in_flight: int = 1) -> 
     ("room", "in_flight", "why"),
     [
         # Two tensors of 12 channels are 176 MiB, and OpenVINO takes them when it compiles; four tiles: 99.
-        (170, 1, "OpenVINO cannot compile .*: memory ran out: "),
+        (170, 1, "OpenVINO cannot compile .*: memory ran out: Failed to allocate"),
         # The tensors of eight pictures are 293 MiB, which are taken after that: 469 in all for 450; eight
         # tiles need 393.
         (500, 8, r"whole pictures need about \d+ MiB and \d+ MiB are to be had"),
